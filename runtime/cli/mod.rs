@@ -1,0 +1,76 @@
+//! The command line: a table of commands, and one thin file per family of them.
+//!
+//! Only the command that is asked for is built and parsed; the whole tree exists for `--help`, completions and man pages.
+
+pub mod container;
+pub mod image;
+pub mod lesson;
+pub mod oci;
+pub mod output;
+pub mod system;
+pub mod table;
+pub mod usage;
+pub mod volume;
+
+use crate::error::{Error, Kind, Result};
+use crate::store::Store;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+/// What stands before the command: `ebb --root DIR run …`.
+#[derive(Debug, Default, Clone)]
+pub struct Globals {
+    pub root: Option<PathBuf>,
+    pub debug: bool,
+}
+
+static GLOBALS: OnceLock<Globals> = OnceLock::new();
+
+pub fn globals() -> &'static Globals {
+    GLOBALS.get_or_init(Globals::default)
+}
+
+/// The store that the command line names.
+pub fn store() -> Result<Store> {
+    Store::open(globals().root.as_deref())
+}
+
+/// A command: clap's definition of its words, and what it does. The exit code is its own, or an error's.
+pub trait Execute: clap::Parser {
+    fn execute(self) -> Result<i32>;
+}
+
+/// Runs the command line and returns the process's exit code. Reports the error, once, here.
+pub fn main(arguments: Vec<OsString>) -> i32 {
+    // A reader that went away (`ebb ps | head -1`) ends us as it ends any other tool: quietly.
+    let (globals, words) = match usage::globals(&arguments) {
+        Ok(found) => found,
+        Err(error) => return usage::report(&error, None),
+    };
+    let _ = GLOBALS.set(globals);
+    let (entry, rest) = match table::find(&words) {
+        Ok(found) => found,
+        Err(code) => return code,
+    };
+    match (entry.run)(entry, rest) {
+        Ok(code) => code,
+        Err(error) => usage::report(&error, Some(entry)),
+    }
+}
+
+/// Applies `each` to every name, prints what worked, reports what did not, and exits 1 if any did not.
+pub fn for_each<N: AsRef<str>>(names: &[N], mut each: impl FnMut(&str) -> Result<Option<String>>) -> Result<i32> {
+    let mut failed = false;
+    for name in names {
+        match each(name.as_ref()) {
+            Ok(Some(line)) => output::line(&line)?,
+            Ok(None) => {}
+            Err(error) => {
+                failed = true;
+                eprintln!("ebb: {error}");
+            }
+        }
+    }
+    if failed { Err(Error::of(Kind::Reported, "")) } else { Ok(0) }
+}

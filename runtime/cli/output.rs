@@ -1,0 +1,18 @@
+//! What goes to stdout: lines, tables, templates. A closed pipe ends the command quietly.
+
+use crate::error::{Error, Kind, Result};
+use std::io::Write;
+
+/// One line on stdout.
+pub fn line(text: &str) -> Result<()> {
+    bytes(format!("{text}\n").as_bytes())
+}
+
+/// Bytes on stdout. A reader that went away ends the command without a word, as SIGPIPE would have.
+pub fn bytes(bytes: &[u8]) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(bytes).and_then(|()| out.flush()).map_err(|error| match error.kind() {
+        std::io::ErrorKind::BrokenPipe => Error::of(Kind::Reported, ""),
+        _ => Error::new(format!("write to stdout: {error}")),
+    })
+}

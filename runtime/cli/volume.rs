@@ -1,0 +1,54 @@
+//! volume …
+
+use super::Execute;
+use crate::error::{Error, Result};
+
+/// TO BE WRITTEN
+#[derive(Debug, clap::Parser)]
+pub struct Create {}
+
+impl Execute for Create {
+    fn execute(self) -> Result<i32> {
+        Err(Error::new("being written"))
+    }
+}
+
+/// TO BE WRITTEN
+#[derive(Debug, clap::Parser)]
+pub struct Ls {}
+
+impl Execute for Ls {
+    fn execute(self) -> Result<i32> {
+        Err(Error::new("being written"))
+    }
+}
+
+/// TO BE WRITTEN
+#[derive(Debug, clap::Parser)]
+pub struct Inspect {}
+
+impl Execute for Inspect {
+    fn execute(self) -> Result<i32> {
+        Err(Error::new("being written"))
+    }
+}
+
+/// TO BE WRITTEN
+#[derive(Debug, clap::Parser)]
+pub struct Rm {}
+
+impl Execute for Rm {
+    fn execute(self) -> Result<i32> {
+        Err(Error::new("being written"))
+    }
+}
+
+/// TO BE WRITTEN
+#[derive(Debug, clap::Parser)]
+pub struct Prune {}
+
+impl Execute for Prune {
+    fn execute(self) -> Result<i32> {
+        Err(Error::new("being written"))
+    }
+}

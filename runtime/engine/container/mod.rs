@@ -1,0 +1,68 @@
+//! Containers: a record of what was asked for, a state that the kernel confirms, and a layer that `rm` washes away.
+//!
+//! ```text
+//! containers/ID/
+//!   container.json      what was asked for (record.rs)
+//!   state.json          what happened last (state.rs); never believed without asking the kernel
+//!   config.json         the OCI bundle, written at each start; rootfs/ is its (empty) root directory
+//!   upper/ work/        the writable layer
+//!   hostname hosts resolv.conf
+//!   log.jsonl           its output, in Docker's json-file format
+//!   attach.sock         the supervisor's door, while it runs
+//! ```
+
+pub mod record;
+pub mod state;
+
+use crate::error::{Error, Result};
+use crate::store::Store;
+use record::Container;
+use std::path::PathBuf;
+
+pub fn dir(store: &Store, id: &str) -> PathBuf {
+    store.containers().join(id)
+}
+
+/// Finds a container by full name, full id or unambiguous id prefix: `No such container: X` otherwise.
+pub fn find(store: &Store, name: &str) -> Result<Container> {
+    if let Ok(target) = std::fs::read_link(store.names().join(name)) {
+        if let Ok(container) = load(store, &target.to_string_lossy()) {
+            if container.name == name {
+                return Ok(container);
+            }
+        }
+    }
+    let missing = || Error::not_found(format!("No such container: {name}"));
+    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(missing());
+    }
+    let mut found = ids(store)?.into_iter().filter(|id| id.starts_with(name));
+    match (found.next(), found.next()) {
+        (Some(id), None) => load(store, &id),
+        (Some(_), Some(_)) => Err(Error::new(format!("multiple IDs found with provided prefix: {name}"))),
+        (None, _) => Err(missing()),
+    }
+}
+
+/// The ids of all containers, in no order.
+pub fn ids(store: &Store) -> Result<Vec<String>> {
+    use crate::error::Doing;
+    let entries = std::fs::read_dir(store.containers()).doing(|| format!("read {}", store.containers().display()))?;
+    Ok(entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| name.len() == 64)
+        .collect())
+}
+
+/// Reads one container's record.
+pub fn load(store: &Store, id: &str) -> Result<Container> {
+    crate::store::atomic::read_json(&dir(store, id).join("container.json"))
+}
+
+/// All containers, the newest first. One that is removed while we read is left out.
+pub fn list(store: &Store) -> Result<Vec<Container>> {
+    let mut all: Vec<Container> = ids(store)?.iter().filter_map(|id| load(store, id).ok()).collect();
+    all.sort_by(|a, b| b.created.cmp(&a.created));
+    Ok(all)
+}

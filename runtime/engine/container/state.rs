@@ -1,0 +1,144 @@
+//! containers/ID/state.json: what happened last, and how the kernel is asked whether that is still so.
+
+use super::record::{Container, VERSION};
+use crate::engine::time;
+use crate::error::Result;
+use crate::oci;
+use crate::store::{Store, atomic};
+use serde::{Deserialize, Serialize};
+
+/// A process that no other can be mistaken for: a pid may be used again, the pair with its start time is not, and a
+/// reboot changes the boot id.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ProcessId {
+    pub pid: i32,
+    pub start_time: u64,
+    pub boot_id: String,
+}
+
+impl ProcessId {
+    /// Names a living process.
+    pub fn of(pid: i32) -> ProcessId {
+        let start_time = oci::process_stat(pid).map_or(0, |(_, start)| start);
+        ProcessId { pid, start_time, boot_id: boot_id() }
+    }
+
+    /// Asks the kernel. A zombie has ended.
+    pub fn is_alive(&self) -> bool {
+        self.pid > 0
+            && oci::process_stat(self.pid)
+                .is_some_and(|(state, start)| start == self.start_time && !matches!(state, 'Z' | 'X'))
+            && self.boot_id == boot_id()
+    }
+}
+
+pub fn boot_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    #[default]
+    Created,
+    Running,
+    Paused,
+    Restarting,
+    Exited,
+    Dead,
+}
+
+impl Status {
+    pub fn word(self) -> &'static str {
+        match self {
+            Status::Created => "created",
+            Status::Running => "running",
+            Status::Paused => "paused",
+            Status::Restarting => "restarting",
+            Status::Exited => "exited",
+            Status::Dead => "dead",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct State {
+    pub version: u32,
+    /// Never `Paused` on disk: the freezer knows.
+    pub status: Status,
+    pub init: ProcessId,
+    pub supervisor: ProcessId,
+    pub cgroup: String,
+    pub exit_code: i32,
+    pub error: String,
+    #[serde(rename = "OOMKilled")]
+    pub oom_killed: bool,
+    pub started_at: String,
+    pub finished_at: String,
+    pub restart_count: u32,
+    /// `stop` or `kill` ended it, not itself: a restart policy then rests.
+    pub stopped_by_hand: bool,
+    pub health: Option<Health>,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Health {
+    /// `starting`, `healthy`, `unhealthy`.
+    pub status: String,
+    pub failing_streak: u32,
+    /// The last five probes.
+    pub log: Vec<HealthProbe>,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct HealthProbe {
+    pub start: String,
+    pub end: String,
+    pub exit_code: i32,
+    pub output: String,
+}
+
+impl State {
+    pub fn new() -> State {
+        State { version: VERSION, started_at: time::NEVER.into(), finished_at: time::NEVER.into(), ..State::default() }
+    }
+
+    pub fn is_running(&self) -> bool {
+        matches!(self.status, Status::Running | Status::Paused)
+    }
+}
+
+/// The state as it is now: the file's word, held against the kernel. A container whose processes are gone without a
+/// word (its supervisor killed, the machine restarted) has exited, with code 137 as for SIGKILL.
+pub fn current(store: &Store, container: &Container) -> Result<State> {
+    let mut state: State = atomic::read_json(&super::dir(store, &container.id).join("state.json"))?;
+    match state.status {
+        Status::Running if !state.init.is_alive() && !state.supervisor.is_alive() => gone(&mut state),
+        Status::Running if !state.cgroup.is_empty() && oci::cgroup::is_frozen(&state.cgroup) => {
+            state.status = Status::Paused
+        }
+        Status::Restarting if !state.supervisor.is_alive() => gone(&mut state),
+        _ => {}
+    }
+    Ok(state)
+}
+
+fn gone(state: &mut State) {
+    state.status = Status::Exited;
+    state.exit_code = 137;
+    if state.error.is_empty() {
+        state.error = "its supervisor died with it, or the machine was restarted".into();
+    }
+    if state.finished_at == time::NEVER {
+        state.finished_at = state.started_at.clone();
+    }
+}
+
+/// Writes the state; the caller holds the container's lock.
+pub fn save(store: &Store, id: &str, state: &State) -> Result<()> {
+    atomic::write_json(&super::dir(store, id).join("state.json"), state)
+}

@@ -1,0 +1,9 @@
+//! What a Docker user names: images, containers, volumes.
+
+pub mod container;
+pub mod idmap;
+pub mod image;
+pub mod mounts;
+pub mod signal;
+pub mod time;
+pub mod volume;

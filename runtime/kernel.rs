@@ -1,0 +1,270 @@
+//! The system calls that no crate wraps safely: the only file with `unsafe` in it.
+//!
+//! Everything here returns at once, keeps no state, and leaves policy to its callers.
+
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+use std::ffi::{CStr, c_char, c_int, c_long, c_uint, c_void};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+/// What a clone gave: the parent's view of the child, or the child itself.
+pub enum Cloned {
+    Parent { pid: Pid, pidfd: OwnedFd },
+    Child,
+}
+
+/// clone3(2) with `flags` (CLONE_NEW*, and CLONE_INTO_CGROUP where `cgroup` is given), and a pidfd of the child.
+///
+/// The child is a copy of this process, as after fork(2). That is only sound while no other thread exists, whose locks
+/// the child would find taken forever; so that is checked, and refused with EBUSY.
+pub fn clone3(flags: u64, cgroup: Option<BorrowedFd>) -> nix::Result<Cloned> {
+    if std::fs::read_dir("/proc/self/task").map(Iterator::count).unwrap_or(1) != 1 {
+        return Err(Errno::EBUSY);
+    }
+    let mut pidfd: RawFd = -1;
+    let mut args = libc::clone_args {
+        flags: flags | libc::CLONE_PIDFD as u64,
+        pidfd: (&raw mut pidfd) as u64,
+        child_tid: 0,
+        parent_tid: 0,
+        exit_signal: libc::SIGCHLD as u64,
+        stack: 0,
+        stack_size: 0,
+        tls: 0,
+        set_tid: 0,
+        set_tid_size: 0,
+        cgroup: 0,
+    };
+    if let Some(fd) = cgroup {
+        const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = fd.as_raw_fd() as u64;
+    }
+    // SAFETY: one thread exists (checked above), no CLONE_VM is set by any caller and `stack` is 0, so the child runs
+    // on its own copy of this stack; the kernel writes `pidfd` before it returns, and `args` outlives the call.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) };
+    match Errno::result(pid)? {
+        0 => Ok(Cloned::Child),
+        // SAFETY: the kernel has just given us this descriptor, and nothing else owns it.
+        pid => Ok(Cloned::Parent { pid: Pid::from_raw(pid as i32), pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } }),
+    }
+}
+
+/// A plain fork(2) with a pidfd, under the same condition as [`clone3`].
+pub fn fork() -> nix::Result<Cloned> {
+    clone3(0, None)
+}
+
+/// Ends this process at once: no destructor, no atexit handler. For children that share buffers with their parent.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit(2) does not return and touches no memory.
+    unsafe { libc::_exit(code) }
+}
+
+fn owned(result: c_long) -> nix::Result<OwnedFd> {
+    let fd = Errno::result(result)?;
+    // SAFETY: every caller passes the result of a system call that returns a new descriptor, owned by nobody yet.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// pidfd_open(2): a handle on a process that no later process can be mistaken for.
+pub fn pidfd_open(pid: Pid) -> nix::Result<OwnedFd> {
+    // SAFETY: takes two integers and returns a new descriptor.
+    owned(unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) })
+}
+
+/// pidfd_send_signal(2). `signal` is a number, so that real-time signals can be sent too; 0 asks whether it lives.
+pub fn pidfd_send_signal(pidfd: impl AsFd, signal: c_int) -> nix::Result<()> {
+    let no_info: *const c_void = std::ptr::null();
+    // SAFETY: a null siginfo is allowed and means the same as kill(2)'s.
+    Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_fd().as_raw_fd(), signal, no_info, 0) })
+        .map(drop)
+}
+
+/// setns(2) with a pidfd: joins all the namespaces in `flags` (CLONE_NEW*) of that process in one step.
+pub fn setns(pidfd: impl AsFd, flags: c_int) -> nix::Result<()> {
+    // SAFETY: takes two integers.
+    Errno::result(unsafe { libc::setns(pidfd.as_fd().as_raw_fd(), flags) }).map(drop)
+}
+
+/// open_tree(2): with OPEN_TREE_CLONE (and AT_RECURSIVE) a detached copy of the mount at `path`.
+pub fn open_tree(dir: impl AsFd, path: &CStr, flags: c_uint) -> nix::Result<OwnedFd> {
+    // SAFETY: `path` is NUL-terminated and only read during the call.
+    owned(unsafe {
+        libc::syscall(libc::SYS_open_tree, dir.as_fd().as_raw_fd(), path.as_ptr(), flags | libc::OPEN_TREE_CLOEXEC)
+    })
+}
+
+/// move_mount(2) of the mount that `mount` refers to, onto the place that `target` refers to.
+pub fn move_mount(mount: impl AsFd, target: impl AsFd) -> nix::Result<()> {
+    let empty: *const c_char = c"".as_ptr();
+    let flags = libc::MOVE_MOUNT_F_EMPTY_PATH | libc::MOVE_MOUNT_T_EMPTY_PATH;
+    let (mount, target) = (mount.as_fd().as_raw_fd(), target.as_fd().as_raw_fd());
+    // SAFETY: both paths are the same static empty string.
+    Errno::result(unsafe { libc::syscall(libc::SYS_move_mount, mount, empty, target, empty, flags) }).map(drop)
+}
+
+/// mount_setattr(2) on the mount that `mount` refers to; with `recursive`, on all below it too. `set` and `clear` are
+/// MOUNT_ATTR_*, `propagation` MS_* or 0, `userns` the id map of MOUNT_ATTR_IDMAP.
+pub fn mount_setattr(
+    mount: impl AsFd,
+    recursive: bool,
+    set: u64,
+    clear: u64,
+    propagation: u64,
+    userns: Option<BorrowedFd>,
+) -> nix::Result<()> {
+    let attr = libc::mount_attr {
+        attr_set: set | if userns.is_some() { libc::MOUNT_ATTR_IDMAP } else { 0 },
+        attr_clr: clear,
+        propagation,
+        userns_fd: userns.map_or(0, |fd| fd.as_raw_fd() as u64),
+    };
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    let fd = mount.as_fd().as_raw_fd();
+    // SAFETY: `attr` lives through the call and its true size is given with it.
+    Errno::result(unsafe {
+        libc::syscall(libc::SYS_mount_setattr, fd, c"".as_ptr(), flags, &raw const attr, size_of::<libc::mount_attr>())
+    })
+    .map(drop)
+}
+
+/// fsopen(2): the first step of making a new mount of file system `kind`.
+pub fn fsopen(kind: &CStr) -> nix::Result<OwnedFd> {
+    // SAFETY: `kind` is NUL-terminated and only read during the call.
+    owned(unsafe {
+        libc::syscall(libc::SYS_fsopen, kind.as_ptr(), 1 /* FSOPEN_CLOEXEC */)
+    })
+}
+
+/// fsconfig(2), FSCONFIG_SET_STRING.
+pub fn fsconfig_string(context: impl AsFd, key: &CStr, value: &CStr) -> nix::Result<()> {
+    // SAFETY: both strings are NUL-terminated, and copied by the kernel before it returns.
+    Errno::result(unsafe {
+        libc::syscall(libc::SYS_fsconfig, context.as_fd().as_raw_fd(), 1, key.as_ptr(), value.as_ptr(), 0)
+    })
+    .map(drop)
+}
+
+/// fsconfig(2), FSCONFIG_SET_FLAG.
+pub fn fsconfig_flag(context: impl AsFd, key: &CStr) -> nix::Result<()> {
+    let none: *const c_char = std::ptr::null();
+    // SAFETY: the key is NUL-terminated and copied by the kernel before it returns; a flag takes no value.
+    Errno::result(unsafe { libc::syscall(libc::SYS_fsconfig, context.as_fd().as_raw_fd(), 0, key.as_ptr(), none, 0) })
+        .map(drop)
+}
+
+/// fsconfig(2), FSCONFIG_CMD_CREATE: makes the superblock.
+pub fn fsconfig_create(context: impl AsFd) -> nix::Result<()> {
+    let none: *const c_char = std::ptr::null();
+    // SAFETY: this command takes neither key nor value.
+    Errno::result(unsafe { libc::syscall(libc::SYS_fsconfig, context.as_fd().as_raw_fd(), 6, none, none, 0) }).map(drop)
+}
+
+/// fsmount(2): a detached mount of what [`fsconfig_create`] made, with MOUNT_ATTR_* `attributes`.
+pub fn fsmount(context: impl AsFd, attributes: u64) -> nix::Result<OwnedFd> {
+    // SAFETY: takes three integers and returns a new descriptor.
+    owned(unsafe {
+        libc::syscall(
+            libc::SYS_fsmount,
+            context.as_fd().as_raw_fd(),
+            1, /* FSMOUNT_CLOEXEC */
+            attributes as c_uint,
+        )
+    })
+}
+
+/// pivot_root(".", "."): the working directory becomes `/`, and the old root lies on top of it, to be unmounted.
+pub fn pivot_root_here() -> nix::Result<()> {
+    nix::unistd::pivot_root(".", ".")
+}
+
+/// close_range(2): closes every descriptor from `first` on, or with `cloexec` marks them to be closed by execve(2).
+pub fn close_from(first: RawFd, cloexec: bool) -> nix::Result<()> {
+    let flags = if cloexec { libc::CLOSE_RANGE_CLOEXEC as c_int } else { 0 };
+    // SAFETY: with CLOSE_RANGE_CLOEXEC nothing is closed now; without it the callers, children about to wait or to exec,
+    // own no descriptor from `first` on that a destructor would close again.
+    Errno::result(unsafe { libc::close_range(first as c_uint, c_uint::MAX, flags) }).map(drop)
+}
+
+/// One instruction of a classic BPF program (linux/filter.h `struct sock_filter`).
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bpf {
+    pub code: u16,
+    pub jt: u8,
+    pub jf: u8,
+    pub k: u32,
+}
+
+/// seccomp(2), SECCOMP_SET_MODE_FILTER. `flags` are SECCOMP_FILTER_FLAG_*; returns the listener with NEW_LISTENER, else 0.
+pub fn seccomp_load(program: &[Bpf], flags: u32) -> nix::Result<RawFd> {
+    #[repr(C)]
+    struct Program {
+        length: u16,
+        filter: *const Bpf,
+    }
+    let length = u16::try_from(program.len()).map_err(|_| Errno::E2BIG)?;
+    let program = Program { length, filter: program.as_ptr() };
+    // SAFETY: `Bpf` has the layout of sock_filter, the slice outlives the call, and the kernel copies and verifies it.
+    Errno::result(unsafe {
+        libc::syscall(libc::SYS_seccomp, 1 /* SECCOMP_SET_MODE_FILTER */, flags, &raw const program)
+    })
+    .map(|fd| fd as RawFd)
+}
+
+/// prctl(2) with one argument, for the options that take an integer.
+pub fn prctl(option: c_int, argument: libc::c_ulong) -> nix::Result<c_int> {
+    // SAFETY: every option that callers use (PR_SET_*) takes an integer here, and the unused arguments are 0.
+    Errno::result(unsafe { libc::prctl(option, argument, 0 as libc::c_ulong, 0 as libc::c_ulong, 0 as libc::c_ulong) })
+}
+
+/// keyctl(KEYCTL_JOIN_SESSION_KEYRING): a session keyring of the container's own, so that it inherits none of the host's keys.
+pub fn new_session_keyring() -> nix::Result<()> {
+    let anonymous: *const c_char = std::ptr::null();
+    // SAFETY: a null name asks for a new anonymous keyring.
+    Errno::result(unsafe { libc::syscall(libc::SYS_keyctl, 1, anonymous, 0, 0, 0) }).map(drop)
+}
+
+/// Sets the disposition of every signal back to its default, the real-time ones included.
+pub fn default_signals() {
+    for signal in 1..=64 {
+        // SAFETY: SIG_DFL names no handler; for SIGKILL, SIGSTOP and glibc's own two the call fails and changes nothing.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
+/// Ignores a signal (SIG_IGN), for this process and what it execs.
+pub fn ignore_signal(signal: Signal) {
+    // SAFETY: SIG_IGN names no handler.
+    unsafe { libc::signal(signal as c_int, libc::SIG_IGN) };
+}
+
+/// TIOCSCTTY: makes the terminal at `fd` the controlling terminal of this session.
+pub fn set_controlling_terminal(fd: impl AsFd) -> nix::Result<()> {
+    // SAFETY: the argument of this ioctl is an integer.
+    Errno::result(unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), libc::TIOCSCTTY, 0) }).map(drop)
+}
+
+/// TIOCGWINSZ: rows and columns of the terminal at `fd`.
+pub fn window_size(fd: impl AsFd) -> nix::Result<(u16, u16)> {
+    // SAFETY: a winsize is plain integers, for which zero is a value.
+    let mut size: libc::winsize = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes one winsize at the address given.
+    Errno::result(unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) })?;
+    Ok((size.ws_row, size.ws_col))
+}
+
+/// TIOCSWINSZ: sets rows and columns of the terminal at `fd`.
+pub fn set_window_size(fd: impl AsFd, rows: u16, columns: u16) -> nix::Result<()> {
+    let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the kernel reads one winsize from the address given.
+    Errno::result(unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), libc::TIOCSWINSZ, &raw const size) }).map(drop)
+}
+
+/// umask(2), without nix's typed modes: returns the old one.
+pub fn umask(mask: u32) -> u32 {
+    // SAFETY: umask(2) cannot fail and takes an integer.
+    unsafe { libc::umask(mask) }
+}

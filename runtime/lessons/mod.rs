@@ -1,0 +1,1 @@
+//! Reads lessons/*, plays, checks and scores them; uses public commands only.

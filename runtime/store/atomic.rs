@@ -1,0 +1,57 @@
+//! Every metadata write is atomic and durable: temporary file, fsync, rename, fsync of the directory.
+
+use crate::error::{Doing, Result};
+use serde::{Serialize, de::DeserializeOwned};
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+/// Replaces `path` by `bytes`: a reader, or a crash, finds the old content or the new, never a mix.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = path.with_file_name(format!(".{name}.{}", std::process::id()));
+    let written = (|| {
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_data()?;
+        std::fs::rename(&temporary, path)
+    })();
+    if written.is_err() {
+        let _ = std::fs::remove_file(&temporary);
+    }
+    written.doing(|| format!("write {}", path.display()))?;
+    sync_dir(path.parent().unwrap_or(Path::new("/")))
+}
+
+/// [`write`] of a value as pretty JSON: what is in the store is there to be read by people too.
+pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+    let mut bytes = serde_json::to_vec_pretty(value).doing(|| format!("encode {}", path.display()))?;
+    bytes.push(b'\n');
+    write(path, &bytes)
+}
+
+/// Reads what [`write_json`] wrote. A missing file is `Kind::NotFound`.
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let bytes = std::fs::read(path).doing(|| format!("read {}", path.display()))?;
+    serde_json::from_slice(&bytes).doing(|| format!("read {}", path.display()))
+}
+
+/// Renames a finished directory from `tmp/` to its place, which must not exist yet, and makes both ends durable.
+/// The caller has already synced what is inside (or calls [`crate::store::Store::sync`] before it answers).
+pub fn publish_dir(made: &Path, place: &Path) -> Result<()> {
+    nix::fcntl::renameat2(
+        nix::fcntl::AT_FDCWD,
+        made,
+        nix::fcntl::AT_FDCWD,
+        place,
+        nix::fcntl::RenameFlags::RENAME_NOREPLACE,
+    )
+    .doing(|| format!("publish {}", place.display()))?;
+    sync_dir(place.parent().unwrap_or(Path::new("/")))
+}
+
+/// A name in a directory is durable only when the directory itself has been synced (fsync(2), NOTES).
+pub fn sync_dir(path: &Path) -> Result<()> {
+    File::open(path).and_then(|dir| dir.sync_all()).doing(|| format!("sync {}", path.display()))
+}

@@ -1,0 +1,147 @@
+//! Where state lives, and the only code that writes metadata.
+//!
+//! ```text
+//! $EBB_ROOT/            /var/lib/ebb, or $XDG_DATA_HOME/ebb without root; mode 0700
+//!   images/             blobs, layers and names of images
+//!   containers/ID/      one directory a container
+//!   names/NAME          symlink to a container's id: the claim on a name
+//!   volumes/NAME/       _data/ volume.json
+//!   tmp/                directories being made; renamed into place when whole
+//!   trash/              directories being removed; renamed out of the way first
+//! ```
+
+pub mod atomic;
+pub mod beneath;
+pub mod id;
+pub mod lock;
+pub mod tree;
+
+use crate::error::{Doing, Error, Result};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+/// A store's root. Cheap to make and to clone; holds no file open.
+#[derive(Debug, Clone)]
+pub struct Store {
+    root: PathBuf,
+}
+
+impl Store {
+    /// Opens the store at `root`, or at `$EBB_ROOT`, or at the user's default place, and makes what is missing.
+    pub fn open(root: Option<&Path>) -> Result<Store> {
+        let root = match root {
+            Some(path) => std::path::absolute(path).doing(|| "resolve the store's path")?,
+            None => default_root()?,
+        };
+        let store = Store { root };
+        if !store.tmp().is_dir() {
+            store.lay_out()?;
+        }
+        let owner = std::fs::metadata(&store.root).doing(|| format!("open the store {}", store.root.display()))?.uid();
+        let me = nix::unistd::geteuid().as_raw();
+        if owner != me {
+            return Err(Error::new(format!(
+                "the store {} belongs to uid {owner}, not to you (uid {me})",
+                store.root.display()
+            ))
+            .with_cure("name another with --root DIR or EBB_ROOT"));
+        }
+        Ok(store)
+    }
+
+    /// `tmp` is made last: its presence says that the layout is whole.
+    fn lay_out(&self) -> Result<()> {
+        let mut builder = std::fs::DirBuilder::new();
+        builder.recursive(true).mode(0o700);
+        for dir in [
+            self.root.clone(),
+            self.images(),
+            self.containers(),
+            self.names(),
+            self.volumes(),
+            self.trash(),
+            self.tmp(),
+        ] {
+            builder.create(&dir).doing(|| format!("make the store's directory {}", dir.display()))?;
+        }
+        atomic::sync_dir(&self.root)
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub fn images(&self) -> PathBuf {
+        self.root.join("images")
+    }
+
+    pub fn containers(&self) -> PathBuf {
+        self.root.join("containers")
+    }
+
+    pub fn names(&self) -> PathBuf {
+        self.root.join("names")
+    }
+
+    pub fn volumes(&self) -> PathBuf {
+        self.root.join("volumes")
+    }
+
+    pub fn tmp(&self) -> PathBuf {
+        self.root.join("tmp")
+    }
+
+    pub fn trash(&self) -> PathBuf {
+        self.root.join("trash")
+    }
+
+    /// A fresh private directory in `tmp/`, to be filled and then published by [`atomic::publish_dir`].
+    pub fn make_tmp(&self, stem: &str) -> Result<TmpDir> {
+        loop {
+            let path = self.tmp().join(format!("{stem}.{}", &id::random()?[..12]));
+            std::fs::DirBuilder::new().mode(0o700).create(&path).doing(|| format!("make {}", path.display()))?;
+            match lock::exclusive(&path) {
+                Ok(lock) => return Ok(TmpDir { path, _lock: lock }),
+                // Somebody's clean-up came between the two calls and took it for a crashed command's.
+                Err(error) if error.is_not_found() => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// One `syncfs`: all that this store has acknowledged is on the disk when it returns.
+    pub fn sync(&self) -> Result<()> {
+        let dir = std::fs::File::open(&self.root).doing(|| format!("open {}", self.root.display()))?;
+        nix::unistd::syncfs(&dir).doing(|| format!("sync the file system of {}", self.root.display()))
+    }
+}
+
+/// A directory being made. Locked, so that nobody's clean-up takes it; removed when dropped, unless it was published.
+pub struct TmpDir {
+    pub path: PathBuf,
+    _lock: lock::Lock,
+}
+
+impl Drop for TmpDir {
+    fn drop(&mut self) {
+        let _ = tree::remove(&self.path);
+    }
+}
+
+fn default_root() -> Result<PathBuf> {
+    let from = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    if let Some(root) = from("EBB_ROOT") {
+        return std::path::absolute(root).doing(|| "resolve EBB_ROOT");
+    }
+    if nix::unistd::geteuid().is_root() {
+        return Ok(PathBuf::from("/var/lib/ebb"));
+    }
+    if let Some(data) = from("XDG_DATA_HOME").filter(|path| path.is_absolute()) {
+        return Ok(data.join("ebb"));
+    }
+    match from("HOME") {
+        Some(home) => Ok(home.join(".local/share/ebb")),
+        None => Err(Error::new("cannot tell where to keep the store: HOME is not set")
+            .with_cure("name a directory with --root DIR or EBB_ROOT")),
+    }
+}

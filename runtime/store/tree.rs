@@ -1,0 +1,129 @@
+//! Removing a directory tree: never through a symlink, never across a mount.
+
+use crate::error::{Doing, Error, Result};
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
+use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+
+/// Moves `dir` into the trash of its store in one rename, so that it is gone for everyone at once, and then removes it.
+/// What a crash leaves in the trash, the next [`empty`] clears.
+pub fn discard(store: &super::Store, dir: &Path) -> Result<()> {
+    let grave = set_aside(store, dir)?;
+    remove(&grave)
+}
+
+/// The first half of [`discard`]: after it the object no longer exists.
+pub fn set_aside(store: &super::Store, dir: &Path) -> Result<std::path::PathBuf> {
+    let name = dir.file_name().unwrap_or_default().to_string_lossy();
+    let grave = store.trash().join(format!("{name}.{}", &super::id::random()?[..12]));
+    std::fs::rename(dir, &grave).doing(|| format!("remove {}", dir.display()))?;
+    super::atomic::sync_dir(dir.parent().unwrap_or(Path::new("/")))?;
+    Ok(grave)
+}
+
+/// Removes the tree at `path`. Goes on past what fails, and reports the first failure. What is mounted below is left
+/// alone, with an error: a mount may show data that is not ours (moby #35323).
+pub fn remove(path: &Path) -> Result<()> {
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    let Some(name) = path.file_name() else { return Err(Error::new("refusing to remove /")) };
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let parent =
+        nix::fcntl::openat(AT_FDCWD, parent, flags, Mode::empty()).doing(|| format!("open {}", parent.display()))?;
+    let name = CString::new(name.as_encoded_bytes()).map_err(|_| Error::new("a NUL in a path"))?;
+    let mut removal = Removal { top: parent.as_fd(), hoisted: Vec::new() };
+    let mut result = removal.entry(parent.as_fd(), &name, path, 0);
+    while let Some(deep) = removal.hoisted.pop() {
+        let shown = path.with_file_name(deep.to_string_lossy().as_ref());
+        result = result.and(removal.entry(parent.as_fd(), &deep, &shown, 0));
+    }
+    result
+}
+
+/// A container can make a tree deeper than we may hold descriptors open. What lies deeper than this is renamed up
+/// beside the tree and removed from there.
+const DEEPEST: usize = 64;
+
+struct Removal<'a> {
+    top: BorrowedFd<'a>,
+    hoisted: Vec<CString>,
+}
+
+impl Removal<'_> {
+    fn entry(&mut self, parent: BorrowedFd, name: &CStr, shown: &Path, depth: usize) -> Result<()> {
+        match unlinkat(parent, name, UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => return Ok(()),
+            // unlink(2) of a directory is EISDIR on Linux; EPERM is what POSIX says and some file systems do.
+            Err(Errno::EISDIR | Errno::EPERM) => {}
+            Err(errno) => return Err(explain(errno, shown)),
+        }
+        if depth > DEEPEST {
+            let aside = CString::new(format!("deep.{}", &super::id::random()?[..16])).unwrap_or_default();
+            nix::fcntl::renameat(parent, name, self.top, aside.as_c_str())
+                .doing(|| format!("remove {}", shown.display()))?;
+            self.hoisted.push(aside);
+            return Ok(());
+        }
+        let cleared = self.contents(parent, name, shown, depth);
+        match unlinkat(parent, name, UnlinkatFlags::RemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => cleared.and(Err(explain(errno, shown))),
+        }
+    }
+
+    fn contents(&mut self, parent: BorrowedFd, name: &CStr, shown: &Path, depth: usize) -> Result<()> {
+        let mut dir = open_to_empty(parent, name).map_err(|errno| explain(errno, shown))?;
+        let mut names = Vec::new();
+        for entry in dir.iter() {
+            let entry = entry.doing(|| format!("read {}", shown.display()))?;
+            if entry.file_name() != c"." && entry.file_name() != c".." {
+                names.push(entry.file_name().to_owned());
+            }
+        }
+        let mut first = Ok(());
+        for child in names {
+            let path = shown.join(child.to_string_lossy().as_ref());
+            first = first.and(self.entry(dir.as_fd(), &child, &path, depth + 1));
+        }
+        first
+    }
+}
+
+/// RESOLVE_NO_XDEV is what notices a mount, a bind mount of the same file system included.
+fn open_to_empty(parent: BorrowedFd, name: &CStr) -> nix::Result<Dir> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let how = OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_NO_XDEV | ResolveFlag::RESOLVE_NO_SYMLINKS);
+    let opened = match openat2(parent, name, how) {
+        // The overlay's `work/work` has mode 0; its owner may change that.
+        Err(Errno::EACCES) => {
+            fchmodat(parent, name, Mode::S_IRWXU, FchmodatFlags::FollowSymlink)?;
+            openat2(parent, name, how)
+        }
+        result => result,
+    };
+    Dir::from_fd(opened?)
+}
+
+fn explain(errno: Errno, shown: &Path) -> Error {
+    match errno {
+        Errno::EXDEV | Errno::EBUSY => Error::new(format!("{} stays: something is mounted there", shown.display()))
+            .with_cure(format!("umount {} and try again", shown.display())),
+        errno => Error::new(format!("remove {}: {}", shown.display(), errno.desc().to_lowercase())),
+    }
+}
+
+/// Clears what crashed commands left in `tmp/` and `trash/`. A directory whose maker is alive is locked and stays.
+pub fn empty(store: &super::Store) -> Result<()> {
+    for dir in [store.trash(), store.tmp()] {
+        for entry in std::fs::read_dir(&dir).doing(|| format!("read {}", dir.display()))?.flatten() {
+            if let Ok(_lock) = super::lock::try_exclusive(&entry.path()) {
+                remove(&entry.path())?;
+            }
+        }
+    }
+    Ok(())
+}
