@@ -1,0 +1,179 @@
+//! Drives the real binary, in a store of the test's own. A test is a sentence with a promise.
+
+#![allow(dead_code)] // Each test file is a crate of its own and uses a part of this.
+
+use std::ffi::OsStr;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// A store of this test's own; its containers and itself are removed when it is dropped.
+pub struct Ebb {
+    pub dir: PathBuf,
+}
+
+/// What a command answered.
+pub struct Answer {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+    shown: String,
+}
+
+impl Ebb {
+    /// An empty store.
+    pub fn empty() -> Ebb {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("ebb-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let dir = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&dir).expect("a directory for the test's store");
+        Ebb { dir }
+    }
+
+    /// A store that holds the image `busybox`, a real one, made by its recipe once for all tests.
+    pub fn new() -> Ebb {
+        let ebb = Ebb::empty();
+        ebb.ok(["image", "load", "-q", "-i", busybox_archive().to_str().expect("a UTF-8 path")]);
+        ebb
+    }
+
+    pub fn store(&self) -> PathBuf {
+        self.dir.join("store")
+    }
+
+    /// `ebb` on this store, ready for more arguments.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ebb"));
+        command.env("EBB_ROOT", self.store()).env_remove("NO_COLOR").env_remove("EBB_EXPLAIN").current_dir(&self.dir);
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// Runs `ebb ARGS` to its end.
+    pub fn run<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Answer {
+        let mut command = self.command();
+        command.args(args);
+        answer(&mut command)
+    }
+
+    /// [`Ebb::run`], and it must succeed; returns stdout without the last newline.
+    pub fn ok<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> String {
+        let answer = self.run(args);
+        assert_eq!(answer.code, 0, "{}", answer.shown);
+        answer.stdout.trim_end_matches('\n').to_owned()
+    }
+
+    /// [`Ebb::run`], and it must exit with `code`; returns stderr.
+    pub fn fails<S: AsRef<OsStr>>(&self, code: i32, args: impl IntoIterator<Item = S>) -> String {
+        let answer = self.run(args);
+        assert_eq!(answer.code, code, "{}", answer.shown);
+        answer.stderr
+    }
+
+    /// [`Ebb::run`] with `input` on stdin.
+    pub fn run_with<S: AsRef<OsStr>>(&self, input: &[u8], args: impl IntoIterator<Item = S>) -> Answer {
+        let mut command = self.command();
+        command.args(args).stdin(Stdio::piped());
+        answer_to(&mut command, input)
+    }
+
+    /// Starts `ebb ARGS` and leaves it running, with pipes on all three descriptors.
+    pub fn spawn<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Child {
+        let mut command = self.command();
+        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().expect("ebb starts")
+    }
+}
+
+impl Drop for Ebb {
+    fn drop(&mut self) {
+        if self.store().is_dir() {
+            let ids = self.run(["ps", "-aq", "--no-trunc"]).stdout;
+            for id in ids.split_whitespace() {
+                self.run(["rm", "-f", id]);
+            }
+            // Layers and volumes may carry subordinate ids, which only Ebb can remove without root.
+            self.run(["volume", "prune", "-af"]);
+            let images = self.run(["images", "-aq", "--no-trunc"]).stdout;
+            for id in images.split_whitespace() {
+                self.run(["rmi", "-f", id]);
+            }
+        }
+        let removed = std::fs::remove_dir_all(&self.dir);
+        if !std::thread::panicking() {
+            removed.expect("the test's store can be removed");
+        }
+    }
+}
+
+impl Answer {
+    /// The command line and all that it answered, for a failing assertion.
+    pub fn shown(&self) -> &str {
+        &self.shown
+    }
+}
+
+pub fn answer(command: &mut Command) -> Answer {
+    let output = command.output().expect("the command starts");
+    describe(command, output)
+}
+
+pub fn answer_to(command: &mut Command, input: &[u8]) -> Answer {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    let input = input.to_owned();
+    // Written beside the reading, so that neither side waits for the other's full pipe.
+    let writer = std::thread::spawn(move || {
+        let _ = stdin.write_all(&input);
+    });
+    let output = child.wait_with_output().expect("the command ends");
+    let _ = writer.join();
+    describe(command, output)
+}
+
+fn describe(command: &Command, output: std::process::Output) -> Answer {
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
+    let code = exit_code(output.status);
+    let shown = format!("$ ebb {}\nexit {code}\n--- stdout\n{stdout}--- stderr\n{stderr}---", words.join(" "));
+    Answer { code, stdout, stderr, shown }
+}
+
+/// As a shell gives it: 128+n for a signal.
+pub fn exit_code(status: ExitStatus) -> i32 {
+    use std::os::unix::process::ExitStatusExt;
+    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
+}
+
+pub fn is_root() -> bool {
+    std::fs::metadata("/proc/self").map(|meta| std::os::unix::fs::MetadataExt::uid(&meta) == 0).unwrap_or(false)
+}
+
+/// Says loudly that a test cannot hold its promise here, and why. In CI (`CI=true`) that is a failure.
+/// Use as `if let Some(why) = lacking() { return skip(why) }`.
+pub fn skip(why: &str) {
+    assert!(std::env::var_os("CI").is_none(), "skipped in CI, where a skip is a failure: {why}");
+    eprintln!("SKIPPED: {why}");
+}
+
+/// The archive of the image `busybox`, made once for each user and each build of Ebb.
+pub fn busybox_archive() -> &'static Path {
+    static ARCHIVE: OnceLock<PathBuf> = OnceLock::new();
+    ARCHIVE.get_or_init(|| {
+        let binary = std::fs::metadata(env!("CARGO_BIN_EXE_ebb")).expect("the binary");
+        let built = binary.modified().expect("a time").duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_nanos();
+        let user = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").expect("procfs"));
+        let archive = std::env::temp_dir().join(format!("ebb-test-busybox-{user}-{built}.tar"));
+        if !archive.exists() {
+            let ebb = Ebb::empty();
+            ebb.ok(["pull", "busybox"]);
+            let half = archive.with_extension(format!("{}", std::process::id()));
+            ebb.ok(["image", "save", "-o", half.to_str().expect("UTF-8"), "busybox"]);
+            std::fs::rename(&half, &archive).expect("renamed");
+        }
+        archive
+    })
+}
