@@ -1,0 +1,14 @@
+//! cp.
+
+use crate::cli::Execute;
+use crate::error::{Error, Result};
+
+/// TO BE WRITTEN
+#[derive(Debug, clap::Parser)]
+pub struct Cp {}
+
+impl Execute for Cp {
+    fn execute(self) -> Result<i32> {
+        Err(Error::new("being written"))
+    }
+}

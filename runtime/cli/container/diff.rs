@@ -1,0 +1,14 @@
+//! diff.
+
+use crate::cli::Execute;
+use crate::error::{Error, Result};
+
+/// TO BE WRITTEN
+#[derive(Debug, clap::Parser)]
+pub struct Diff {}
+
+impl Execute for Diff {
+    fn execute(self) -> Result<i32> {
+        Err(Error::new("being written"))
+    }
+}

@@ -1,0 +1,14 @@
+//! logs.
+
+use crate::cli::Execute;
+use crate::error::{Error, Result};
+
+/// TO BE WRITTEN
+#[derive(Debug, clap::Parser)]
+pub struct Logs {}
+
+impl Execute for Logs {
+    fn execute(self) -> Result<i32> {
+        Err(Error::new("being written"))
+    }
+}

@@ -1,0 +1,14 @@
+//! ps.
+
+use crate::cli::Execute;
+use crate::error::{Error, Result};
+
+/// TO BE WRITTEN
+#[derive(Debug, clap::Parser)]
+pub struct Ps {}
+
+impl Execute for Ps {
+    fn execute(self) -> Result<i32> {
+        Err(Error::new("being written"))
+    }
+}

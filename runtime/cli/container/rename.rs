@@ -1,0 +1,14 @@
+//! rename.
+
+use crate::cli::Execute;
+use crate::error::{Error, Result};
+
+/// TO BE WRITTEN
+#[derive(Debug, clap::Parser)]
+pub struct Rename {}
+
+impl Execute for Rename {
+    fn execute(self) -> Result<i32> {
+        Err(Error::new("being written"))
+    }
+}

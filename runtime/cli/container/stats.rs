@@ -1,0 +1,14 @@
+//! stats.
+
+use crate::cli::Execute;
+use crate::error::{Error, Result};
+
+/// TO BE WRITTEN
+#[derive(Debug, clap::Parser)]
+pub struct Stats {}
+
+impl Execute for Stats {
+    fn execute(self) -> Result<i32> {
+        Err(Error::new("being written"))
+    }
+}

@@ -1,0 +1,14 @@
+//! top.
+
+use crate::cli::Execute;
+use crate::error::{Error, Result};
+
+/// TO BE WRITTEN
+#[derive(Debug, clap::Parser)]
+pub struct Top {}
+
+impl Execute for Top {
+    fn execute(self) -> Result<i32> {
+        Err(Error::new("being written"))
+    }
+}
