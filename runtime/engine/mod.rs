@@ -3,6 +3,7 @@
 pub mod container;
 pub mod idmap;
 pub mod image;
+pub mod moment;
 pub mod mounts;
 pub mod signal;
 pub mod time;

@@ -7,10 +7,11 @@
 //!   config.json         the OCI bundle, written at each start; rootfs/ is its (empty) root directory
 //!   upper/ work/        the writable layer
 //!   hostname hosts resolv.conf
-//!   log.jsonl           its output, in Docker's json-file format
+//!   log.jsonl           its output, in Docker's json-file format (log/)
 //!   attach.sock         the supervisor's door, while it runs
 //! ```
 
+pub mod log;
 pub mod record;
 pub mod state;
 
@@ -25,12 +26,11 @@ pub fn dir(store: &Store, id: &str) -> PathBuf {
 
 /// Finds a container by full name, full id or unambiguous id prefix: `No such container: X` otherwise.
 pub fn find(store: &Store, name: &str) -> Result<Container> {
-    if let Ok(target) = std::fs::read_link(store.names().join(name)) {
-        if let Ok(container) = load(store, &target.to_string_lossy()) {
-            if container.name == name {
-                return Ok(container);
-            }
-        }
+    if let Ok(target) = std::fs::read_link(store.names().join(name))
+        && let Ok(container) = load(store, &target.to_string_lossy())
+        && container.name == name
+    {
+        return Ok(container);
     }
     let missing = || Error::not_found(format!("No such container: {name}"));
     if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_hexdigit()) {

@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::oci;
 use crate::store::{Store, atomic};
 use serde::{Deserialize, Serialize};
+use std::os::fd::OwnedFd;
 
 /// A process that no other can be mistaken for: a pid may be used again, the pair with its start time is not, and a
 /// reboot changes the boot id.
@@ -30,6 +31,13 @@ impl ProcessId {
             && oci::process_stat(self.pid)
                 .is_some_and(|(state, start)| start == self.start_time && !matches!(state, 'Z' | 'X'))
             && self.boot_id == boot_id()
+    }
+
+    /// A handle on this very process, or `None` where it has ended: to signal it, and to wait for its end by poll(2).
+    pub fn open(&self) -> Option<OwnedFd> {
+        let pidfd = crate::kernel::pidfd_open(nix::unistd::Pid::from_raw(self.pid)).ok()?;
+        // Asked after the handle is ours: from here on the pid cannot be given to another.
+        self.is_alive().then_some(pidfd)
     }
 }
 
