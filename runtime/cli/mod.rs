@@ -2,6 +2,7 @@
 //!
 //! Only the command that is asked for is built and parsed; the whole tree exists for `--help`, completions and man pages.
 
+pub mod confirm;
 pub mod container;
 pub mod image;
 pub mod lesson;

@@ -1,14 +1,22 @@
 //! rename.
 
-use crate::cli::Execute;
-use crate::error::{Error, Result};
+use crate::cli::{Execute, store};
+use crate::engine::container::{self, rename};
+use crate::error::Result;
 
-/// TO BE WRITTEN
+/// Rename a container
 #[derive(Debug, clap::Parser)]
-pub struct Rename {}
+pub struct Rename {
+    #[arg(value_name = "CONTAINER")]
+    container: String,
+    #[arg(value_name = "NEW_NAME")]
+    new_name: String,
+}
 
 impl Execute for Rename {
     fn execute(self) -> Result<i32> {
-        Err(Error::new("being written"))
+        let store = store()?;
+        rename::rename(&store, &container::find(&store, &self.container)?, &self.new_name)?;
+        Ok(0)
     }
 }

@@ -1,14 +1,22 @@
 //! wait: blocks until containers end.
 
-use crate::cli::Execute;
-use crate::error::{Error, Result};
+use crate::cli::{Execute, for_each, store};
+use crate::engine::container::{self, wait};
+use crate::error::Result;
 
-/// TO BE WRITTEN
+/// Block until one or more containers stop, then print their exit codes
 #[derive(Debug, clap::Parser)]
-pub struct Wait {}
+pub struct Wait {
+    #[arg(value_name = "CONTAINER", required = true)]
+    containers: Vec<String>,
+}
 
 impl Execute for Wait {
     fn execute(self) -> Result<i32> {
-        Err(Error::new("being written"))
+        let store = store()?;
+        for_each(&self.containers, |name| {
+            let state = wait::wait(&store, &container::find(&store, name)?)?;
+            Ok(Some(state.exit_code.to_string()))
+        })
     }
 }

@@ -12,8 +12,16 @@
 //! ```
 
 pub mod log;
+pub mod names;
+pub mod pause;
+pub mod prune;
 pub mod record;
+pub mod remove;
+pub mod rename;
+pub mod size;
 pub mod state;
+pub mod stop;
+pub mod wait;
 
 use crate::error::{Error, Result};
 use crate::store::Store;

@@ -4,7 +4,7 @@ use super::record::{Container, VERSION};
 use crate::engine::time;
 use crate::error::Result;
 use crate::oci;
-use crate::store::{Store, atomic};
+use crate::store::{Store, atomic, lock};
 use serde::{Deserialize, Serialize};
 use std::os::fd::OwnedFd;
 
@@ -144,6 +144,28 @@ fn gone(state: &mut State) {
     if state.finished_at == time::NEVER {
         state.finished_at = state.started_at.clone();
     }
+}
+
+/// Changes what the file says, under the container's lock, and returns what it says now.
+pub fn change(store: &Store, id: &str, change: impl FnOnce(&mut State)) -> Result<State> {
+    let dir = super::dir(store, id);
+    let _lock = lock::exclusive(&dir)?;
+    let mut state: State = atomic::read_json(&dir.join("state.json"))?;
+    change(&mut state);
+    save(store, id, &state)?;
+    Ok(state)
+}
+
+/// Writes down what [`current`] found, where nobody lives who would: the end of a container whose supervisor was killed.
+pub fn settle(store: &Store, container: &Container) -> Result<State> {
+    let dir = super::dir(store, &container.id);
+    let _lock = lock::exclusive(&dir)?;
+    let written: State = atomic::read_json(&dir.join("state.json"))?;
+    let state = current(store, container)?;
+    if state.status == Status::Exited && written.status != Status::Exited {
+        save(store, &container.id, &state)?;
+    }
+    Ok(state)
 }
 
 /// Writes the state; the caller holds the container's lock.

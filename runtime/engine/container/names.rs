@@ -1,0 +1,44 @@
+//! Names of containers: `names/NAME` is a symlink to the id of the container that has it.
+//!
+//! A link counts only while that container's own record says the same name, so that whatever was interrupted, a name
+//! finds one container or none, and one that finds none can be taken.
+
+use crate::error::{Doing, Error, Result};
+use crate::store::{Store, atomic, id, lock};
+use std::os::unix::fs::symlink;
+
+/// The right to a name, until it is dropped: by then the record that bears the name stands in its place.
+pub struct Claim(#[allow(dead_code)] lock::Lock);
+
+/// Takes `name` for the container `id`. Refused where another container has it.
+///
+/// Nobody else can take a name while the claim is held, so the link may for that time point to nothing.
+pub fn claim(store: &Store, name: &str, id: &str) -> Result<Claim> {
+    if !id::valid_name(name) {
+        return Err(Error::new(format!("Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")));
+    }
+    let claim = Claim(lock::exclusive(&store.names())?);
+    let link = store.names().join(name);
+    if let Ok(holder) = std::fs::read_link(&link) {
+        let holder = holder.to_string_lossy();
+        if super::load(store, &holder).is_ok_and(|container| container.name == name) {
+            return Err(Error::conflict(format!(
+                "Conflict. The container name \"/{name}\" is already in use by container \"{holder}\". You have to \
+                 remove (or rename) that container to be able to reuse that name."
+            )));
+        }
+        std::fs::remove_file(&link).doing(|| format!("take the name {name}"))?;
+    }
+    symlink(id, &link).doing(|| format!("take the name {name}"))?;
+    atomic::sync_dir(&store.names())?;
+    Ok(claim)
+}
+
+/// Lets go of a name, where this container has it. A link that stays behind is no harm: it counts for nothing.
+pub fn release(store: &Store, name: &str, id: &str) {
+    let Ok(_lock) = lock::exclusive(&store.names()) else { return };
+    let link = store.names().join(name);
+    if std::fs::read_link(&link).is_ok_and(|holder| holder.as_os_str() == id) {
+        let _ = std::fs::remove_file(&link);
+    }
+}

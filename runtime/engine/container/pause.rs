@@ -1,0 +1,35 @@
+//! pause and unpause: the freezer of the container's cgroup.
+
+use super::record::Container;
+use super::state::{self, State, Status};
+use crate::error::{Error, Result};
+use crate::oci;
+use crate::store::Store;
+
+/// Stops every process of the container where it stands.
+pub fn pause(store: &Store, container: &Container) -> Result<()> {
+    let state = state::current(store, container)?;
+    match state.status {
+        Status::Paused => Err(Error::conflict(format!("container {} is already paused", container.id))),
+        Status::Running => oci::cgroup::freeze(cgroup(&state)?),
+        _ => Err(Error::conflict(format!("container {} is not running", container.id))),
+    }
+}
+
+/// Lets them go on.
+pub fn unpause(store: &Store, container: &Container) -> Result<()> {
+    let state = state::current(store, container)?;
+    match state.status {
+        Status::Paused => oci::cgroup::thaw(cgroup(&state)?),
+        _ => Err(Error::conflict(format!("container {} is not paused", container.id))),
+    }
+}
+
+/// Its cgroup, or why it has none.
+fn cgroup(state: &State) -> Result<&str> {
+    if !state.cgroup.is_empty() {
+        return Ok(&state.cgroup);
+    }
+    let why = oci::cgroup::available().err().unwrap_or_else(|| "it was started without one".into());
+    Err(Error::new(format!("the container has no cgroup, and only a cgroup can be frozen: {why}")))
+}

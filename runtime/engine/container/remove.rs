@@ -1,0 +1,103 @@
+//! Removing a container: what it wrote goes with it, and no named volume does.
+
+use super::record::Container;
+use super::state::{self, Status};
+use super::{dir, stop};
+use crate::engine::{idmap, volume};
+use crate::error::{Error, Result};
+use crate::oci;
+use crate::store::{Store, lock, tree};
+
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Options {
+    /// Kill it first where it runs.
+    pub force: bool,
+    /// Its anonymous volumes too.
+    pub volumes: bool,
+}
+
+/// Removes a container. A running one is refused, or killed first with `force`.
+pub fn remove(store: &Store, container: &Container, options: Options) -> Result<()> {
+    loop {
+        match erase(store, container, options.volumes) {
+            Err(Refusal::Running(_)) if options.force => stop::kill(store, container, libc::SIGKILL).or_else(ended)?,
+            Err(Refusal::Running(Status::Paused)) => {
+                return Err(Error::conflict("container is paused and must be unpaused first"));
+            }
+            Err(Refusal::Running(status)) => {
+                return Err(Error::conflict(format!(
+                    "container is {}: stop the container before removing or force remove",
+                    status.word()
+                )));
+            }
+            Err(Refusal::Failed(error)) => return Err(error),
+            Ok(()) => return Ok(()),
+        }
+    }
+}
+
+/// That it ended by itself just before we could kill it is as good.
+fn ended(error: Error) -> Result<()> {
+    if error.kind == crate::error::Kind::Conflict { Ok(()) } else { Err(error) }
+}
+
+/// Why [`erase`] did not.
+#[derive(Debug)]
+pub enum Refusal {
+    /// It runs, is paused, or is between two starts.
+    Running(Status),
+    Failed(Error),
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Refusal {
+        Refusal::Failed(error)
+    }
+}
+
+/// Removes a container that does not run: out of the list by one rename, then its name, then its bytes.
+pub fn erase(store: &Store, container: &Container, volumes: bool) -> std::result::Result<(), Refusal> {
+    let place = dir(store, &container.id);
+    let gone = |error: Error| match error.is_not_found() {
+        true => Error::not_found(format!("No such container: {}", container.name)),
+        false => error,
+    };
+    let lock = lock::exclusive(&place).map_err(gone)?;
+    // Read again under the lock: it may have been renamed, or started, since.
+    let container = super::load(store, &container.id).map_err(gone)?;
+    let state = state::current(store, &container)?;
+    if state.is_running() || state.status == Status::Restarting {
+        return Err(Refusal::Running(state.status));
+    }
+    let grave = tree::set_aside(store, &place)?;
+    super::names::release(store, &container.name, &container.id);
+    drop(lock);
+    let mut result = Ok(());
+    if !state.cgroup.is_empty() {
+        result = oci::cgroup::remove(&state.cgroup);
+    }
+    if volumes {
+        result = result.and(remove_anonymous_volumes(store, &container));
+    }
+    // The layer's files may belong to any of the container's ids; an ordinary user needs the map to remove them.
+    let ids = idmap::store_ids()?;
+    let removed = match ids.map() {
+        None => tree::remove(&grave),
+        map => oci::with_ids(map, || tree::remove(&grave)),
+    };
+    Ok(result.and(removed)?)
+}
+
+/// A volume that another container uses as well stays, without a word, as in Docker.
+fn remove_anonymous_volumes(store: &Store, container: &Container) -> Result<()> {
+    let mut result = Ok(());
+    for mount in container.mounts.iter().filter(|mount| mount.kind == "volume" && mount.anonymous) {
+        match volume::remove(store, &mount.name) {
+            Err(error) if !error.is_not_found() && error.kind != crate::error::Kind::Conflict => {
+                result = result.and(Err(error));
+            }
+            _ => {}
+        }
+    }
+    result
+}

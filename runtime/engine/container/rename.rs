@@ -1,0 +1,31 @@
+//! A container's new name.
+
+use super::names;
+use super::record::Container;
+use crate::error::{Error, Result};
+use crate::store::{Store, atomic, lock};
+
+/// Gives the container another name. The new one is claimed before the record says it, and the old one let go of after:
+/// whenever this is interrupted, the container has one name that finds it.
+pub fn rename(store: &Store, container: &Container, new: &str) -> Result<()> {
+    let new = new.strip_prefix('/').unwrap_or(new);
+    if new.is_empty() {
+        return Err(Error::new("Neither old nor new names may be empty"));
+    }
+    let dir = super::dir(store, &container.id);
+    let _lock = lock::exclusive(&dir)?;
+    let mut record = super::load(store, &container.id)?;
+    if record.name == new {
+        return Err(Error::new("Renaming a container with the same name as its current name"));
+    }
+    let claim = names::claim(store, new, &record.id)?;
+    let old = std::mem::replace(&mut record.name, new.to_owned());
+    let written = atomic::write_json(&dir.join("container.json"), &record);
+    drop(claim);
+    if let Err(error) = written {
+        names::release(store, new, &record.id);
+        return Err(error);
+    }
+    names::release(store, &old, &record.id);
+    Ok(())
+}

@@ -1,0 +1,155 @@
+//! Ending a container: the signal that asks, the time to obey, and SIGKILL.
+
+use super::record::Container;
+use super::state::{self, ProcessId, State, Status};
+use crate::engine::signal;
+use crate::error::{Doing, Error, Result};
+use crate::kernel;
+use crate::oci;
+use crate::store::Store;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// What Docker waits when neither the user nor the image says otherwise.
+const DEFAULT_TIMEOUT: i64 = 10;
+
+/// Asks the container to stop with its stop signal (or `asked`), and kills it when it has not after `timeout` seconds
+/// (negative: never). Returns when its end is recorded. One that does not run is left as it is.
+pub fn stop(store: &Store, container: &Container, asked: Option<i32>, timeout: Option<i64>) -> Result<()> {
+    let Some(state) = mark(store, container)? else { return Ok(()) };
+    let signal = match asked {
+        Some(signal) => signal,
+        None => stop_signal(container)?,
+    };
+    let seconds = timeout.or(container.config.stop_timeout).unwrap_or(DEFAULT_TIMEOUT);
+    let patience = u64::try_from(seconds).ok().map(Duration::from_secs);
+    if let Some(init) = state.init.open() {
+        deliver(&init, signal, &state)?;
+        if !ended_within(&init, patience)? {
+            deliver(&init, libc::SIGKILL, &state)?;
+            ended_within(&init, None)?;
+        }
+    }
+    await_record(store, container, &state)
+}
+
+/// [`stop`], and then started again; one that did not run is started.
+pub fn restart(store: &Store, container: &Container, asked: Option<i32>, timeout: Option<i64>) -> Result<()> {
+    stop(store, container, asked, timeout)?;
+    Err(Error::new("being written"))
+}
+
+/// Sends `number` to the container's first process. SIGKILL, and the container's own stop signal, count as the user's
+/// wish that it stay down; after SIGKILL it returns when the end is recorded.
+pub fn kill(store: &Store, container: &Container, number: i32) -> Result<()> {
+    let down = number == libc::SIGKILL || number == stop_signal(container)?;
+    let state = match down {
+        true => mark(store, container)?,
+        false => Some(state::current(store, container)?).filter(|state| state.is_running()),
+    };
+    let not_running = || Error::conflict(format!("container {} is not running", container.id));
+    let state = state.ok_or_else(not_running)?;
+    match state.init.open() {
+        Some(init) => deliver(&init, number, &state)?,
+        // Between two lives of a restart policy there is nobody to signal; a SIGKILL still ends that.
+        None if number == libc::SIGKILL => {}
+        None => return Err(not_running()),
+    }
+    if number == libc::SIGKILL {
+        await_record(store, container, &state)?;
+    }
+    Ok(())
+}
+
+/// The container's own stop signal, the image's or `--stop-signal`'s.
+pub fn stop_signal(container: &Container) -> Result<i32> {
+    match container.config.image.stop_signal.as_str() {
+        "" => Ok(libc::SIGTERM),
+        name => signal::parse(name),
+    }
+}
+
+/// Notes that it is stopped by hand, before anything happens to it, so that no restart policy starts it again. `None`
+/// where there is nothing to stop.
+fn mark(store: &Store, container: &Container) -> Result<Option<State>> {
+    let state = state::current(store, container)?;
+    if !state.is_running() && state.status != Status::Restarting {
+        return Ok(None);
+    }
+    let marked = state::change(store, &container.id, |state| state.stopped_by_hand = true);
+    match marked {
+        Ok(state) if state.status == Status::Exited => Ok(None),
+        Ok(state) => Ok(Some(state)),
+        Err(error) if error.is_not_found() => Ok(None),
+        // On a full disk a container can still be stopped; only a restart policy would not know.
+        Err(_) => Ok(Some(state)),
+    }
+}
+
+/// Signals, and then thaws: a frozen process sees no signal, and on cgroup v1 not even SIGKILL ends it.
+fn deliver(init: &OwnedFd, signal: i32, state: &State) -> Result<()> {
+    match kernel::pidfd_send_signal(init, signal) {
+        Ok(()) | Err(Errno::ESRCH) => {}
+        Err(errno) => return Err(errno).doing(|| format!("send signal {signal} to process {}", state.init.pid)),
+    }
+    if !state.cgroup.is_empty() && oci::cgroup::is_frozen(&state.cgroup) {
+        oci::cgroup::thaw(&state.cgroup)?;
+    }
+    Ok(())
+}
+
+/// Waits until the supervisor has written down how it ended, and is gone itself. Where the supervisor was killed before
+/// it could, that is written here.
+pub fn await_record(store: &Store, container: &Container, state: &State) -> Result<()> {
+    if let Some(supervisor) = state.supervisor.open() {
+        if state.status == Status::Restarting {
+            wake(&supervisor);
+        }
+        ended_within(&supervisor, None)?;
+    }
+    let settled = state::settle(store, container);
+    if !state.cgroup.is_empty() {
+        let _ = oci::cgroup::remove(&state.cgroup);
+    }
+    match settled {
+        // Gone with `--rm`, or removed by another command.
+        Err(error) if !error.is_not_found() => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// A supervisor that waits between two starts looks up when it is told SIGTERM, and finds `stopped_by_hand`.
+fn wake(supervisor: &OwnedFd) {
+    let _ = kernel::pidfd_send_signal(supervisor, libc::SIGTERM);
+}
+
+/// Waits for the end of the process; false when it has not come within `patience` (`None`: for ever).
+pub fn ended_within(pidfd: &OwnedFd, patience: Option<Duration>) -> Result<bool> {
+    let until = patience.map(|patience| Instant::now() + patience);
+    loop {
+        let timeout = match until {
+            None => PollTimeout::NONE,
+            Some(until) => {
+                let left = until.saturating_duration_since(Instant::now());
+                // Rounded up, so that the last millisecond is not spun through.
+                PollTimeout::try_from(left.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX)
+            }
+        };
+        match poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], timeout) {
+            Ok(0) if until.is_some_and(|until| Instant::now() < until) => {}
+            Ok(ready) => return Ok(ready > 0),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno).doing(|| "wait for a process to end"),
+        }
+    }
+}
+
+/// Waits for the end of `process`, where it still lives.
+pub fn await_end(process: &ProcessId) -> Result<()> {
+    match process.open() {
+        Some(pidfd) => ended_within(&pidfd, None).map(drop),
+        None => Ok(()),
+    }
+}
