@@ -268,3 +268,13 @@ pub fn umask(mask: u32) -> u32 {
     // SAFETY: umask(2) cannot fail and takes an integer.
     unsafe { libc::umask(mask) }
 }
+
+/// prlimit(2): reads, and where `new` is given sets, the (soft, hard) limit of a process.
+pub fn prlimit(pid: Pid, resource: u32, new: Option<(u64, u64)>) -> nix::Result<(u64, u64)> {
+    let new = new.map(|(soft, hard)| libc::rlimit64 { rlim_cur: soft, rlim_max: hard });
+    let new_limit = new.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    let mut old = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the kernel reads one rlimit64 (or none, for null) and writes one, both alive through the call.
+    Errno::result(unsafe { libc::syscall(libc::SYS_prlimit64, pid.as_raw(), resource, new_limit, &raw mut old) })?;
+    Ok((old.rlim_cur, old.rlim_max))
+}

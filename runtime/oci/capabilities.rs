@@ -1,0 +1,73 @@
+//! Capabilities: root's power cut into forty pieces, of which a container keeps few.
+//!
+//! A thread has five sets. *Bounding* is the ceiling: what is not in it can never be gained again, not by a setuid
+//! program either. *Permitted* is what the thread may use, *effective* what it uses now. *Inheritable* and *ambient*
+//! decide what survives execve(2) of a program without capabilities of its own.
+
+use crate::error::{Cause, Doing, Error, Result};
+use crate::kernel;
+use caps::{CapSet, Capability, CapsHashSet};
+use oci_spec::runtime::{Capabilities, LinuxCapabilities};
+use std::str::FromStr;
+
+/// Lowers the ceiling. To be called while the thread still holds CAP_SETPCAP, hence before [`set_sets`], and before its
+/// user changes.
+pub fn drop_bounding(wanted: &LinuxCapabilities) -> Result<()> {
+    let keep = set_of(wanted.bounding());
+    // By number and past the last one that the caps crate knows, so that a newer kernel's capabilities go too.
+    for number in 0..64 {
+        let kept = keep.iter().any(|capability| u64::from(capability.index()) == number);
+        // PR_CAPBSET_READ fails for a capability that this kernel does not know: there is nothing to drop.
+        if !kept && kernel::prctl(libc::PR_CAPBSET_READ, number) == Ok(1) {
+            kernel::prctl(libc::PR_CAPBSET_DROP, number)
+                .doing(|| format!("drop capability {number} from the bounding set"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Sets the other four, after the change of user: setuid(2) away from 0 empties permitted and effective, unless
+/// PR_SET_KEEPCAPS asked the kernel to keep permitted.
+///
+/// What is asked for but not held (a rootless container, a nested one) is left out, as runc leaves it out.
+pub fn set_sets(wanted: &LinuxCapabilities) -> Result<()> {
+    let held = caps::read(None, CapSet::Permitted).doing(|| "read the permitted capabilities")?;
+    let only_held = |set: &Option<Capabilities>| -> CapsHashSet { set_of(set).intersection(&held).copied().collect() };
+    let permitted = only_held(wanted.permitted());
+    let subset =
+        |set: &Option<Capabilities>| -> CapsHashSet { only_held(set).intersection(&permitted).copied().collect() };
+    // Each of the three must at every moment be one that capset(2) allows: effective within permitted, and inheritable
+    // grows only while permitted still covers it.
+    let sets = [
+        (CapSet::Inheritable, subset(wanted.inheritable())),
+        (CapSet::Effective, subset(wanted.effective())),
+        (CapSet::Permitted, permitted.clone()),
+    ];
+    for (which, set) in sets {
+        caps::set(None, which, &set).doing(|| format!("set the {which:?} capabilities"))?;
+    }
+    let ambient: CapsHashSet = subset(wanted.ambient()).intersection(&subset(wanted.inheritable())).copied().collect();
+    caps::clear(None, CapSet::Ambient).doing(|| "clear the ambient capabilities")?;
+    for capability in ambient {
+        caps::raise(None, CapSet::Ambient, capability).doing(|| format!("raise {capability} in the ambient set"))?;
+    }
+    Ok(())
+}
+
+/// The names that this kernel knows, sorted: `CAP_AUDIT_CONTROL`, …
+pub fn known() -> Vec<String> {
+    let mut names: Vec<String> = caps::runtime::thread_all_supported().iter().map(Capability::to_string).collect();
+    names.sort();
+    names
+}
+
+fn set_of(set: &Option<Capabilities>) -> CapsHashSet {
+    let names = set.iter().flatten().map(|capability| format!("CAP_{capability}"));
+    names.filter_map(|name| Capability::from_str(&name).ok()).collect()
+}
+
+impl Cause for caps::errors::CapsError {
+    fn into_error(self) -> Error {
+        Error::new(self.to_string())
+    }
+}

@@ -1,0 +1,325 @@
+//! Control groups: what a container may use of the machine, what it does use, and the switch that freezes it.
+//!
+//! Version 2 is one tree with all controllers, `v2.rs`. Version 1 is one tree for each controller, `v1.rs`; a host that
+//! has both (a "hybrid" one) is treated as version 1, since that is where its controllers are. A user to whom the host
+//! has delegated nothing has none: the container runs without, and a limit is refused with that reason.
+//!
+//! A cgroup is named by its path below the root of every tree: `/ebb/ID`.
+
+mod v1;
+mod v2;
+
+use crate::error::{Cause, Doing, Error, Result};
+use nix::errno::Errno;
+use oci_spec::runtime::LinuxResources;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+
+/// A cgroup that a process is about to join.
+#[derive(Debug, Default)]
+pub struct Prepared {
+    path: String,
+    /// Version 1: the `tasks` file of each tree, opened by us. The kernel checks a write against the opener's
+    /// credentials, so the child may write in its own user namespace.
+    tasks: Vec<File>,
+    /// Version 2: the cgroup's directory, for CLONE_INTO_CGROUP.
+    directory: Option<File>,
+}
+
+impl Prepared {
+    /// Where it is, below the root of every tree; empty where there is none.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Version 2: to be given to clone3(2), so that the child is born in the cgroup.
+    pub fn into_cgroup_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.directory.as_ref().map(File::as_fd)
+    }
+
+    /// Version 1: moves the calling thread into the cgroup. Called by the child, before it makes its cgroup namespace.
+    ///
+    /// Through `tasks` and not through `cgroup.procs`: to move a whole process the kernel waits for an RCU grace period
+    /// (milliseconds), to move one thread it does not, and the child has one thread.
+    pub fn join_self(&self) -> Result<()> {
+        for tasks in &self.tasks {
+            (&*tasks).write_all(b"0").doing(|| format!("join the cgroup {}", self.path))?;
+        }
+        Ok(())
+    }
+}
+
+/// Makes the cgroup `path` (the bundle's `linux.cgroupsPath`) and sets its limits, before the process is cloned. An
+/// absolute path is taken from the root of each tree, for root; an ordinary user's, and a relative one, from the place
+/// that the host has delegated.
+///
+/// Where no cgroup can be made that is an error only if `resources` asks for a limit; what is prepared is then empty.
+pub fn prepare(path: &str, resources: &Option<LinuxResources>) -> Result<Prepared> {
+    let path = &plain(path)?;
+    match host() {
+        Host::V2(base) => v2::prepare(&base, path, resources),
+        Host::V1(trees) => v1::prepare(&trees, path, resources),
+        Host::None(reason) => match resources.as_ref().and_then(limit_asked) {
+            Some(limit) => Err(Error::new(format!("{limit} cannot be honoured: {reason}"))),
+            None => Ok(Prepared::default()),
+        },
+    }
+}
+
+/// An existing cgroup, for one more process to join; empty for the empty path.
+pub fn open_to_join(cgroup: &str) -> Result<Prepared> {
+    if cgroup.is_empty() {
+        return Ok(Prepared::default());
+    }
+    match host() {
+        Host::V2(_) => v2::open_to_join(cgroup),
+        Host::V1(trees) => v1::open_to_join(&trees, cgroup),
+        Host::None(_) => Ok(Prepared::default()),
+    }
+}
+
+#[derive(Debug, Default, Clone, serde::Serialize, serde::Deserialize)]
+pub struct Usage {
+    /// Without the page cache that could be dropped at once (inactive_file), as Docker counts.
+    pub memory_bytes: u64,
+    pub memory_limit: Option<u64>,
+    pub cpu_nanoseconds: u64,
+    pub pids: u64,
+    pub pids_limit: Option<u64>,
+    pub block_read_bytes: u64,
+    pub block_write_bytes: u64,
+    /// How often the kernel's OOM killer has struck here.
+    pub oom_kills: u64,
+}
+
+pub fn usage(cgroup: &str) -> Result<Usage> {
+    match there(cgroup)? {
+        Host::V2(_) => v2::usage(&v2::directory(cgroup)),
+        Host::V1(trees) => Ok(v1::usage(&trees, cgroup)),
+        Host::None(reason) => Err(Error::new(reason)),
+    }
+}
+
+/// Stops every process of the cgroup, and returns when the kernel says that all have stopped.
+pub fn freeze(cgroup: &str) -> Result<()> {
+    match there(cgroup)? {
+        Host::V2(_) => v2::set_frozen(&v2::directory(cgroup), true),
+        Host::V1(trees) => v1::set_frozen(&trees, cgroup, true),
+        Host::None(reason) => Err(Error::new(reason)),
+    }
+    .doing(|| format!("freeze the cgroup {cgroup}"))
+}
+
+pub fn thaw(cgroup: &str) -> Result<()> {
+    match there(cgroup)? {
+        Host::V2(_) => v2::set_frozen(&v2::directory(cgroup), false),
+        Host::V1(trees) => v1::set_frozen(&trees, cgroup, false),
+        Host::None(reason) => Err(Error::new(reason)),
+    }
+    .doing(|| format!("thaw the cgroup {cgroup}"))
+}
+
+pub fn is_frozen(cgroup: &str) -> bool {
+    match there(cgroup) {
+        Ok(Host::V2(_)) => v2::is_frozen(&v2::directory(cgroup)),
+        Ok(Host::V1(trees)) => v1::is_frozen(&trees, cgroup),
+        _ => false,
+    }
+}
+
+/// Changes the limits that `resources` names, and leaves the others.
+pub fn update(cgroup: &str, resources: &LinuxResources) -> Result<()> {
+    match there(cgroup)? {
+        Host::V2(_) => v2::limit(&v2::directory(cgroup), resources),
+        Host::V1(trees) => v1::limit(&trees, cgroup, resources, false),
+        Host::None(reason) => Err(Error::new(reason)),
+    }
+}
+
+/// The pids in the cgroup and in those below it, as the host numbers them.
+pub fn processes(cgroup: &str) -> Result<Vec<i32>> {
+    let mut pids = Vec::new();
+    match there(cgroup)? {
+        Host::V2(_) => collect(&v2::directory(cgroup), &mut pids),
+        Host::V1(trees) => {
+            if let Some(directory) = v1::any_directory(&trees, cgroup) {
+                collect(&directory, &mut pids);
+            }
+        }
+        Host::None(reason) => return Err(Error::new(reason)),
+    }
+    pids.sort_unstable();
+    pids.dedup();
+    Ok(pids)
+}
+
+/// Removes a cgroup whose processes have ended or are ending; one that does not exist is no error.
+pub fn remove(cgroup: &str) -> Result<()> {
+    match there(cgroup) {
+        Ok(Host::V2(_)) => v2::remove(&v2::directory(cgroup)),
+        Ok(Host::V1(trees)) => v1::remove(&trees, cgroup),
+        _ => Ok(()),
+    }
+    .doing(|| format!("remove the cgroup {cgroup}"))
+}
+
+/// Whether this user may make cgroups here (and which version), and if not, why: `info` and refusals quote it.
+pub fn available() -> std::result::Result<&'static str, String> {
+    match host() {
+        Host::V2(_) => Ok("v2"),
+        Host::V1(_) => Ok("v1"),
+        Host::None(reason) => Err(reason),
+    }
+}
+
+/// The controllers that this user may limit with: `memory`, `cpu`, `pids`, … A limit of another one is refused, so a
+/// caller leaves its own defaults out where their controller is missing.
+pub fn controllers() -> Vec<String> {
+    match host() {
+        Host::V2(base) => v2::controllers(&base),
+        Host::V1(trees) => trees.iter().flat_map(|tree| tree.controllers.iter().cloned()).collect(),
+        Host::None(_) => Vec::new(),
+    }
+}
+
+/// Whether memory and swap together can be limited (`--memory-swap`).
+pub fn can_limit_swap() -> bool {
+    match host() {
+        Host::V2(_) => Path::new("/proc/swaps").exists() && controllers().iter().any(|name| name == "memory"),
+        Host::V1(trees) => {
+            v1::tree_of(&trees, "memory").is_some_and(|tree| tree.mount.join("memory.memsw.limit_in_bytes").exists())
+        }
+        Host::None(_) => false,
+    }
+}
+
+const ROOT: &str = "/sys/fs/cgroup";
+
+/// What the host has, and what of it is ours.
+enum Host {
+    /// The directory below which this user may make cgroups.
+    V2(PathBuf),
+    V1(Vec<v1::Tree>),
+    None(String),
+}
+
+fn host() -> Host {
+    use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
+    if statfs(ROOT).is_ok_and(|file_system| file_system.filesystem_type() == CGROUP2_SUPER_MAGIC) {
+        return match v2::base() {
+            Ok(base) => Host::V2(base),
+            Err(reason) => Host::None(reason),
+        };
+    }
+    match v1::trees() {
+        Ok(trees) => Host::V1(trees),
+        Err(reason) => Host::None(reason),
+    }
+}
+
+/// [`host`], for a cgroup that exists.
+fn there(cgroup: &str) -> Result<Host> {
+    if cgroup.is_empty() {
+        let why = available().err().unwrap_or_else(|| "it was started where none could be made".into());
+        return Err(Error::new(format!("the container has no cgroup: {why}")));
+    }
+    plain(cgroup)?;
+    Ok(host())
+}
+
+/// A path that climbs nowhere. systemd's form of it, "slice:prefix:name", becomes the directory that systemd would make.
+fn plain(path: &str) -> Result<String> {
+    if path.split('/').any(|part| part == "..") {
+        return Err(Error::new(format!("the cgroup path {path} must not contain \"..\"")));
+    }
+    match path.split(':').collect::<Vec<_>>()[..] {
+        [slice, "", name] => Ok(format!("/{slice}/{name}")),
+        [slice, prefix, name] => Ok(format!("/{slice}/{prefix}-{name}.scope")),
+        _ => Ok(path.to_owned()),
+    }
+}
+
+/// What `resources` limits, in words; device rules are no limit in this sense: the container's /dev and its missing
+/// CAP_MKNOD on the host hold without them.
+fn limit_asked(resources: &LinuxResources) -> Option<&'static str> {
+    let memory = resources.memory().as_ref().is_some_and(|memory| {
+        [memory.limit(), memory.reservation(), memory.swap()].iter().flatten().any(|bytes| *bytes > 0)
+    });
+    let cpu = resources.cpu().as_ref().is_some_and(|cpu| {
+        cpu.shares().is_some_and(|shares| shares > 0)
+            || cpu.quota().is_some_and(|quota| quota > 0)
+            || [cpu.cpus(), cpu.mems()].into_iter().flatten().any(|list| !list.is_empty())
+    });
+    let asked = [
+        (memory, "a memory limit"),
+        (cpu, "a CPU limit"),
+        (resources.pids().as_ref().is_some_and(|pids| pids.limit() > 0), "a limit of processes"),
+        (resources.block_io().is_some(), "a limit of block I/O"),
+        (resources.hugepage_limits().as_ref().is_some_and(|limits| !limits.is_empty()), "a limit of huge pages"),
+        (resources.unified().as_ref().is_some_and(|unified| !unified.is_empty()), "a cgroup setting"),
+    ];
+    asked.into_iter().find(|(is_asked, _)| *is_asked).map(|(_, words)| words)
+}
+
+/// Writes one value into one file of a cgroup. A file that is missing means that the kernel, or the host's delegation,
+/// does not have this control.
+fn set(directory: &Path, file: &str, value: &str) -> Result<()> {
+    let path = directory.join(file);
+    let written = OpenOptions::new().write(true).open(&path).and_then(|mut file| file.write_all(value.as_bytes()));
+    written
+        .map_err(|error| match error.raw_os_error().map(Errno::from_raw) {
+            Some(Errno::ENOENT) => Error::new(format!("this host's cgroups have no {file}")),
+            _ => error.into_error(),
+        })
+        .doing(|| format!("write {value} to {}", path.display()))
+}
+
+fn read(directory: &Path, file: &str) -> Option<String> {
+    std::fs::read_to_string(directory.join(file)).ok().map(|text| text.trim().to_owned())
+}
+
+fn read_number(directory: &Path, file: &str) -> Option<u64> {
+    read(directory, file)?.parse().ok()
+}
+
+/// The number behind `key` in a file of `key number` lines.
+fn field(text: &str, key: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
+}
+
+/// mkdir(2), where what exists already serves.
+fn make(directory: &Path) -> Result<()> {
+    match std::fs::create_dir(directory) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(error).doing(|| format!("make the cgroup {}", directory.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The directories below `base` that lead to `path`, each inside the one before it.
+fn steps(base: &Path, path: &str) -> Vec<PathBuf> {
+    let mut here = base.to_owned();
+    let parts = path.split('/').filter(|part| !part.is_empty() && *part != ".");
+    parts
+        .map(|part| {
+            here.push(part);
+            here.clone()
+        })
+        .collect()
+}
+
+fn children(directory: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()).collect()
+}
+
+fn collect(directory: &Path, pids: &mut Vec<i32>) {
+    let listed = read(directory, "cgroup.procs").unwrap_or_default();
+    pids.extend(listed.lines().filter_map(|line| line.parse::<i32>().ok()));
+    for child in children(directory) {
+        collect(&child, pids);
+    }
+}

@@ -1,0 +1,351 @@
+//! Version 1: one tree for each controller (or for a few that are mounted together).
+
+use super::{Prepared, Usage, children, collect, field, make, read, read_number, set, steps};
+use crate::error::{Doing, Error, Result};
+use crate::kernel;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::{AccessFlags, Pid, access};
+use oci_spec::runtime::{LinuxDeviceCgroup, LinuxResources};
+use std::fs::OpenOptions;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+pub(super) struct Tree {
+    pub mount: PathBuf,
+    pub controllers: Vec<String>,
+}
+
+/// The controllers that limit, count or freeze; the rest (net_cls, perf_event, rdma, …) a container does not join.
+const OURS: &[&str] = &["cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "pids", "blkio", "hugetlb"];
+
+/// The trees of this host, where this user may make cgroups in them.
+pub(super) fn trees() -> std::result::Result<Vec<Tree>, String> {
+    let mounts =
+        std::fs::read_to_string("/proc/self/mountinfo").map_err(|error| format!("no mounts to be seen: {error}"))?;
+    let mut trees: Vec<Tree> = Vec::new();
+    for line in mounts.lines() {
+        let Some((place, kind)) = line.split_once(" - ") else { continue };
+        let mut kind = kind.split(' ');
+        if kind.next() != Some("cgroup") {
+            continue;
+        }
+        let options = kind.nth(1).unwrap_or("");
+        let controllers: Vec<String> =
+            options.split(',').filter(|word| OURS.contains(word)).map(str::to_owned).collect();
+        let mount = PathBuf::from(place.split(' ').nth(4).unwrap_or(super::ROOT));
+        let known = trees.iter().any(|tree| tree.controllers == controllers);
+        if !controllers.is_empty() && !known {
+            trees.push(Tree { mount, controllers });
+        }
+    }
+    let first = trees.first().ok_or_else(|| format!("no cgroup file system is mounted at {}", super::ROOT))?;
+    if access(&first.mount, AccessFlags::W_OK).is_err() {
+        return Err(if nix::unistd::geteuid().is_root() {
+            format!("the cgroups of this host are read-only here ({})", first.mount.display())
+        } else {
+            "this host has cgroup v1, of which an ordinary user may make none".into()
+        });
+    }
+    Ok(trees)
+}
+
+pub(super) fn tree_of<'a>(trees: &'a [Tree], controller: &str) -> Option<&'a Tree> {
+    trees.iter().find(|tree| tree.controllers.iter().any(|name| name == controller))
+}
+
+fn directory(tree: &Tree, cgroup: &str) -> PathBuf {
+    tree.mount.join(cgroup.trim_start_matches('/'))
+}
+
+fn directory_of(trees: &[Tree], controller: &str, cgroup: &str) -> Result<PathBuf> {
+    let tree = tree_of(trees, controller);
+    tree.map(|tree| directory(tree, cgroup))
+        .ok_or_else(|| Error::new(format!("this host has no {controller} controller")))
+}
+
+/// A directory in which all processes of the cgroup are listed: any of its trees.
+pub(super) fn any_directory(trees: &[Tree], cgroup: &str) -> Option<PathBuf> {
+    trees.iter().map(|tree| directory(tree, cgroup)).find(|directory| directory.exists())
+}
+
+pub(super) fn prepare(trees: &[Tree], path: &str, resources: &Option<LinuxResources>) -> Result<Prepared> {
+    let made = (|| {
+        for tree in trees {
+            let mut parent = tree.mount.clone();
+            for step in steps(&tree.mount, path) {
+                make(&step)?;
+                if tree.controllers.iter().any(|name| name == "cpuset") {
+                    inherit_cpuset(&parent, &step)?;
+                }
+                parent = step;
+            }
+        }
+        if let Some(resources) = resources {
+            limit(trees, path, resources, true)?;
+        }
+        open_to_join(trees, path)
+    })();
+    if made.is_err() {
+        let _ = remove(trees, path);
+    }
+    made
+}
+
+pub(super) fn open_to_join(trees: &[Tree], cgroup: &str) -> Result<Prepared> {
+    let mut prepared = Prepared { path: cgroup.to_owned(), ..Prepared::default() };
+    for tree in trees {
+        let tasks = directory(tree, cgroup).join("tasks");
+        match OpenOptions::new().write(true).open(&tasks) {
+            Ok(file) => prepared.tasks.push(file),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error).doing(|| format!("open {}", tasks.display())),
+        }
+    }
+    if prepared.tasks.is_empty() {
+        return Err(Error::not_found(format!("the cgroup {cgroup} does not exist")));
+    }
+    Ok(prepared)
+}
+
+/// A new cpuset has no processor and no memory, and nothing can join it: it gets its parent's.
+fn inherit_cpuset(parent: &Path, child: &Path) -> Result<()> {
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        if read(child, file).is_some_and(|list| list.is_empty()) {
+            set(child, file, &read(parent, file).unwrap_or_default())?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn limit(trees: &[Tree], cgroup: &str, resources: &LinuxResources, new: bool) -> Result<()> {
+    if resources.unified().as_ref().is_some_and(|unified| !unified.is_empty()) {
+        return Err(Error::new("linux.resources.unified is cgroup v2's, and this host has v1"));
+    }
+    limit_memory(trees, cgroup, resources)?;
+    limit_cpu(trees, cgroup, resources)?;
+    if let Some(pids) = resources.pids().as_ref().filter(|pids| pids.limit() != 0) {
+        let limit = if pids.limit() > 0 { pids.limit().to_string() } else { "max".into() };
+        set(&directory_of(trees, "pids", cgroup)?, "pids.max", &limit)?;
+    }
+    limit_block_io(trees, cgroup, resources)?;
+    for huge in resources.hugepage_limits().iter().flatten() {
+        let file = format!("hugetlb.{}.limit_in_bytes", huge.page_size());
+        set(&directory_of(trees, "hugetlb", cgroup)?, &file, &huge.limit().to_string())?;
+    }
+    match (resources.devices(), tree_of(trees, "devices")) {
+        (Some(rules), Some(tree)) if new => limit_devices(&directory(tree, cgroup), rules),
+        _ => Ok(()),
+    }
+}
+
+fn limit_memory(trees: &[Tree], cgroup: &str, resources: &LinuxResources) -> Result<()> {
+    const LIMIT: &str = "memory.limit_in_bytes";
+    const WITH_SWAP: &str = "memory.memsw.limit_in_bytes";
+    let Some(memory) = resources.memory() else { return Ok(()) };
+    let asked = |bytes: Option<i64>| bytes.filter(|bytes| *bytes != 0);
+    let (limit, swap) = (asked(memory.limit()), asked(memory.swap()));
+    if limit.is_none() && swap.is_none() && asked(memory.reservation()).is_none() {
+        return Ok(());
+    }
+    let here = directory_of(trees, "memory", cgroup)?;
+    if swap.is_some() && !here.join(WITH_SWAP).exists() {
+        return Err(Error::new(
+            "a limit of memory and swap together cannot be honoured: this kernel does not account swap",
+        )
+        .with_cure("boot it with swapaccount=1, or limit memory only"));
+    }
+    // At each moment the limit of both must be at least that of memory alone: whichever grows is written first.
+    let grows =
+        swap.is_some_and(|bytes| bytes < 0 || read_number(&here, WITH_SWAP).is_some_and(|now| bytes as u64 > now));
+    let mut writes = vec![(LIMIT, limit), (WITH_SWAP, swap)];
+    if grows {
+        writes.reverse();
+    }
+    writes.push(("memory.soft_limit_in_bytes", asked(memory.reservation())));
+    for (file, bytes) in writes {
+        if let Some(bytes) = bytes {
+            set(&here, file, &bytes.to_string())?;
+        }
+    }
+    if let Some(swappiness) = memory.swappiness() {
+        set(&here, "memory.swappiness", &swappiness.to_string())?;
+    }
+    if memory.disable_oom_killer() == Some(true) {
+        set(&here, "memory.oom_control", "1")?;
+    }
+    Ok(())
+}
+
+fn limit_cpu(trees: &[Tree], cgroup: &str, resources: &LinuxResources) -> Result<()> {
+    let Some(cpu) = resources.cpu() else { return Ok(()) };
+    let quota = cpu.quota().filter(|quota| *quota != 0);
+    let writes = [
+        ("cpu", "cpu.shares", cpu.shares().filter(|shares| *shares > 0).map(|shares| shares.to_string())),
+        ("cpu", "cpu.cfs_period_us", cpu.period().filter(|period| *period > 0).map(|period| period.to_string())),
+        ("cpu", "cpu.cfs_quota_us", quota.map(|quota| quota.to_string())),
+        ("cpu", "cpu.cfs_burst_us", cpu.burst().map(|burst| burst.to_string())),
+        ("cpu", "cpu.idle", cpu.idle().map(|idle| idle.to_string())),
+        (
+            "cpu",
+            "cpu.rt_period_us",
+            cpu.realtime_period().filter(|period| *period > 0).map(|period| period.to_string()),
+        ),
+        ("cpu", "cpu.rt_runtime_us", cpu.realtime_runtime().filter(|time| *time > 0).map(|time| time.to_string())),
+        ("cpuset", "cpuset.cpus", cpu.cpus().clone().filter(|list| !list.is_empty())),
+        ("cpuset", "cpuset.mems", cpu.mems().clone().filter(|list| !list.is_empty())),
+    ];
+    for (controller, file, value) in writes {
+        if let Some(value) = value {
+            set(&directory_of(trees, controller, cgroup)?, file, &value)?;
+        }
+    }
+    Ok(())
+}
+
+fn limit_block_io(trees: &[Tree], cgroup: &str, resources: &LinuxResources) -> Result<()> {
+    let Some(block_io) = resources.block_io() else { return Ok(()) };
+    let here = directory_of(trees, "blkio", cgroup)?;
+    // The scheduler that weighs is CFQ in old kernels and BFQ in those that load it.
+    let weight_file = if here.join("blkio.weight").exists() { "blkio.weight" } else { "blkio.bfq.weight" };
+    if let Some(weight) = block_io.weight().filter(|weight| *weight > 0) {
+        set(&here, weight_file, &weight.to_string())?;
+    }
+    for device in block_io.weight_device().iter().flatten() {
+        if let Some(weight) = device.weight() {
+            let value = format!("{}:{} {weight}", device.major(), device.minor());
+            set(&here, &format!("{weight_file}_device"), &value)?;
+        }
+    }
+    let throttles = [
+        ("blkio.throttle.read_bps_device", block_io.throttle_read_bps_device()),
+        ("blkio.throttle.write_bps_device", block_io.throttle_write_bps_device()),
+        ("blkio.throttle.read_iops_device", block_io.throttle_read_iops_device()),
+        ("blkio.throttle.write_iops_device", block_io.throttle_write_iops_device()),
+    ];
+    for (file, devices) in throttles {
+        for device in devices.iter().flatten() {
+            set(&here, file, &format!("{}:{} {}", device.major(), device.minor(), device.rate()))?;
+        }
+    }
+    Ok(())
+}
+
+/// What every container may use, and make (not use) nodes of: the specification's default devices.
+const DEVICES: &[&str] = &[
+    "c *:* m",
+    "b *:* m",
+    "c 1:3 rwm",
+    "c 1:5 rwm",
+    "c 1:7 rwm",
+    "c 1:8 rwm",
+    "c 1:9 rwm",
+    "c 5:0 rwm",
+    "c 5:1 rwm",
+    "c 5:2 rwm",
+    "c 136:* rwm",
+];
+
+fn limit_devices(here: &Path, rules: &[LinuxDeviceCgroup]) -> Result<()> {
+    let is_all = |rule: &LinuxDeviceCgroup| {
+        rule.typ().unwrap_or_default().as_str() == "a" || (rule.typ().is_none() && rule.major().is_none())
+    };
+    for rule in rules {
+        let file = if rule.allow() { "devices.allow" } else { "devices.deny" };
+        let line = if is_all(rule) { "a".to_owned() } else { rule.to_string() };
+        set(here, file, &line)?;
+    }
+    if rules.iter().any(|rule| !rule.allow() && is_all(rule)) {
+        for line in DEVICES {
+            set(here, "devices.allow", line)?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn usage(trees: &[Tree], cgroup: &str) -> Usage {
+    let here = |controller: &str| directory_of(trees, controller, cgroup).unwrap_or_default();
+    let (memory, pids) = (here("memory"), here("pids"));
+    let statistics = read(&memory, "memory.stat").unwrap_or_default();
+    let cache = field(&statistics, "total_inactive_file").unwrap_or(0);
+    let io = read(&here("blkio"), "blkio.throttle.io_service_bytes_recursive").unwrap_or_default();
+    // "8:0 Read 4096"; the last line is "Total N".
+    let bytes = |word: &str| {
+        let lines = io.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+        lines.filter(|line| line.len() == 3 && line[1] == word).filter_map(|line| line[2].parse::<u64>().ok()).sum()
+    };
+    Usage {
+        memory_bytes: read_number(&memory, "memory.usage_in_bytes").unwrap_or(0).saturating_sub(cache),
+        // "No limit" is the largest number of whole pages.
+        memory_limit: read_number(&memory, "memory.limit_in_bytes").filter(|limit| *limit < 1 << 62),
+        cpu_nanoseconds: read_number(&here("cpuacct"), "cpuacct.usage").unwrap_or(0),
+        pids: read_number(&pids, "pids.current").unwrap_or(0),
+        pids_limit: read_number(&pids, "pids.max"),
+        block_read_bytes: bytes("Read"),
+        block_write_bytes: bytes("Write"),
+        oom_kills: read(&memory, "memory.oom_control").and_then(|text| field(&text, "oom_kill")).unwrap_or(0),
+    }
+}
+
+/// The kernel brings `freezer.state` up to date when it is read, and tells nobody: there is nothing to wait on, so we
+/// ask again after a moment. A process that forks while its cgroup freezes can escape the first attempt, which is why
+/// the wish is written again with each question.
+pub(super) fn set_frozen(trees: &[Tree], cgroup: &str, frozen: bool) -> Result<()> {
+    let here = directory_of(trees, "freezer", cgroup)?;
+    let wish = if frozen { "FROZEN" } else { "THAWED" };
+    let give_up = Instant::now() + Duration::from_secs(10);
+    loop {
+        set(&here, "freezer.state", wish)?;
+        if read(&here, "freezer.state").as_deref() == Some(wish) {
+            return Ok(());
+        }
+        if Instant::now() > give_up {
+            let _ = set(&here, "freezer.state", "THAWED");
+            return Err(Error::new("a process in it does not stop within 10 seconds"));
+        }
+        std::thread::sleep(Duration::from_micros(100));
+    }
+}
+
+pub(super) fn is_frozen(trees: &[Tree], cgroup: &str) -> bool {
+    let state = directory_of(trees, "freezer", cgroup).ok().and_then(|here| read(&here, "freezer.state"));
+    matches!(state.as_deref(), Some("FROZEN" | "FREEZING"))
+}
+
+/// rmdir(2) in every tree. Goes on past a tree that refuses, and reports the last that did.
+pub(super) fn remove(trees: &[Tree], cgroup: &str) -> Result<()> {
+    let mut result = Ok(());
+    for tree in trees {
+        let removed = remove_tree(&directory(tree, cgroup), Instant::now() + Duration::from_secs(5));
+        result = removed.and(result);
+    }
+    result
+}
+
+fn remove_tree(directory: &Path, give_up: Instant) -> Result<()> {
+    for child in children(directory) {
+        remove_tree(&child, give_up)?;
+    }
+    loop {
+        match nix::unistd::unlinkat(nix::fcntl::AT_FDCWD, directory, nix::unistd::UnlinkatFlags::RemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => return Ok(()),
+            Err(Errno::EBUSY) if Instant::now() < give_up => wait_for_exits(directory),
+            Err(errno) => return Err(errno).doing(|| format!("rmdir {}", directory.display())),
+        }
+    }
+}
+
+/// A process leaves its cgroup a moment after its parent has heard of its end, and version 1 tells nobody. While one is
+/// listed its pidfd says when it ends; after that there is only to ask again.
+fn wait_for_exits(directory: &Path) {
+    let mut pids = Vec::new();
+    collect(directory, &mut pids);
+    match pids.first().and_then(|pid| kernel::pidfd_open(Pid::from_raw(*pid)).ok()) {
+        Some(pidfd) => {
+            let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+            let _ = poll(&mut fds, PollTimeout::from(1000u16));
+        }
+        None => std::thread::sleep(Duration::from_micros(200)),
+    }
+}
