@@ -3,6 +3,7 @@
 
 pub mod capabilities;
 pub mod cgroup;
+pub mod hooks;
 pub mod rlimits;
 pub mod seccomp;
 

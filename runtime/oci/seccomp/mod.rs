@@ -9,6 +9,9 @@ mod docker;
 mod identity;
 mod profile;
 
+#[cfg(test)]
+mod interpret;
+
 pub use compile::compile;
 pub use docker::from_docker_json;
 pub use identity::pretend_identity;
