@@ -1,14 +1,82 @@
 //! exec: one more process in a running container.
 
-use crate::cli::Execute;
-use crate::error::{Error, Result};
+use crate::cli::{Execute, store};
+use crate::engine::container::{self, exec, terminal};
+use crate::error::{Doing, Error, Kind, Result};
+use std::path::PathBuf;
 
-/// TO BE WRITTEN
+/// Execute a command in a running container
 #[derive(Debug, clap::Parser)]
-pub struct Exec {}
+pub struct Exec {
+    /// Detached mode: run command in the background
+    #[arg(short, long)]
+    detach: bool,
+    /// Override the key sequence for detaching a container
+    #[arg(long, value_name = "string", default_value = terminal::DETACH_KEYS)]
+    detach_keys: String,
+    /// Set environment variables
+    #[arg(short, long, value_name = "list")]
+    env: Vec<String>,
+    /// Read in a file of environment variables
+    #[arg(long, value_name = "list")]
+    env_file: Vec<PathBuf>,
+    /// Keep STDIN open even if not attached
+    #[arg(short, long)]
+    interactive: bool,
+    /// Give extended privileges to the command
+    #[arg(long)]
+    privileged: bool,
+    /// Allocate a pseudo-TTY
+    #[arg(short, long)]
+    tty: bool,
+    /// Username or UID (format: "<name|uid>[:<group|gid>]")
+    #[arg(short, long, value_name = "string")]
+    user: Option<String>,
+    /// Working directory inside the container
+    #[arg(short, long, value_name = "string")]
+    workdir: Option<String>,
+    /// After the container's name everything belongs to the command
+    #[arg(value_names = ["CONTAINER", "COMMAND"], required = true, num_args = 2.., trailing_var_arg = true)]
+    words: Vec<String>,
+}
 
 impl Execute for Exec {
     fn execute(self) -> Result<i32> {
-        Err(Error::new("being written"))
+        let mut env = Vec::new();
+        for file in &self.env_file {
+            let text = std::fs::read_to_string(file).doing(|| format!("open {}", file.display()))?;
+            env.extend(
+                text.lines()
+                    .map(str::trim_start)
+                    .filter(|line| !line.is_empty() && !line.starts_with('#'))
+                    .filter_map(passed_on),
+            );
+        }
+        env.extend(self.env.iter().filter_map(|entry| passed_on(entry)));
+        let Some((name, command)) = self.words.split_first() else {
+            return Err(Error::of(Kind::Usage, "no container"));
+        };
+        let store = store()?;
+        let container = container::find(&store, name)?;
+        let request = exec::Request {
+            command: command.to_vec(),
+            interactive: self.interactive,
+            tty: self.tty,
+            detach: self.detach,
+            env,
+            workdir: self.workdir,
+            user: self.user,
+            privileged: self.privileged,
+            detach_keys: self.detach_keys,
+        };
+        exec::exec(&store, &container, &request)
+    }
+}
+
+/// `NAME=value` as it is; a bare `NAME` with the caller's value, or nothing where the caller has none.
+fn passed_on(entry: &str) -> Option<String> {
+    match entry.contains('=') {
+        true => Some(entry.to_owned()),
+        false => std::env::var(entry).ok().map(|value| format!("{entry}={value}")),
     }
 }

@@ -11,6 +11,7 @@
 //!   attach.sock         the supervisor's door, while it runs
 //! ```
 
+pub mod exec;
 pub mod log;
 pub mod names;
 pub mod pause;
@@ -21,6 +22,9 @@ pub mod rename;
 pub mod size;
 pub mod state;
 pub mod stop;
+pub mod streams;
+pub mod terminal;
+pub mod users;
 pub mod wait;
 
 use crate::error::{Error, Result};

@@ -1,0 +1,133 @@
+//! Who a container's process is: `-u name|uid[:group|gid]`, through the passwd and group files of the container itself.
+
+use crate::error::{Doing, Error, Result};
+use crate::store::beneath;
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
+use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+
+/// A user as the kernel needs it, and the home that goes with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    pub uid: u32,
+    pub gid: u32,
+    /// Supplementary groups, exact.
+    pub groups: Vec<u32>,
+    pub home: String,
+}
+
+impl User {
+    pub fn to_oci(&self) -> oci_spec::runtime::User {
+        let mut user = oci_spec::runtime::User::default();
+        user.set_uid(self.uid).set_gid(self.gid).set_additional_gids(Some(self.groups.clone()));
+        user
+    }
+}
+
+/// Resolves `text` (empty: root) inside the container's `root`. `more` are `--group-add`'s groups.
+pub fn resolve(root: BorrowedFd, text: &str, more: &[String]) -> Result<User> {
+    let (passwd, group) = (database(root, "/etc/passwd")?, database(root, "/etc/group")?);
+    let found = look_up(&passwd, &group, text)?;
+    add_groups(found, &group, more)
+}
+
+/// A file of the image, which may be anything: a FIFO, a device, a terabyte. Missing is empty.
+fn database(root: BorrowedFd, path: &str) -> Result<String> {
+    const LARGEST: u64 = 16 << 20;
+    let Ok(fd) = beneath::open(root, Path::new(path), OFlag::O_RDONLY | OFlag::O_NONBLOCK, Mode::empty()) else {
+        return Ok(String::new());
+    };
+    let file = File::from(fd);
+    let doing = || format!("read the container's {path}");
+    if !file.metadata().doing(doing)?.is_file() {
+        return Ok(String::new());
+    }
+    let mut bytes = Vec::new();
+    file.take(LARGEST).read_to_end(&mut bytes).doing(doing)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn look_up(passwd: &str, group: &str, text: &str) -> Result<User> {
+    let (name, group_name) = match text.split_once(':') {
+        Some((name, group)) => (name, Some(group).filter(|group| !group.is_empty())),
+        None => (text, None),
+    };
+    let name = if name.is_empty() { "0" } else { name };
+    let entries = || passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let named =
+        entries().find(|fields| fields[0] == name).or_else(|| entries().find(|fields| fields.get(2) == Some(&name)));
+    let number = |fields: &[&str], at: usize| fields.get(at).and_then(|field| field.parse::<u32>().ok());
+    let mut user = match (&named, name.parse::<u32>()) {
+        (Some(fields), _) => User {
+            uid: number(fields, 2).ok_or_else(|| bad_user(name))?,
+            gid: number(fields, 3).ok_or_else(|| bad_user(name))?,
+            groups: Vec::new(),
+            home: fields.get(5).filter(|home| !home.is_empty()).map_or("/", |home| *home).to_owned(),
+        },
+        (None, Ok(uid)) => User { uid, gid: 0, groups: Vec::new(), home: "/".to_owned() },
+        (None, Err(_)) => return Err(bad_user(name)),
+    };
+    match group_name {
+        Some(group_name) => user.gid = group_id(group, group_name)?,
+        // Without a group of its own, the user has those that list its name.
+        None => {
+            let login = named.as_ref().map_or(name, |fields| fields[0]);
+            user.groups = group
+                .lines()
+                .map(|line| line.split(':').collect::<Vec<_>>())
+                .filter(|fields| fields.get(3).is_some_and(|members| members.split(',').any(|member| member == login)))
+                .filter_map(|fields| number(&fields, 2))
+                .collect();
+        }
+    }
+    Ok(user)
+}
+
+fn add_groups(mut user: User, group: &str, more: &[String]) -> Result<User> {
+    for name in more {
+        user.groups.push(group_id(group, name)?);
+    }
+    user.groups.sort_unstable();
+    user.groups.dedup();
+    Ok(user)
+}
+
+fn group_id(group: &str, name: &str) -> Result<u32> {
+    let by_name = group.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|fields| fields[0] == name);
+    by_name
+        .and_then(|fields| fields.get(2).and_then(|gid| gid.parse().ok()))
+        .or_else(|| name.parse().ok())
+        .ok_or_else(|| Error::new(format!("unable to find group {name}: no matching entries in group file")))
+}
+
+fn bad_user(name: &str) -> Error {
+    Error::new(format!("unable to find user {name}: no matching entries in passwd file"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nweb:x:101:102::/srv:/bin/false\n";
+    const GROUP: &str = "root:x:0:\nweb:x:102:\nadm:x:4:web,other\n";
+
+    fn ids(text: &str) -> (u32, u32, Vec<u32>, String) {
+        let user = look_up(PASSWD, GROUP, text).unwrap();
+        (user.uid, user.gid, user.groups, user.home)
+    }
+
+    #[test]
+    fn a_user_is_a_name_or_a_number_with_or_without_a_group() {
+        assert_eq!(ids(""), (0, 0, vec![], "/root".into()));
+        assert_eq!(ids("web"), (101, 102, vec![4], "/srv".into()));
+        assert_eq!(ids("101"), (101, 102, vec![4], "/srv".into()));
+        assert_eq!(ids("web:adm"), (101, 4, vec![], "/srv".into()));
+        assert_eq!(ids("7"), (7, 0, vec![], "/".into()));
+        assert_eq!(ids("7:9"), (7, 9, vec![], "/".into()));
+        assert!(look_up(PASSWD, GROUP, "nobody").is_err() && look_up(PASSWD, GROUP, "web:none").is_err());
+    }
+}
