@@ -198,7 +198,8 @@ fn pipes(interactive: bool) -> Result<(Io, Ends)> {
     Ok((Io::Descriptors { stdin, stdout, stderr }, ends))
 }
 
-fn null() -> Result<OwnedFd> {
+/// /dev/null, for a process that is given no input.
+pub fn null() -> Result<OwnedFd> {
     File::options().read(true).write(true).open("/dev/null").map(OwnedFd::from).doing(|| "open /dev/null")
 }
 

@@ -12,6 +12,7 @@
 //! ```
 
 pub mod exec;
+pub mod health;
 pub mod log;
 pub mod names;
 pub mod pause;

@@ -192,7 +192,7 @@ fn obey(signals: &SignalFd, streams: &Streams) -> Option<End> {
     None
 }
 
-fn set_nonblocking(fd: &OwnedFd) -> Result<()> {
+pub fn set_nonblocking(fd: &OwnedFd) -> Result<()> {
     fcntl(fd, FcntlArg::F_GETFL)
         .and_then(|flags| fcntl(fd, FcntlArg::F_SETFL(OFlag::from_bits_retain(flags) | OFlag::O_NONBLOCK)))
         .map(drop)
