@@ -1,14 +1,46 @@
-//! top.
+//! top: the processes of a container.
 
-use crate::cli::Execute;
-use crate::error::{Error, Result};
+use crate::cli::{Execute, output, store};
+use crate::engine::container::{self, top};
+use crate::error::{Error, Kind, Result};
 
-/// TO BE WRITTEN
+/// Display the running processes of a container
 #[derive(Debug, clap::Parser)]
-pub struct Top {}
+pub struct Top {
+    /// After the container's name everything is an option of the host's ps
+    #[arg(value_names = ["CONTAINER", "PS OPTIONS"], required = true, num_args = 1.., trailing_var_arg = true)]
+    words: Vec<String>,
+}
 
 impl Execute for Top {
     fn execute(self) -> Result<i32> {
-        Err(Error::new("being written"))
+        let Some((name, options)) = self.words.split_first() else {
+            return Err(Error::of(Kind::Usage, "no container"));
+        };
+        let store = store()?;
+        let processes = top::top(&store, &container::find(&store, name)?, options)?;
+        let rows: Vec<&[String]> =
+            std::iter::once(&processes.titles).chain(&processes.rows).map(Vec::as_slice).collect();
+        output::bytes(aligned(&rows).as_bytes())?;
+        Ok(0)
     }
+}
+
+/// Docker's columns here are at least 20 wide, with 3 spaces between; the last one is as it is.
+fn aligned(rows: &[&[String]]) -> String {
+    let width = |column: usize| {
+        let longest = rows.iter().filter_map(|row| row.get(column)).map(|word| word.chars().count()).max();
+        (longest.unwrap_or(0) + 3).max(20)
+    };
+    let widths: Vec<usize> = (0..rows.first().map_or(0, |row| row.len())).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let Some((last, others)) = row.split_last() else { continue };
+        for (word, width) in others.iter().zip(&widths) {
+            text.push_str(&format!("{word:<width$}"));
+        }
+        text.push_str(last);
+        text.push('\n');
+    }
+    text
 }

@@ -13,9 +13,11 @@
 
 pub mod exec;
 pub mod health;
+pub mod limits;
 pub mod log;
 pub mod names;
 pub mod pause;
+pub mod processes;
 pub mod prune;
 pub mod record;
 pub mod remove;
@@ -25,6 +27,8 @@ pub mod state;
 pub mod stop;
 pub mod streams;
 pub mod terminal;
+pub mod top;
+pub mod update;
 pub mod users;
 pub mod wait;
 
