@@ -3,9 +3,12 @@
 
 pub mod capabilities;
 pub mod cgroup;
+pub mod features;
 pub mod hooks;
+pub mod lifecycle;
 pub mod rlimits;
 pub mod seccomp;
+pub mod state;
 
 use crate::error::{Error, Result};
 use nix::unistd::Pid;

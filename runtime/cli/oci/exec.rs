@@ -1,0 +1,192 @@
+//! oci exec: one more process in a running container.
+
+use super::lifecycle::{running, write_pid};
+use super::{Execute, Globals, terminal};
+use crate::error::{Doing, Error, Kind, Result};
+use crate::oci::state::Status;
+use crate::oci::{self, Io};
+use nix::unistd::Pid;
+use oci_spec::runtime::{Capability, LinuxCapabilities, Process};
+use std::path::PathBuf;
+
+/// Run one more process in a running container
+#[derive(Debug, clap::Parser)]
+pub struct Exec {
+    #[command(flatten)]
+    globals: Globals,
+
+    /// Socket that will receive the master end of the process's terminal
+    #[arg(long, value_name = "SOCKET")]
+    console_socket: Option<PathBuf>,
+    /// Working directory in the container
+    #[arg(long, value_name = "DIR")]
+    cwd: Option<PathBuf>,
+    /// Set an environment variable
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    env: Vec<String>,
+    /// Give it a terminal
+    #[arg(short, long)]
+    tty: bool,
+    /// User to run as
+    #[arg(short, long, value_name = "UID[:GID]")]
+    user: Option<String>,
+    /// One more group
+    #[arg(short = 'g', long, value_name = "GID")]
+    additional_gids: Vec<u32>,
+    /// File that describes the process, as in the bundle's "process"
+    #[arg(short, long, value_name = "FILE")]
+    process: Option<PathBuf>,
+    /// Do not wait for it
+    #[arg(short, long)]
+    detach: bool,
+    /// File to write the process id to
+    #[arg(long, value_name = "FILE")]
+    pid_file: Option<PathBuf>,
+    /// SELinux label (refused where given)
+    #[arg(long, value_name = "LABEL")]
+    process_label: Option<String>,
+    /// AppArmor profile (refused where given)
+    #[arg(long, value_name = "PROFILE")]
+    apparmor: Option<String>,
+    /// Forbid it to gain privileges by execve
+    #[arg(long)]
+    no_new_privs: bool,
+    /// Add a capability
+    #[arg(short, long, value_name = "CAP")]
+    cap: Vec<String>,
+    /// Pass N more descriptors (refused unless 0)
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    preserve_fds: u32,
+    /// A sub-cgroup to run in (refused where given)
+    #[arg(long, value_name = "CGROUP")]
+    cgroup: Vec<String>,
+    /// Start it in a paused container too
+    #[arg(long)]
+    ignore_paused: bool,
+
+    #[arg(value_name = "CONTAINER-ID")]
+    id: String,
+    #[arg(value_name = "COMMAND", trailing_var_arg = true)]
+    command: Vec<String>,
+}
+
+impl Execute for Exec {
+    fn execute(self) -> Result<i32> {
+        match self.globals.report(|| self.run().doing(|| "exec failed")) {
+            // What the process itself answers is below 255: this is runc's word for "there was no process".
+            Err(error) if error.kind == Kind::Reported => Ok(255),
+            other => other,
+        }
+    }
+}
+
+impl Exec {
+    fn run(&self) -> Result<i32> {
+        let container = self.globals.container(&self.id)?;
+        running(&container, "cannot exec in a stopped container")?;
+        if container.status() == Status::Paused && !self.ignore_paused {
+            return Err(Error::conflict("cannot exec in a paused container (use --ignore-paused to override)"));
+        }
+        self.refuse_what_is_not_done()?;
+        let spec = container.spec()?;
+        let process = match &self.process {
+            Some(file) => crate::store::atomic::read_json(file)?,
+            None => self.from_options(spec.process().clone().unwrap_or_default())?,
+        };
+        let wants_terminal = process.terminal().unwrap_or(false);
+        terminal::check(wants_terminal, self.detach, self.console_socket.as_deref())?;
+        let (rows, columns) = terminal::size();
+        let io = if wants_terminal { Io::Terminal { rows, columns } } else { Io::Inherit };
+
+        let mut init = oci::exec(Pid::from_raw(container.record.pid), &spec, &process, io)?;
+        if let (Some(socket), Some(console)) = (&self.console_socket, &init.console) {
+            terminal::send(socket, console)?;
+        }
+        let pid = init.pid.as_raw();
+        if self.detach {
+            init.start()?;
+            write_pid(self.pid_file.as_deref(), pid)?;
+            return Ok(0);
+        }
+        let pidfd = init.pidfd.try_clone().doing(|| "watch the process")?;
+        let console = init.console.take();
+        terminal::attend(pid, &pidfd, console.as_ref(), || {
+            init.start()?;
+            write_pid(self.pid_file.as_deref(), pid)
+        })
+    }
+
+    fn refuse_what_is_not_done(&self) -> Result<()> {
+        let asked = [
+            (
+                self.process_label.as_ref().is_some_and(|label| !label.is_empty()),
+                "--process-label: ebb sets no SELinux labels",
+            ),
+            (
+                self.apparmor.as_ref().is_some_and(|profile| !profile.is_empty()),
+                "--apparmor: ebb loads no AppArmor profiles",
+            ),
+            (self.preserve_fds > 0, "--preserve-fds: an exec'd process gets 0, 1 and 2 only"),
+            (!self.cgroup.is_empty(), "--cgroup: an exec'd process runs in the container's own cgroup"),
+        ];
+        match asked.into_iter().find(|(given, _)| *given) {
+            Some((_, why)) => Err(Error::new(why)),
+            None => Ok(()),
+        }
+    }
+
+    /// The container's own process with what was asked for changed.
+    fn from_options(&self, mut process: Process) -> Result<Process> {
+        if self.command.is_empty() {
+            return Err(Error::of(Kind::Usage, "process args cannot be empty"));
+        }
+        process.set_args(Some(self.command.clone())).set_terminal(Some(self.tty));
+        if let Some(cwd) = &self.cwd {
+            process.set_cwd(cwd.clone());
+        }
+        let environment = process.env().iter().flatten().chain(&self.env).cloned().collect();
+        process.set_env(Some(environment));
+        if self.no_new_privs {
+            process.set_no_new_privileges(Some(true));
+        }
+        let mut user = process.user().clone();
+        if let Some(asked) = &self.user {
+            let bad = || Error::new(format!("invalid user \"{asked}\": UID or UID:GID as numbers"));
+            let (uid, gid) = asked.split_once(':').map_or((asked.as_str(), None), |(uid, gid)| (uid, Some(gid)));
+            user.set_uid(uid.parse().map_err(|_| bad())?);
+            if let Some(gid) = gid {
+                user.set_gid(gid.parse().map_err(|_| bad())?);
+            }
+        }
+        let gids: Vec<u32> = user.additional_gids().iter().flatten().chain(&self.additional_gids).copied().collect();
+        if !gids.is_empty() {
+            user.set_additional_gids(Some(gids));
+        }
+        process.set_user(user);
+        if !self.cap.is_empty() {
+            let capabilities = self.more_capabilities(process.capabilities().clone().unwrap_or_default())?;
+            process.set_capabilities(Some(capabilities));
+        }
+        Ok(process)
+    }
+
+    /// Into the sets that decide what the process may do. Not into the inheritable one: what is there would come back
+    /// after a program dropped it (CVE-2022-29162).
+    fn more_capabilities(&self, mut sets: LinuxCapabilities) -> Result<LinuxCapabilities> {
+        for name in &self.cap {
+            let plain = name.to_ascii_uppercase();
+            let plain = plain.strip_prefix("CAP_").unwrap_or(&plain);
+            let capability: Capability =
+                plain.parse().map_err(|_| Error::new(format!("unknown capability \"{name}\"")))?;
+            let with = |set: &Option<oci_spec::runtime::Capabilities>| {
+                let mut set = set.clone().unwrap_or_default();
+                set.insert(capability);
+                Some(set)
+            };
+            let (bounding, effective, permitted) =
+                (with(sets.bounding()), with(sets.effective()), with(sets.permitted()));
+            sets.set_bounding(bounding).set_effective(effective).set_permitted(permitted);
+        }
+        Ok(sets)
+    }
+}

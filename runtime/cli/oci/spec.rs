@@ -1,0 +1,52 @@
+//! oci spec and features: a bundle to begin with, and what Ebb can do with one.
+
+use super::{Execute, Globals};
+use crate::cli::output;
+use crate::error::{Doing, Error, Result};
+use crate::oci::features;
+use std::path::PathBuf;
+
+/// The version of the OCI runtime specification that Ebb follows.
+pub const OCI_VERSION: &str = features::OCI_VERSION;
+
+/// Write a config.json to begin with
+#[derive(Debug, clap::Parser)]
+pub struct Spec {
+    /// Directory of the bundle
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    bundle: PathBuf,
+
+    /// For an ordinary user: a user namespace in which this user is root
+    #[arg(long)]
+    rootless: bool,
+}
+
+impl Execute for Spec {
+    fn execute(self) -> Result<i32> {
+        let path = self.bundle.join("config.json");
+        if path.exists() {
+            return Err(Error::conflict("File config.json exists. Remove it first"));
+        }
+        let spec = features::example(self.rootless);
+        let mut text = serde_json::to_string_pretty(&spec).doing(|| "encode config.json")?;
+        text.push('\n');
+        std::fs::write(&path, text).doing(|| format!("write {}", path.display()))?;
+        Ok(0)
+    }
+}
+
+/// Print what Ebb can do, as JSON
+#[derive(Debug, clap::Parser)]
+pub struct Features {
+    #[command(flatten)]
+    globals: Globals,
+}
+
+impl Execute for Features {
+    fn execute(self) -> Result<i32> {
+        self.globals.report(|| {
+            output::line(&serde_json::to_string_pretty(&features::features()).doing(|| "encode the features")?)?;
+            Ok(0)
+        })
+    }
+}
