@@ -9,3 +9,4 @@ pub mod store;
 
 pub mod error;
 pub mod kernel;
+pub mod progress;

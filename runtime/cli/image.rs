@@ -1,5 +1,7 @@
 //! image …: how images come, look and go.
 
+pub use super::pull::Pull;
+
 use super::Execute;
 use crate::error::{Error, Result};
 
@@ -88,16 +90,6 @@ impl Execute for Rm {
 pub struct Prune {}
 
 impl Execute for Prune {
-    fn execute(self) -> Result<i32> {
-        Err(Error::new("being written"))
-    }
-}
-
-/// TO BE WRITTEN
-#[derive(Debug, clap::Parser)]
-pub struct Pull {}
-
-impl Execute for Pull {
     fn execute(self) -> Result<i32> {
         Err(Error::new("being written"))
     }

@@ -8,6 +8,7 @@ pub mod image;
 pub mod lesson;
 pub mod oci;
 pub mod output;
+pub mod pull;
 pub mod system;
 pub mod table;
 pub mod usage;
