@@ -4,6 +4,7 @@
 
 pub mod confirm;
 pub mod container;
+pub mod format;
 pub mod image;
 pub mod lesson;
 pub mod oci;

@@ -1,0 +1,182 @@
+//! Values as Go has them. JSON does not tell a struct from a map, nor an empty list from none; Docker's types do, and
+//! they print differently (`{on-failure 2}`, `map[a:b]`, `[]`), so the keys that hold maps and lists are named here.
+
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+#[derive(Debug, Clone)]
+pub enum Datum {
+    /// A key that a map does not have: `<no value>`.
+    Missing,
+    Nil,
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Text(Rc<str>),
+    /// `None` prints as an empty one, and is `null` in JSON.
+    List(Option<Rc<Vec<Datum>>>),
+    Map(Option<Rc<BTreeMap<String, Datum>>>),
+    /// In the order of its fields.
+    Struct(Rc<Vec<(String, Datum)>>),
+}
+
+/// Keys whose objects are Go maps.
+const MAPS: &[&str] = &[
+    "Annotations",
+    "Data",
+    "DriverOpts",
+    "ExposedPorts",
+    "Labels",
+    "Metadata",
+    "Networks",
+    "Options",
+    "PortBindings",
+    "Ports",
+    "Runtimes",
+    "StorageOpt",
+    "Sysctls",
+    "Tmpfs",
+    "Volumes",
+];
+
+/// Keys whose nulls are Go's nil slices.
+const LISTS: &[&str] = &[
+    "Args",
+    "Binds",
+    "BlkioDeviceReadBps",
+    "BlkioWeightDevice",
+    "CapAdd",
+    "CapDrop",
+    "Cmd",
+    "DNS",
+    "DeviceCgroupRules",
+    "DeviceRequests",
+    "Devices",
+    "Dns",
+    "DnsOptions",
+    "DnsSearch",
+    "Entrypoint",
+    "Env",
+    "ExecIDs",
+    "ExtraHosts",
+    "GroupAdd",
+    "Links",
+    "MaskedPaths",
+    "Mounts",
+    "OnBuild",
+    "ReadonlyPaths",
+    "RepoDigests",
+    "RepoTags",
+    "SecurityOpt",
+    "Shell",
+    "Ulimits",
+    "VolumesFrom",
+];
+
+/// Keys that Docker leaves out of the JSON while its types have them: asked for, they are nil and no error.
+const OPTIONAL: &[&str] =
+    &["Health", "Healthcheck", "SizeRootFs", "SizeRw", "StopTimeout", "PidsLimit", "Init", "ImageManifestDescriptor"];
+
+/// The same, of type string.
+const OPTIONAL_TEXTS: &[&str] = &["StopSignal", "Name", "Driver", "MacAddress", "Domainname"];
+
+impl Datum {
+    pub fn of(value: &Value) -> Datum {
+        Datum::under("", value)
+    }
+
+    pub fn text(text: impl AsRef<str>) -> Datum {
+        Datum::Text(text.as_ref().into())
+    }
+
+    pub fn list(items: Vec<Datum>) -> Datum {
+        Datum::List(Some(Rc::new(items)))
+    }
+
+    /// The value that stands at `key`.
+    fn under(key: &str, value: &Value) -> Datum {
+        match value {
+            Value::Null if MAPS.contains(&key) => Datum::Map(None),
+            Value::Null if LISTS.contains(&key) => Datum::List(None),
+            Value::Null => Datum::Nil,
+            Value::Bool(value) => Datum::Bool(*value),
+            Value::Number(number) => match number.as_i64() {
+                Some(whole) => Datum::Int(whole),
+                None => Datum::Float(number.as_f64().unwrap_or(0.0)),
+            },
+            Value::String(text) => Datum::text(text),
+            Value::Array(items) => Datum::list(items.iter().map(|item| Datum::under("", item)).collect()),
+            Value::Object(object) if is_map(key, object) => {
+                let entries = object.iter().map(|(name, value)| (name.clone(), Datum::under("", value)));
+                Datum::Map(Some(Rc::new(entries.collect())))
+            }
+            Value::Object(object) => {
+                let fields = object.iter().map(|(name, value)| (name.clone(), Datum::under(name, value)));
+                Datum::Struct(Rc::new(fields.collect()))
+            }
+        }
+    }
+
+    /// Back to JSON, for `json`.
+    pub fn to_json(&self) -> Value {
+        match self {
+            Datum::Missing | Datum::Nil | Datum::List(None) | Datum::Map(None) => Value::Null,
+            Datum::Bool(value) => Value::Bool(*value),
+            Datum::Int(number) => (*number).into(),
+            Datum::Float(number) => (*number).into(),
+            Datum::Text(text) => Value::String(text.to_string()),
+            Datum::List(Some(items)) => Value::Array(items.iter().map(Datum::to_json).collect()),
+            Datum::Map(Some(entries)) => {
+                Value::Object(entries.iter().map(|(key, value)| (key.clone(), value.to_json())).collect())
+            }
+            Datum::Struct(fields) => {
+                Value::Object(fields.iter().map(|(key, value)| (key.clone(), value.to_json())).collect())
+            }
+        }
+    }
+
+    /// Go's idea of truth: not false, not zero, not empty.
+    pub fn is_true(&self) -> bool {
+        match self {
+            Datum::Missing | Datum::Nil => false,
+            Datum::Bool(value) => *value,
+            Datum::Int(number) => *number != 0,
+            Datum::Float(number) => *number != 0.0,
+            Datum::Text(text) => !text.is_empty(),
+            Datum::List(items) => items.as_ref().is_some_and(|items| !items.is_empty()),
+            Datum::Map(entries) => entries.as_ref().is_some_and(|entries| !entries.is_empty()),
+            Datum::Struct(_) => true,
+        }
+    }
+
+    /// The name of its Go type, for errors.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Datum::Missing | Datum::Nil => "nil",
+            Datum::Bool(_) => "bool",
+            Datum::Int(_) => "int",
+            Datum::Float(_) => "float64",
+            Datum::Text(_) => "string",
+            Datum::List(_) => "[]interface {}",
+            Datum::Map(_) => "map[string]interface {}",
+            Datum::Struct(_) => "struct",
+        }
+    }
+}
+
+/// What a struct of Docker's types holds at `key` where the JSON leaves it out.
+pub fn left_out(key: &str) -> Option<Datum> {
+    if OPTIONAL_TEXTS.contains(&key) {
+        return Some(Datum::text(""));
+    }
+    OPTIONAL.contains(&key).then_some(Datum::Nil)
+}
+
+/// An object is a struct where its keys look like Go's field names. An empty one inside a map (`ExposedPorts`) is Go's
+/// empty struct, anywhere else an empty map.
+fn is_map(key: &str, object: &Map<String, Value>) -> bool {
+    MAPS.contains(&key)
+        || object.keys().any(|name| !name.starts_with(|c: char| c.is_ascii_uppercase()))
+        || object.is_empty() && !key.is_empty()
+}

@@ -1,0 +1,256 @@
+//! Walks the tree with the data at hand.
+
+use super::datum::{Datum, left_out};
+use super::tree::{Branch, Command, Node, Operand, Pipe, What};
+use super::{Fault, Fields, functions, print};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+pub fn execute(nodes: &[Node], data: &Datum, fields: Fields) -> Result<String, Fault> {
+    let mut walk = Walk { shown: String::new(), variables: vec![("$".into(), data.clone())], fields };
+    walk.list(nodes, data)?;
+    Ok(walk.shown)
+}
+
+struct Walk {
+    shown: String,
+    /// The innermost last.
+    variables: Vec<(String, Datum)>,
+    fields: Fields,
+}
+
+/// How a list of nodes ended.
+#[derive(PartialEq)]
+enum Flow {
+    On,
+    Break,
+    Continue,
+}
+
+impl Walk {
+    fn list(&mut self, nodes: &[Node], dot: &Datum) -> Result<Flow, Fault> {
+        for node in nodes {
+            let flow = match node {
+                Node::Text(text) => {
+                    self.shown.push_str(text);
+                    Flow::On
+                }
+                Node::Action(pipe) => {
+                    let value = self.pipe(pipe, dot)?;
+                    if pipe.variables.is_empty() {
+                        self.shown.push_str(&print::shown(&value));
+                    }
+                    Flow::On
+                }
+                Node::If(branch) => self.choice(branch, dot, false)?,
+                Node::With(branch) => self.choice(branch, dot, true)?,
+                Node::Range(branch) => self.range(branch, dot)?,
+                Node::Break => Flow::Break,
+                Node::Continue => Flow::Continue,
+            };
+            if flow != Flow::On {
+                return Ok(flow);
+            }
+        }
+        Ok(Flow::On)
+    }
+
+    /// `if` and `with`, which differ in what the dot is inside.
+    fn choice(&mut self, branch: &Branch, dot: &Datum, moves_dot: bool) -> Result<Flow, Fault> {
+        let depth = self.variables.len();
+        let value = self.pipe(&branch.pipe, dot)?;
+        let flow = match value.is_true() {
+            true => self.list(&branch.body, if moves_dot { &value } else { dot }),
+            false => self.list(&branch.otherwise, dot),
+        };
+        self.variables.truncate(depth);
+        flow
+    }
+
+    fn range(&mut self, branch: &Branch, dot: &Datum) -> Result<Flow, Fault> {
+        let depth = self.variables.len();
+        let value = self.pipe(&branch.pipe, dot)?;
+        let pairs: Vec<(Datum, Datum)> = match &value {
+            Datum::List(items) => {
+                let items = items.as_ref().map_or(&[][..], |items| items.as_slice());
+                items.iter().enumerate().map(|(index, item)| (Datum::Int(index as i64), item.clone())).collect()
+            }
+            Datum::Map(entries) => {
+                let entries = entries.iter().flat_map(|entries| entries.iter());
+                entries.map(|(key, value)| (Datum::text(key), value.clone())).collect()
+            }
+            Datum::Int(count) => {
+                (0..(*count).min(1_000_000)).map(|number| (Datum::Int(number), Datum::Int(number))).collect()
+            }
+            Datum::Missing | Datum::Nil => Vec::new(),
+            other => {
+                let position = branch.pipe.commands.first().map_or(0, Command::position);
+                return Err(fault(position, &branch.pipe, format!("range can't iterate over {}", print::plain(other))));
+            }
+        };
+        let is_empty = pairs.is_empty();
+        for (key, item) in pairs {
+            self.bind(branch, depth, &key, &item);
+            let flow = self.list(&branch.body, &item)?;
+            self.variables.truncate(depth + branch.pipe.variables.len());
+            if flow == Flow::Break {
+                break;
+            }
+        }
+        self.variables.truncate(depth);
+        if is_empty { self.list(&branch.otherwise, dot) } else { Ok(Flow::On) }
+    }
+
+    /// One variable is the element, two are the key and the element.
+    fn bind(&mut self, branch: &Branch, depth: usize, key: &Datum, item: &Datum) {
+        let values = if branch.pipe.variables.len() == 2 { vec![key, item] } else { vec![item] };
+        for (place, (name, value)) in branch.pipe.variables.iter().zip(values).enumerate() {
+            if branch.pipe.assigns {
+                self.assign(name, value.clone());
+            } else if let Some(slot) = self.variables.get_mut(depth + place) {
+                slot.1 = value.clone();
+            }
+        }
+    }
+
+    fn assign(&mut self, name: &str, value: Datum) {
+        if let Some(slot) = self.variables.iter_mut().rev().find(|(known, _)| known == name) {
+            slot.1 = value;
+        }
+    }
+
+    fn pipe(&mut self, pipe: &Pipe, dot: &Datum) -> Result<Datum, Fault> {
+        let mut value = None;
+        for command in &pipe.commands {
+            value = Some(self.command(command, dot, value)?);
+        }
+        let value = value.unwrap_or(Datum::Missing);
+        for name in &pipe.variables {
+            match pipe.assigns {
+                true => self.assign(name, value.clone()),
+                false => self.variables.push((name.clone(), value.clone())),
+            }
+        }
+        Ok(value)
+    }
+
+    /// One step of a pipeline; `piped` is what the step before it gave.
+    fn command(&mut self, command: &Command, dot: &Datum, piped: Option<Datum>) -> Result<Datum, Fault> {
+        let Some(first) = command.words.first() else { return Ok(Datum::Missing) };
+        if let What::Function(name) = &first.what {
+            return self.call(name, command, dot, piped);
+        }
+        if command.words.len() > 1 || piped.is_some() {
+            let message = match &first.what {
+                What::Field(names) | What::Chain(_, names) => {
+                    let name = names.last().map_or("", String::as_str);
+                    format!("{name} has arguments but cannot be invoked as function")
+                }
+                _ => format!("can't give argument to non-function {first}"),
+            };
+            return Err(fault(first.position, first, message));
+        }
+        if matches!(first.what, What::Nil) {
+            return Err(fault(first.position, first, "nil is not a command"));
+        }
+        self.operand(first, dot)
+    }
+
+    fn call(&mut self, name: &str, command: &Command, dot: &Datum, piped: Option<Datum>) -> Result<Datum, Fault> {
+        let stops_at = match name {
+            "and" => Some(false),
+            "or" => Some(true),
+            _ => None,
+        };
+        let mut values = Vec::new();
+        for word in &command.words[1..] {
+            let value = self.operand(word, dot)?;
+            if stops_at == Some(value.is_true()) {
+                return Ok(value);
+            }
+            values.push(value);
+        }
+        values.extend(piped);
+        match (stops_at, values.last()) {
+            (Some(_), Some(last)) => Ok(last.clone()),
+            (Some(_), None) => {
+                let message = format!("wrong number of args for {name}: want at least 1 got 0");
+                Err(fault(command.position(), command, message))
+            }
+            (None, _) => functions::call(name, &values, self.fields).map_err(|message| {
+                // Go checks the arguments' number and types before it calls.
+                let message =
+                    if message.starts_with("wrong ") { message } else { format!("error calling {name}: {message}") };
+                fault(command.position(), command, message)
+            }),
+        }
+    }
+
+    fn operand(&mut self, operand: &Operand, dot: &Datum) -> Result<Datum, Fault> {
+        match &operand.what {
+            What::Dot => Ok(dot.clone()),
+            What::Nil => Ok(Datum::Nil),
+            What::Bool(value) => Ok(Datum::Bool(*value)),
+            What::Int(number, _) => Ok(Datum::Int(*number)),
+            What::Float(number, _) => Ok(Datum::Float(*number)),
+            What::Text(value, _) => Ok(Datum::text(value)),
+            What::Field(names) => self.fields(dot.clone(), names, operand),
+            What::Variable(name, names) => {
+                let value = self.variables.iter().rev().find(|(known, _)| known == name);
+                let value = value.map_or(Datum::Missing, |(_, value)| value.clone());
+                self.fields(value, names, operand)
+            }
+            What::Pipe(pipe) => self.pipe(pipe, dot),
+            What::Chain(inner, names) => {
+                let value = self.operand(inner, dot)?;
+                self.fields(value, names, operand)
+            }
+            What::Function(name) => {
+                functions::call(name, &[], self.fields).map_err(|message| fault(operand.position, operand, message))
+            }
+        }
+    }
+
+    fn fields(&self, value: Datum, names: &[String], operand: &Operand) -> Result<Datum, Fault> {
+        let mut value = value;
+        let mut before = "";
+        for name in names {
+            value = self.field(&value, before, name).map_err(|(message, is_missing_field)| Fault {
+                position: operand.position,
+                node: operand.to_string(),
+                message,
+                is_missing_field,
+            })?;
+            before = name;
+        }
+        Ok(value)
+    }
+
+    /// The field `name` of `value`, which was found under `before`.
+    fn field(&self, value: &Datum, before: &str, name: &str) -> Result<Datum, (String, bool)> {
+        match value {
+            Datum::Struct(fields) => match fields.iter().find(|(known, _)| known == name) {
+                Some((_, found)) => Ok(found.clone()),
+                None if self.fields == Fields::OfObject => {
+                    left_out(name).ok_or_else(|| (format!("map has no entry for key {name:?}"), true))
+                }
+                None => Err((format!("can't evaluate field {name} in type row"), true)),
+            },
+            Datum::Map(entries) => {
+                let found = entries.as_ref().and_then(|entries: &Rc<BTreeMap<String, Datum>>| entries.get(name));
+                Ok(found.cloned().unwrap_or(Datum::Missing))
+            }
+            Datum::Missing => Ok(Datum::Missing),
+            // An optional part that this object has not (`.State.Health.Status`): Docker names the part.
+            Datum::Nil => Err((format!("map has no entry for key {before:?}"), false)),
+            _ if self.fields == Fields::OfObject => {
+                Err((format!("can't evaluate field {name} in type interface {{}}"), false))
+            }
+            other => Err((format!("can't evaluate field {name} in type {}", other.kind()), false)),
+        }
+    }
+}
+
+fn fault(position: usize, node: &impl ToString, message: impl Into<String>) -> Fault {
+    Fault { position, node: node.to_string(), message: message.into(), is_missing_field: false }
+}

@@ -1,0 +1,222 @@
+//! The functions that a template may call: Go's own, and those that Docker adds.
+
+use super::Fields;
+use super::compare;
+use super::datum::Datum;
+use super::print;
+use super::printf::printf;
+use std::cmp::Ordering;
+
+/// All that [`call`] knows, and `and` and `or`, which do not look at all of their arguments (eval.rs).
+const KNOWN: &[&str] = &[
+    "and", "eq", "ge", "gt", "html", "index", "join", "js", "json", "le", "len", "lower", "lt", "ne", "not", "or",
+    "pad", "print", "printf", "println", "slice", "split", "title", "truncate", "upper", "urlquery",
+];
+
+pub fn is_known(name: &str) -> bool {
+    KNOWN.contains(&name)
+}
+
+/// Calls the function `name`. In a table's header line, what would change a value leaves the header as it is.
+pub fn call(name: &str, values: &[Datum], fields: Fields) -> Result<Datum, String> {
+    let in_header = fields == Fields::OfHeader;
+    let truth = |ordering: fn(Ordering) -> bool| match values {
+        [a, b] => compare::order(a, b).map(|found| Datum::Bool(ordering(found))),
+        _ => Err(wrong_count(name, 2, values)),
+    };
+    match (name, values) {
+        ("json" | "title" | "lower" | "upper", [value]) | ("truncate", [value, _]) if in_header => Ok(value.clone()),
+        ("json", [value]) => Ok(Datum::text(value.to_json().to_string())),
+        ("upper", [value]) => Ok(Datum::text(text(name, value)?.to_uppercase())),
+        ("lower", [value]) => Ok(Datum::text(text(name, value)?.to_lowercase())),
+        ("title", [value]) => Ok(Datum::text(title(text(name, value)?))),
+        ("split", [value, separator]) => Ok(split(text(name, value)?, text(name, separator)?)),
+        ("join", [list, separator]) => join(list, text(name, separator)?),
+        ("pad", [value, before, after]) => pad(text(name, value)?, whole(name, before)?, whole(name, after)?),
+        ("truncate", [value, length]) => truncate(text(name, value)?, whole(name, length)?),
+        ("not", [value]) => Ok(Datum::Bool(!value.is_true())),
+        ("len", [value]) => length(value).map(Datum::Int),
+        ("index", [value, keys @ ..]) => keys.iter().try_fold(value.clone(), |value, key| index(&value, key)),
+        ("slice", [value, ends @ ..]) => slice(value, ends),
+        ("print", values) => Ok(Datum::text(print::joined(values))),
+        ("println", values) => Ok(Datum::text(values.iter().map(print::plain).collect::<Vec<_>>().join(" ") + "\n")),
+        ("printf", [format, values @ ..]) => Ok(Datum::text(printf(text(name, format)?, values))),
+        ("html", values) => Ok(Datum::text(html(&print::joined(values)))),
+        ("js", values) => Ok(Datum::text(print::quoted(&print::joined(values)).trim_matches('"').to_owned())),
+        ("urlquery", values) => Ok(Datum::text(url_query(&print::joined(values)))),
+        ("eq", values) => compare::equal(values).map(Datum::Bool),
+        ("ne", [_, _]) => compare::equal(values).map(|equal| Datum::Bool(!equal)),
+        ("lt", _) => truth(Ordering::is_lt),
+        ("le", _) => truth(Ordering::is_le),
+        ("gt", _) => truth(Ordering::is_gt),
+        ("ge", _) => truth(Ordering::is_ge),
+        (name, values) => Err(wrong_count(name, expected_count(name), values)),
+    }
+}
+
+fn expected_count(name: &str) -> usize {
+    match name {
+        "pad" => 3,
+        "split" | "join" | "truncate" | "ne" => 2,
+        _ => 1,
+    }
+}
+
+fn wrong_count(name: &str, wanted: usize, values: &[Datum]) -> String {
+    format!("wrong number of args for {name}: want {wanted} got {}", values.len())
+}
+
+fn text<'a>(name: &str, value: &'a Datum) -> Result<&'a str, String> {
+    match value {
+        Datum::Text(text) => Ok(text),
+        other => Err(format!("wrong type for value of {name}; expected string; got {}", other.kind())),
+    }
+}
+
+fn whole(name: &str, value: &Datum) -> Result<usize, String> {
+    const MOST: i64 = 1_000_000;
+    match value {
+        Datum::Int(number) if (0..=MOST).contains(number) => Ok(*number as usize),
+        Datum::Int(number) => Err(format!("{name}: {number} is out of range")),
+        other => Err(format!("wrong type for value of {name}; expected int; got {}", other.kind())),
+    }
+}
+
+/// Every word begins with a capital, the rest stays.
+fn title(text: &str) -> String {
+    let mut inside_word = false;
+    let mut titled = String::new();
+    for letter in text.chars() {
+        if inside_word {
+            titled.push(letter);
+        } else {
+            titled.extend(letter.to_uppercase());
+        }
+        inside_word = letter.is_alphanumeric() || letter == '_' || letter == '\'';
+    }
+    titled
+}
+
+fn split(text: &str, separator: &str) -> Datum {
+    let parts: Vec<Datum> = match separator {
+        "" => text.chars().map(|letter| Datum::text(letter.to_string())).collect(),
+        separator => text.split(separator).map(Datum::text).collect(),
+    };
+    Datum::list(parts)
+}
+
+fn join(list: &Datum, separator: &str) -> Result<Datum, String> {
+    match list {
+        Datum::List(items) => {
+            let items = items.as_ref().map_or(&[][..], |items| items.as_slice());
+            Ok(Datum::text(items.iter().map(print::plain).collect::<Vec<_>>().join(separator)))
+        }
+        // A table's headers are strings where the rows may have lists.
+        Datum::Text(_) => Ok(list.clone()),
+        other => Err(format!("expected slice, got {}", other.kind())),
+    }
+}
+
+fn pad(text: &str, before: usize, after: usize) -> Result<Datum, String> {
+    match text {
+        "" => Ok(Datum::text("")),
+        text => Ok(Datum::text(format!("{}{text}{}", " ".repeat(before), " ".repeat(after)))),
+    }
+}
+
+fn truncate(text: &str, length: usize) -> Result<Datum, String> {
+    Ok(Datum::text(text.chars().take(length).collect::<String>()))
+}
+
+fn length(value: &Datum) -> Result<i64, String> {
+    match value {
+        Datum::Text(text) => Ok(text.len() as i64),
+        Datum::List(items) => Ok(items.as_ref().map_or(0, |items| items.len() as i64)),
+        Datum::Map(entries) => Ok(entries.as_ref().map_or(0, |entries| entries.len() as i64)),
+        Datum::Missing | Datum::Nil => Err("len of nil pointer".into()),
+        other => Err(format!("len of type {}", other.kind())),
+    }
+}
+
+fn index(value: &Datum, key: &Datum) -> Result<Datum, String> {
+    match (value, key) {
+        (Datum::List(items), Datum::Int(place)) => {
+            let items = items.as_ref().map_or(&[][..], |items| items.as_slice());
+            let found = usize::try_from(*place).ok().and_then(|place| items.get(place));
+            found.cloned().ok_or_else(|| format!("index out of range: {place}"))
+        }
+        (Datum::Text(text), Datum::Int(place)) => {
+            let found = usize::try_from(*place).ok().and_then(|place| text.as_bytes().get(place));
+            found.map(|byte| Datum::Int(i64::from(*byte))).ok_or_else(|| format!("index out of range: {place}"))
+        }
+        (Datum::Map(entries), Datum::Text(key)) => {
+            let Some(entries) = entries else { return Ok(Datum::text("")) };
+            // Go gives the zero value of the map's type: of a map of strings, as Labels are, the empty one.
+            let zero = if entries.values().all(|value| matches!(value, Datum::Text(_))) {
+                Datum::text("")
+            } else {
+                Datum::Missing
+            };
+            Ok(entries.get(&**key).cloned().unwrap_or(zero))
+        }
+        (Datum::Missing | Datum::Nil, _) => Err("index of untyped nil".into()),
+        (Datum::List(_) | Datum::Text(_), key) => Err(format!("cannot index slice/array with type {}", key.kind())),
+        (Datum::Map(_), key) => Err(format!("value has type {}; should be string", key.kind())),
+        (other, _) => Err(format!("can't index item of type {}", other.kind())),
+    }
+}
+
+fn slice(value: &Datum, ends: &[Datum]) -> Result<Datum, String> {
+    let length = match value {
+        Datum::Text(_) | Datum::List(_) => length(value)? as usize,
+        other => return Err(format!("can't slice item of type {}", other.kind())),
+    };
+    let end = |place: usize, otherwise: usize| match ends.get(place) {
+        None => Ok(otherwise),
+        Some(Datum::Int(number)) => match usize::try_from(*number) {
+            Ok(number) if number <= length => Ok(number),
+            _ => Err(format!("index out of range: {number}")),
+        },
+        Some(other) => Err(format!("cannot index slice/array with type {}", other.kind())),
+    };
+    let (from, to) = (end(0, 0)?, end(1, length)?);
+    if from > to {
+        return Err(format!("invalid slice index: {from} > {to}"));
+    }
+    match value {
+        Datum::Text(text) => match text.get(from..to) {
+            Some(part) => Ok(Datum::text(part)),
+            None => Err(format!("slice {from}:{to} cuts a character")),
+        },
+        Datum::List(items) => Ok(Datum::list(items.as_ref().map_or(Vec::new(), |items| items[from..to].to_vec()))),
+        other => Ok(other.clone()),
+    }
+}
+
+fn html(text: &str) -> String {
+    let mut escaped = String::new();
+    for letter in text.chars() {
+        match letter {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&#34;"),
+            '\'' => escaped.push_str("&#39;"),
+            letter => escaped.push(letter),
+        }
+    }
+    escaped
+}
+
+fn url_query(text: &str) -> String {
+    let mut escaped = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b' ' => escaped.push('+'),
+            b'-' | b'_' | b'.' | b'~' => escaped.push(byte as char),
+            byte if byte.is_ascii_alphanumeric() => escaped.push(byte as char),
+            byte => escaped.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    escaped
+}
