@@ -278,3 +278,10 @@ pub fn prlimit(pid: Pid, resource: u32, new: Option<(u64, u64)>) -> nix::Result<
     Errno::result(unsafe { libc::syscall(libc::SYS_prlimit64, pid.as_raw(), resource, new_limit, &raw mut old) })?;
     Ok((old.rlim_cur, old.rlim_max))
 }
+
+/// Takes ownership of a descriptor that has just been received over a socket (SCM_RIGHTS), which nix gives as a number.
+pub fn own_received(fd: RawFd) -> OwnedFd {
+    // SAFETY: the kernel made this descriptor for us when the message was received, and the caller, who reads it from
+    // the message once, is its only owner.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}

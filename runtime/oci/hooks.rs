@@ -70,10 +70,10 @@ fn run_one(hook: &Hook, state: &[u8]) -> Result<()> {
     let mut child = command.spawn().doing(|| "start")?;
 
     // A state is smaller than a pipe holds, so this does not wait for the hook; one that does not read it is no error.
-    if let Some(Err(error)) = child.stdin.take().map(|mut stdin| stdin.write_all(state)) {
-        if error.kind() != ErrorKind::BrokenPipe {
-            return Err(error).doing(|| "write the container's state");
-        }
+    if let Some(Err(error)) = child.stdin.take().map(|mut stdin| stdin.write_all(state))
+        && error.kind() != ErrorKind::BrokenPipe
+    {
+        return Err(error).doing(|| "write the container's state");
     }
     let limit =
         hook.timeout().filter(|seconds| *seconds > 0).map(|seconds| Duration::from_secs(seconds.unsigned_abs()));

@@ -91,7 +91,7 @@ impl Exec {
         let spec = container.spec()?;
         let process = match &self.process {
             Some(file) => crate::store::atomic::read_json(file)?,
-            None => self.from_options(spec.process().clone().unwrap_or_default())?,
+            None => self.described_by_options(spec.process().clone().unwrap_or_default())?,
         };
         let wants_terminal = process.terminal().unwrap_or(false);
         terminal::check(wants_terminal, self.detach, self.console_socket.as_deref())?;
@@ -136,7 +136,7 @@ impl Exec {
     }
 
     /// The container's own process with what was asked for changed.
-    fn from_options(&self, mut process: Process) -> Result<Process> {
+    fn described_by_options(&self, mut process: Process) -> Result<Process> {
         if self.command.is_empty() {
             return Err(Error::of(Kind::Usage, "process args cannot be empty"));
         }

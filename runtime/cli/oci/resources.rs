@@ -1,6 +1,7 @@
 //! oci pause, resume, update: the cgroup of a running container.
 
 use super::{Execute, Globals};
+use crate::engine::container::limits;
 use crate::error::{Doing, Error, Result};
 use crate::oci::cgroup;
 use crate::oci::state::Status;
@@ -116,7 +117,7 @@ impl Execute for Update {
             super::lifecycle::running(&container, "container not running")?;
             let asked = match &self.resources {
                 Some(file) => from_file(file)?,
-                None => self.from_options()?,
+                None => self.asked_by_options()?,
             };
             cgroup::update(&container.record.cgroup, &asked)?;
             Ok(0)
@@ -136,11 +137,11 @@ fn from_file(file: &PathBuf) -> Result<LinuxResources> {
 }
 
 impl Update {
-    fn from_options(&self) -> Result<LinuxResources> {
+    fn asked_by_options(&self) -> Result<LinuxResources> {
         if self.l3_cache_schema.is_some() || self.mem_bw_schema.is_some() {
             return Err(Error::new("Intel RDT: not used by ebb, neither by create nor by update"));
         }
-        let bytes = |text: &Option<String>| text.as_deref().map(parse_bytes).transpose();
+        let bytes = |text: &Option<String>| text.as_deref().map(limits::memory).transpose();
         let asked = json!({
             "memory": given([
                 ("limit", json!(bytes(&self.memory)?)),
@@ -168,24 +169,4 @@ fn given<const N: usize>(values: [(&str, Value); N]) -> Value {
     let object: serde_json::Map<String, Value> =
         values.into_iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| (key.to_owned(), value)).collect();
     if object.is_empty() { Value::Null } else { object.into() }
-}
-
-/// `67108864`, `64M`, `1.5g`, `-1`.
-fn parse_bytes(text: &str) -> Result<i64> {
-    let bad = || Error::new(format!("invalid size: '{text}'"));
-    if text == "-1" {
-        return Ok(-1);
-    }
-    let lower = text.to_ascii_lowercase();
-    let number = lower.trim_end_matches('b').trim_end_matches('i');
-    let (number, shift) = match number.as_bytes().last() {
-        Some(b'k') => (&number[..number.len() - 1], 10),
-        Some(b'm') => (&number[..number.len() - 1], 20),
-        Some(b'g') => (&number[..number.len() - 1], 30),
-        Some(b't') => (&number[..number.len() - 1], 40),
-        _ => (number, 0),
-    };
-    let value: f64 = number.trim().parse().map_err(|_| bad())?;
-    let bytes = value * (1u64 << shift) as f64;
-    if bytes.is_finite() && (0.0..9.0e18).contains(&bytes) { Ok(bytes as i64) } else { Err(bad()) }
 }

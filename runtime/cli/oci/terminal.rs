@@ -1,5 +1,6 @@
 //! A process in the foreground: its signals, its terminal, its end. And a terminal that another program keeps.
 
+use crate::engine::container::terminal::Raw;
 use crate::error::{Doing, Error, Result};
 use crate::kernel;
 use nix::errno::Errno;
@@ -9,7 +10,6 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, connect, sendmsg, socket,
 };
-use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{Pid, read, write};
 use std::io::IsTerminal;
@@ -55,7 +55,7 @@ pub fn attend(pid: i32, pidfd: &OwnedFd, console: Option<&OwnedFd>, begin: impl 
     let signals =
         SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).doing(|| "receive signals")?;
     mask.thread_block().doing(|| "block signals")?;
-    let _raw = console.and_then(|_| Raw::set());
+    let _raw = console.filter(|_| std::io::stdin().is_terminal()).map(|_| Raw::enter(std::io::stdin())).transpose()?;
     begin()?;
     relay(pid, pidfd, &signals, console)?;
     exit_code(pid)
@@ -153,25 +153,5 @@ fn exit_code(pid: i32) -> Result<i32> {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno).doing(|| "wait for the container"),
         }
-    }
-}
-
-/// Our own terminal in raw mode: every key is the container's. Set back when dropped.
-struct Raw(Termios);
-
-impl Raw {
-    fn set() -> Option<Raw> {
-        let stdin = std::io::stdin();
-        let before = tcgetattr(&stdin).ok().filter(|_| stdin.is_terminal())?;
-        let mut raw = before.clone();
-        cfmakeraw(&mut raw);
-        tcsetattr(&stdin, SetArg::TCSANOW, &raw).ok()?;
-        Some(Raw(before))
-    }
-}
-
-impl Drop for Raw {
-    fn drop(&mut self) {
-        let _ = tcsetattr(std::io::stdin(), SetArg::TCSANOW, &self.0);
     }
 }

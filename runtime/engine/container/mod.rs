@@ -12,6 +12,7 @@
 //! ```
 
 pub mod exec;
+pub mod foreign;
 pub mod health;
 pub mod limits;
 pub mod log;

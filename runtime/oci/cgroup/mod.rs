@@ -270,7 +270,10 @@ fn set(directory: &Path, file: &str, value: &str) -> Result<()> {
     let written = OpenOptions::new().write(true).open(&path).and_then(|mut file| file.write_all(value.as_bytes()));
     written
         .map_err(|error| match error.raw_os_error().map(Errno::from_raw) {
-            Some(Errno::ENOENT) => Error::new(format!("this host's cgroups have no {file}")),
+            Some(Errno::ENOENT) => Error::new(format!(
+                "there is no such control here, since the host does not offer the {} controller",
+                file.split('.').next().unwrap_or(file)
+            )),
             _ => error.into_error(),
         })
         .doing(|| format!("write {value} to {}", path.display()))

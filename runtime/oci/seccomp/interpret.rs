@@ -15,7 +15,7 @@ fn interpret(program: &[Bpf], architecture: u32, number: u32, arguments: &[u64])
         4 => architecture,
         _ => {
             let value = arguments.get((offset as usize - 16) / 8).copied().unwrap_or(0);
-            if offset % 8 == 0 { value as u32 } else { (value >> 32) as u32 }
+            if offset.is_multiple_of(8) { value as u32 } else { (value >> 32) as u32 }
         }
     };
     let (mut register, mut at) = (0u32, 0usize);

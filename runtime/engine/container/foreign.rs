@@ -1,0 +1,228 @@
+//! `run --runtime PATH`: another OCI runtime (runc, crun) turns the bundle into a process.
+//!
+//! Ebb's bundle names the overlay as its first mount, at `/`, which only Ebb's `oci` knows how to mount inside the
+//! container. Another runtime wants a root directory that is already there: so the calling process, the container's
+//! supervisor, moves into a mount namespace of its own, mounts the overlay on the bundle's `rootfs` there, and runs the
+//! other runtime from there. When the supervisor ends, so does the namespace: no mount can leak. Mounting takes root.
+
+use crate::error::{Doing, Error, Kind, Result};
+use crate::kernel;
+use crate::oci::{Io, process_stat};
+use crate::store::atomic;
+use nix::mount::{MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, RecvMsg, recvmsg};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// A container that another runtime has created; the counterpart of `oci::Init`. Its first process becomes a child of
+/// the caller, who therefore reaps it.
+pub struct Foreign {
+    pub pid: Pid,
+    pub pidfd: OwnedFd,
+    pub start_time: u64,
+    pub console: Option<OwnedFd>,
+    /// As the bundle names it, below the root of each tree: where runc and crun put it too.
+    pub cgroup: String,
+    runtime: PathBuf,
+    /// `BUNDLE/foreign`: the other runtime's bundle and its state.
+    dir: PathBuf,
+    id: String,
+}
+
+/// Creates the container of Ebb's `bundle` by `runtime`, a path or a name in PATH.
+///
+/// Changes the calling process for good: it gets a mount namespace of its own and becomes a subreaper. For a supervisor.
+pub fn create(runtime: &Path, bundle: &Path, id: &str, io: Io) -> Result<Foreign> {
+    if !nix::unistd::geteuid().is_root() {
+        return Err(Error::new(format!(
+            "--runtime {} takes root: another runtime cannot mount the overlay itself",
+            runtime.display()
+        )));
+    }
+    let dir = bundle.join("foreign");
+    match std::fs::remove_dir_all(&dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).doing(|| format!("remove {}", dir.display()))?
+        }
+        _ => {}
+    }
+    std::fs::create_dir(&dir).doing(|| format!("make {}", dir.display()))?;
+    let mut config: Value = atomic::read_json(&bundle.join("config.json"))?;
+    let rootfs = bundle.join("rootfs");
+    let overlay = adapt(&mut config, &rootfs);
+    atomic::write_json(&dir.join("config.json"), &config)?;
+
+    kernel::prctl(libc::PR_SET_CHILD_SUBREAPER, 1).doing(|| "become a subreaper")?;
+    mount_privately(overlay.as_ref(), &rootfs)?;
+    let created = run_create(runtime, &dir, id, io, &config);
+    if created.is_err() {
+        let _ = umount2(&rootfs, nix::mount::MntFlags::MNT_DETACH);
+    }
+    created
+}
+
+/// Turns Ebb's configuration into one that any runtime takes, and gives the overlay mount that was in it.
+///
+/// Without a user namespace: Ebb shifts ids by id-mapped mounts, which older runtimes do not know.
+fn adapt(config: &mut Value, rootfs: &Path) -> Option<Value> {
+    config["ociVersion"] = json!("1.0.2");
+    config["root"]["path"] = json!(rootfs);
+    if let Some(linux) = config["linux"].as_object_mut() {
+        linux.remove("uidMappings");
+        linux.remove("gidMappings");
+        if let Some(namespaces) = linux.get_mut("namespaces").and_then(Value::as_array_mut) {
+            namespaces.retain(|namespace| namespace["type"] != "user");
+        }
+    }
+    let mounts = config["mounts"].as_array_mut()?;
+    let overlay = mounts.iter().position(|mount| mount["destination"] == "/").map(|index| mounts.remove(index));
+    for mount in mounts.iter_mut().filter_map(Value::as_object_mut) {
+        mount.remove("uidMappings");
+        mount.remove("gidMappings");
+        if let Some(options) = mount.get_mut("options").and_then(Value::as_array_mut) {
+            options.retain(|option| option != "idmap" && option != "ridmap");
+        }
+    }
+    overlay
+}
+
+fn mount_privately(overlay: Option<&Value>, rootfs: &Path) -> Result<()> {
+    unshare(CloneFlags::CLONE_NEWNS).doing(|| "make a mount namespace")?;
+    // Slaves: what is mounted or unmounted on the host still arrives here, and nothing from here gets out.
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_SLAVE, None::<&str>)
+        .doing(|| "separate the mounts")?;
+    let Some(overlay) = overlay else { return Ok(()) };
+    let options: Vec<&str> = overlay["options"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let what = || format!("mount the overlay on {}", rootfs.display());
+    mount(Some("overlay"), rootfs, Some("overlay"), MsFlags::empty(), Some(options.join(",").as_str())).doing(what)
+}
+
+fn run_create(runtime: &Path, dir: &Path, id: &str, io: Io, config: &Value) -> Result<Foreign> {
+    let pid_file = dir.join("pid");
+    let mut command = command(runtime, dir);
+    command.arg("create").arg("--bundle").arg(dir).arg("--pid-file").arg(&pid_file);
+    let listener = match io {
+        Io::Descriptors { stdin, stdout, stderr } => {
+            command.stdin(stdin).stdout(stdout).stderr(stderr);
+            None
+        }
+        Io::Inherit => None,
+        Io::Terminal { rows, columns } => {
+            let path = console_path();
+            let listener = UnixListener::bind(&path).doing(|| format!("bind {}", path.display()))?;
+            command.arg("--console-socket").arg(&path).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            Some((listener, path, rows, columns))
+        }
+    };
+    let done = run(command.arg(id), runtime, dir);
+    let console = match listener {
+        Some((listener, path, rows, columns)) => {
+            let _ = std::fs::remove_file(&path);
+            done?;
+            let console = receive(&listener).doing(|| format!("receive the terminal from {}", runtime.display()))?;
+            kernel::set_window_size(&console, rows, columns).doing(|| "size the terminal")?;
+            Some(console)
+        }
+        None => done.map(|()| None)?,
+    };
+    let pid = std::fs::read_to_string(&pid_file).doing(|| format!("read {}", pid_file.display()))?;
+    let pid = Pid::from_raw(pid.trim().parse().map_err(|_| Error::new(format!("{} wrote no pid", runtime.display())))?);
+    Ok(Foreign {
+        pid,
+        pidfd: kernel::pidfd_open(pid).doing(|| "watch the container's first process")?,
+        start_time: process_stat(pid.as_raw()).map_or(0, |(_, start)| start),
+        console,
+        cgroup: config["linux"]["cgroupsPath"].as_str().unwrap_or("").to_owned(),
+        runtime: runtime.to_owned(),
+        dir: dir.to_owned(),
+        id: id.to_owned(),
+    })
+}
+
+/// A socket's address holds 108 bytes, and a store may lie deeper than that.
+fn console_path() -> PathBuf {
+    std::env::temp_dir().join(format!("ebb-console-{}", std::process::id()))
+}
+
+/// The descriptor that the runtime sends over the console socket (SCM_RIGHTS). Its connection is already waiting.
+fn receive(listener: &UnixListener) -> Result<OwnedFd> {
+    let (stream, _) = listener.accept().doing(|| "accept")?;
+    let mut name = [0; 256];
+    let mut space = nix::cmsg_space!([i32; 1]);
+    let mut parts = [std::io::IoSliceMut::new(&mut name)];
+    let message: RecvMsg<()> =
+        recvmsg(stream.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC).doing(|| "receive")?;
+    for control in message.cmsgs().doing(|| "receive")? {
+        if let ControlMessageOwned::ScmRights(descriptors) = control
+            && let Some(descriptor) = descriptors.first()
+        {
+            return Ok(kernel::own_received(*descriptor));
+        }
+    }
+    Err(Error::new("no descriptor came with the message"))
+}
+
+fn command(runtime: &Path, dir: &Path) -> Command {
+    let mut command = Command::new(runtime);
+    command.arg("--root").arg(dir.join("state")).arg("--log").arg(dir.join("log")).args(["--log-format", "json"]);
+    command
+}
+
+/// Runs the other runtime, and gives its own words where it fails: from its log, since stderr is the container's.
+fn run(command: &mut Command, runtime: &Path, dir: &Path) -> Result<()> {
+    let name = runtime.display();
+    let status = command.status().map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => Error::new(format!("unknown or invalid runtime name: {name}")),
+        _ => Error::new(format!("run {name}: {error}")),
+    })?;
+    if status.success() {
+        return Ok(());
+    }
+    let log = std::fs::read_to_string(dir.join("log")).unwrap_or_default();
+    let errors =
+        log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).filter(|line| line["level"] == "error");
+    let last = errors.last().and_then(|line| line["msg"].as_str().map(str::to_owned));
+    let message = last.unwrap_or_else(|| format!("{name} failed with {status}"));
+    let kind = if message.contains("executable file not found") || message.contains("no such file or directory") {
+        Kind::CommandNotFound
+    } else if message.contains("permission denied") {
+        Kind::NotExecutable
+    } else {
+        Kind::Other
+    };
+    Err(Error::of(kind, format!("{name}: {message}")))
+}
+
+impl Foreign {
+    /// Lets the container's program begin.
+    pub fn start(&mut self) -> Result<()> {
+        let mut command = command(&self.runtime, &self.dir);
+        run(command.arg("start").arg(&self.id).stdin(Stdio::null()), &self.runtime, &self.dir)
+    }
+
+    /// By the other runtime, which may know of more processes than the first.
+    pub fn kill(&self, signal: i32) -> Result<()> {
+        let mut command = command(&self.runtime, &self.dir);
+        command.arg("kill").arg(&self.id).arg(signal.to_string()).stdin(Stdio::null());
+        run(&mut command, &self.runtime, &self.dir)
+    }
+
+    /// Once it has ended and was reaped: what the other runtime holds, and the overlay.
+    pub fn delete(&self) -> Result<()> {
+        let mut command = command(&self.runtime, &self.dir);
+        let deleted =
+            run(command.args(["delete", "--force"]).arg(&self.id).stdin(Stdio::null()), &self.runtime, &self.dir);
+        let rootfs = self.dir.with_file_name("rootfs");
+        let unmounted = match umount2(&rootfs, nix::mount::MntFlags::MNT_DETACH) {
+            Ok(()) | Err(nix::errno::Errno::EINVAL) => Ok(()),
+            Err(errno) => Err(errno).doing(|| format!("unmount {}", rootfs.display())),
+        };
+        let removed = std::fs::remove_dir_all(&self.dir).doing(|| format!("remove {}", self.dir.display()));
+        deleted.and(unmounted).and(removed)
+    }
+}
