@@ -25,6 +25,7 @@ pub mod remove;
 pub mod rename;
 pub mod size;
 pub mod state;
+pub mod stats;
 pub mod stop;
 pub mod streams;
 pub mod terminal;
