@@ -85,6 +85,22 @@ impl Ebb {
         command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.spawn().expect("ebb starts")
     }
+
+    /// Blocks until the container has written `line` to its stdout.
+    pub fn await_line(&self, container: &str, line: &str) {
+        let mut logs = self.spawn(["logs", "-f", container]);
+        let mut lines = std::io::BufRead::lines(std::io::BufReader::new(logs.stdout.take().expect("a pipe")));
+        let found = lines.by_ref().map_while(Result::ok).any(|found| found == line);
+        drop(lines);
+        let _ = logs.kill();
+        let output = logs.wait_with_output().expect("logs ends");
+        assert!(found, "{container} ended without {line:?}; {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// `inspect -f TEMPLATE` of a container.
+    pub fn inspect(&self, container: &str, template: &str) -> String {
+        self.ok(["inspect", "-f", template, container])
+    }
 }
 
 impl Drop for Ebb {
@@ -121,7 +137,8 @@ pub fn answer(command: &mut Command) -> Answer {
 }
 
 pub fn answer_to(command: &mut Command, input: &[u8]) -> Answer {
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
     let mut stdin = child.stdin.take().expect("a pipe");
     let input = input.to_owned();
     // Written beside the reading, so that neither side waits for the other's full pipe.
@@ -164,7 +181,8 @@ pub fn busybox_archive() -> &'static Path {
     static ARCHIVE: OnceLock<PathBuf> = OnceLock::new();
     ARCHIVE.get_or_init(|| {
         let binary = std::fs::metadata(env!("CARGO_BIN_EXE_ebb")).expect("the binary");
-        let built = binary.modified().expect("a time").duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_nanos();
+        let built =
+            binary.modified().expect("a time").duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_nanos();
         let user = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").expect("procfs"));
         let archive = std::env::temp_dir().join(format!("ebb-test-busybox-{user}-{built}.tar"));
         if !archive.exists() {

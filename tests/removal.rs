@@ -1,0 +1,103 @@
+//! rm takes the container and what it wrote, and nothing else.
+
+mod common;
+
+use common::Ebb;
+
+fn entries(ebb: &Ebb, dir: &str) -> usize {
+    std::fs::read_dir(ebb.store().join(dir)).expect("a directory of the store").count()
+}
+
+/// Nothing of any container is left in the store.
+fn assert_clean(ebb: &Ebb) {
+    for dir in ["containers", "names", "trash", "tmp"] {
+        assert_eq!(entries(ebb, dir), 0, "{dir} is not empty");
+    }
+}
+
+#[test]
+fn a_running_container_is_removed_only_by_force() {
+    let ebb = Ebb::new();
+    ebb.ok(["run", "-d", "--name", "box", "busybox", "sleep", "1000"]);
+    assert_eq!(
+        ebb.fails(1, ["rm", "box"]),
+        "ebb: cannot remove container \"box\": container is running: stop the container before removing or force remove\n"
+    );
+    assert_eq!(ebb.ok(["rm", "-f", "box"]), "box");
+    assert_clean(&ebb);
+}
+
+#[test]
+fn a_missing_container_is_an_error_and_with_force_a_remark() {
+    let ebb = Ebb::new();
+    assert_eq!(ebb.fails(1, ["rm", "nope"]), "ebb: No such container: nope\n");
+    let answer = ebb.run(["rm", "-f", "nope"]);
+    assert_eq!(
+        (answer.code, answer.stdout.as_str(), answer.stderr.as_str()),
+        (0, "", "ebb: No such container: nope\n")
+    );
+    ebb.ok(["create", "--name", "box", "busybox", "true"]);
+    let answer = ebb.run(["rm", "nope", "box", "gone"]);
+    assert_eq!((answer.code, answer.stdout.as_str()), (1, "box\n"), "{}", answer.shown());
+}
+
+#[test]
+fn whatever_a_container_made_in_its_layer_can_be_removed() {
+    let ebb = Ebb::new();
+    let script = "mkdir -p /a/b/c && touch /a/b/c/f && chmod 000 /a/b/c /a/b /a; ln -s /etc /link; mkfifo /fifo; \
+                  chown -R 33:33 /var 2>/dev/null; mkdir /deep && cd /deep && \
+                  for i in $(seq 1 300); do mkdir d && cd d || exit 1; done; rm -r /bin/../etc/passwd";
+    ebb.run(["run", "--name", "box", "busybox", "sh", "-c", script]);
+    assert_eq!(ebb.ok(["rm", "box"]), "box");
+    assert_clean(&ebb);
+    ebb.ok(["run", "--rm", "busybox", "sh", "-c", script]);
+    assert_clean(&ebb);
+}
+
+#[test]
+fn anonymous_volumes_go_with_v_and_named_ones_never() {
+    let ebb = Ebb::new();
+    ebb.ok(["run", "--name", "one", "-v", "/anonymous", "-v", "named:/data", "busybox", "true"]);
+    ebb.ok(["rm", "one"]);
+    assert_eq!(ebb.ok(["volume", "ls", "-q"]).lines().count(), 2);
+    ebb.ok(["volume", "prune", "-f"]);
+    ebb.ok(["run", "--name", "two", "-v", "/anonymous", "-v", "named:/data", "busybox", "touch", "/data/kept"]);
+    ebb.ok(["rm", "-v", "two"]);
+    assert_eq!(ebb.ok(["volume", "ls", "-q"]), "named");
+    ebb.ok(["run", "--rm", "-v", "/anonymous", "-v", "named:/data", "busybox", "true"]);
+    assert_eq!(ebb.ok(["volume", "ls", "-q"]), "named");
+    assert_eq!(ebb.ok(["run", "--rm", "-v", "named:/data", "busybox", "ls", "/data"]), "kept");
+}
+
+#[test]
+fn of_two_removals_at_once_each_ends_and_the_container_is_gone() {
+    let ebb = Ebb::new();
+    for _ in 0..5 {
+        ebb.ok(["run", "-d", "--name", "box", "busybox", "sleep", "1000"]);
+        let both: Vec<_> = (0..2).map(|_| ebb.spawn(["rm", "-f", "box"])).collect();
+        for removal in both {
+            let output = removal.wait_with_output().expect("rm ends");
+            assert_eq!(common::exit_code(output.status), 0, "{}", String::from_utf8_lossy(&output.stderr));
+        }
+        assert_clean(&ebb);
+    }
+}
+
+#[test]
+fn prune_removes_what_is_stopped_and_tells_what_it_gave_back() {
+    let ebb = Ebb::new();
+    ebb.ok(["run", "-d", "--name", "runs", "busybox", "sleep", "1000"]);
+    ebb.ok(["run", "--name", "ended", "busybox", "sh", "-c", "head -c 1000 /dev/zero > /written"]);
+    ebb.ok(["create", "--name", "made", "--label", "keep=yes", "busybox", "true"]);
+    let id = ebb.inspect("ended", "{{.Id}}");
+    let declined = ebb.run_with(b"n\n", ["container", "prune"]);
+    assert!(declined.stdout.starts_with("WARNING! This will remove all stopped containers.\n"), "{}", declined.shown());
+    assert_eq!(ebb.ok(["ps", "-aq"]).lines().count(), 3);
+    assert_eq!(ebb.ok(["container", "prune", "-f", "--filter", "until=1h"]), "Total reclaimed space: 0B");
+    let pruned = ebb.ok(["container", "prune", "-f", "--filter", "label!=keep"]);
+    assert_eq!(pruned, format!("Deleted Containers:\n{id}\n\nTotal reclaimed space: 1kB"));
+    let pruned = ebb.run_with(b"y\n", ["container", "prune"]);
+    assert!(pruned.stdout.contains("Deleted Containers:\n"), "{}", pruned.shown());
+    assert_eq!(ebb.ok(["ps", "-a", "--format", "{{.Names}}"]), "runs");
+    ebb.fails(1, ["container", "prune", "-f", "--filter", "colour=red"]);
+}
