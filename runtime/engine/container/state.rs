@@ -88,6 +88,8 @@ pub struct State {
     pub restart_count: u32,
     /// `stop` or `kill` ended it, not itself: a restart policy then rests.
     pub stopped_by_hand: bool,
+    /// `restart` is stopping it to start it again: `--rm` does not remove it at this end. A start clears it.
+    pub held: bool,
     pub health: Option<Health>,
 }
 

@@ -18,11 +18,21 @@ const DEFAULT_TIMEOUT: i64 = 10;
 /// Asks the container to stop with its stop signal (or `asked`), and kills it when it has not after `timeout` seconds
 /// (negative: never). Returns when its end is recorded. One that does not run is left as it is.
 pub fn stop(store: &Store, container: &Container, asked: Option<i32>, timeout: Option<i64>) -> Result<()> {
-    let Some(state) = mark(store, container)? else { return Ok(()) };
+    end(store, container, asked, timeout, false)
+}
+
+/// [`stop`], and then started again; one that did not run is started.
+pub fn restart(store: &Store, container: &Container, asked: Option<i32>, timeout: Option<i64>) -> Result<()> {
+    end(store, container, asked, timeout, true)?;
+    Err(Error::new("being written"))
+}
+
+fn end(store: &Store, container: &Container, asked: Option<i32>, timeout: Option<i64>, hold: bool) -> Result<()> {
     let signal = match asked {
         Some(signal) => signal,
         None => stop_signal(container)?,
     };
+    let Some(state) = mark(store, container, hold)? else { return Ok(()) };
     let seconds = timeout.or(container.config.stop_timeout).unwrap_or(DEFAULT_TIMEOUT);
     let patience = u64::try_from(seconds).ok().map(Duration::from_secs);
     if let Some(init) = state.init.open() {
@@ -35,18 +45,12 @@ pub fn stop(store: &Store, container: &Container, asked: Option<i32>, timeout: O
     await_record(store, container, &state)
 }
 
-/// [`stop`], and then started again; one that did not run is started.
-pub fn restart(store: &Store, container: &Container, asked: Option<i32>, timeout: Option<i64>) -> Result<()> {
-    stop(store, container, asked, timeout)?;
-    Err(Error::new("being written"))
-}
-
 /// Sends `number` to the container's first process. SIGKILL, and the container's own stop signal, count as the user's
 /// wish that it stay down; after SIGKILL it returns when the end is recorded.
 pub fn kill(store: &Store, container: &Container, number: i32) -> Result<()> {
     let down = number == libc::SIGKILL || number == stop_signal(container)?;
     let state = match down {
-        true => mark(store, container)?,
+        true => mark(store, container, false)?,
         false => Some(state::current(store, container)?).filter(|state| state.is_running()),
     };
     let not_running = || Error::conflict(format!("container {} is not running", container.id));
@@ -73,12 +77,15 @@ pub fn stop_signal(container: &Container) -> Result<i32> {
 
 /// Notes that it is stopped by hand, before anything happens to it, so that no restart policy starts it again. `None`
 /// where there is nothing to stop.
-fn mark(store: &Store, container: &Container) -> Result<Option<State>> {
+fn mark(store: &Store, container: &Container, hold: bool) -> Result<Option<State>> {
     let state = state::current(store, container)?;
     if !state.is_running() && state.status != Status::Restarting {
         return Ok(None);
     }
-    let marked = state::change(store, &container.id, |state| state.stopped_by_hand = true);
+    let marked = state::change(store, &container.id, |state| {
+        state.stopped_by_hand = true;
+        state.held = hold;
+    });
     match marked {
         Ok(state) if state.status == Status::Exited => Ok(None),
         Ok(state) => Ok(Some(state)),

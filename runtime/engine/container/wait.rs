@@ -2,7 +2,7 @@
 
 use super::record::Container;
 use super::state::{self, State, Status};
-use crate::error::{Doing, Result};
+use crate::error::{Doing, Error, Result};
 use crate::store::Store;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -16,22 +16,15 @@ pub fn wait(store: &Store, container: &Container) -> Result<State> {
     let doing = || format!("watch {}", dir.display());
     let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).doing(doing)?;
     inotify.add_watch(&dir, AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_MOVE_SELF).doing(doing)?;
-    let mut last: Option<State> = None;
     loop {
-        let state = match state::current(store, container) {
-            Ok(state) => state,
-            // Removed with `--rm` while we waited.
-            Err(error) if error.is_not_found() => match last {
-                Some(last) => return Ok(last),
-                None => return Err(error),
-            },
-            Err(error) => return Err(error),
-        };
+        let state = state::current(store, container).map_err(|error| match error.is_not_found() {
+            true => Error::not_found(format!("container {} was removed while we waited for its end", container.name)),
+            false => error,
+        })?;
         if !matches!(state.status, Status::Running | Status::Paused) {
             return Ok(state);
         }
         let supervisor = state.supervisor.open();
-        last = Some(state);
         let mut fds = vec![PollFd::new(inotify.as_fd(), PollFlags::POLLIN)];
         if let Some(supervisor) = &supervisor {
             fds.push(PollFd::new(supervisor.as_fd(), PollFlags::POLLIN));
