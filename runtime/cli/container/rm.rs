@@ -1,5 +1,6 @@
 //! rm and container prune.
 
+use crate::cli::format::units;
 use crate::cli::{Execute, confirm, for_each, output, store};
 use crate::engine::container::{self, prune, remove};
 use crate::error::{Doing, Result};
@@ -64,7 +65,7 @@ impl Execute for Prune {
         if !pruned.ids.is_empty() {
             output::line(&format!("Deleted Containers:\n{}\n", pruned.ids.join("\n")))?;
         }
-        output::line(&format!("Total reclaimed space: {}", output::human_size(pruned.bytes)))?;
+        output::line(&format!("Total reclaimed space: {}", units::human_size_exact(pruned.bytes)))?;
         pruned.result.map(|()| 0)
     }
 }
