@@ -1,0 +1,34 @@
+# What there is to do here.
+_list:
+    @just --list --unsorted
+
+# build Ebb, and play a lesson: `just lesson 3`, `just lesson 3 --demo`
+lesson *ARGS:
+    cargo run --release -- lesson {{ARGS}}
+
+# lesson 1: a container is a process
+lesson-1: (lesson "1")
+
+# lesson 2: what it writes goes with it
+lesson-2: (lesson "2")
+
+# lesson 3, the main job: volumes survive rm
+lesson-3: (lesson "3")
+
+# all tests, as the user that you are
+test *ARGS:
+    cargo test {{ARGS}}
+
+# what a change must pass before the tests: format, lints, the rules of tests/tidy.rs
+check:
+    cargo fmt --check
+    cargo clippy --all-targets -- -D warnings
+    cargo test --test tidy
+
+# format the source
+fmt:
+    cargo fmt
+
+# all that CI does: tools, users, tests as root and as ordinary users (as root, on Debian)
+ci:
+    bash .ci/run

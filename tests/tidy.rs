@@ -1,0 +1,450 @@
+//! The rules that hold for the source itself. Each says why it exists; an exception stands in a list, with its reason.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// Who may import whom: a module of `runtime/`, and the modules of `runtime/` that it must not name.
+const BOUNDARIES: &[(&str, &[&str], &str)] = &[
+    ("oci", &["engine", "cli", "lessons"], "oci turns a bundle into a process, and knows no image, volume or name"),
+    ("engine", &["cli", "lessons"], "the engine works for any front end"),
+    ("store", &["oci", "engine", "cli", "lessons", "progress"], "the store is the ground that the others stand on"),
+    ("lessons", &["engine", "oci"], "a lesson may only do what a learner can type"),
+    ("error", &["oci", "engine", "cli", "lessons", "store", "kernel", "progress"], "everything stands on the error"),
+    ("kernel", &["oci", "engine", "cli", "lessons", "store", "progress"], "system calls have no policy"),
+    ("progress", &["oci", "engine", "cli", "lessons", "store"], "a bar knows nothing of what it measures"),
+];
+
+/// What must not be called in `runtime/`, outside of unit tests.
+const FORBIDDEN: &[(&str, &str)] = &[
+    (".unwrap()", "a learner meets an error message, never a panic"),
+    (".expect(", "a learner meets an error message, never a panic"),
+    ("panic!", "a learner meets an error message, never a panic"),
+    ("unreachable!", "a learner meets an error message, never a panic"),
+    ("todo!", "what is not there is refused with a sentence"),
+    ("unimplemented!", "what is not there is refused with a sentence"),
+    ("remove_dir_all", "store::tree::remove never crosses a mount, and so never deletes what is not ours"),
+    ("thread::spawn", "a process with a second thread must not be cloned"),
+    ("thread::scope", "a process with a second thread must not be cloned"),
+    ("thread::Builder", "a process with a second thread must not be cloned"),
+];
+
+/// Files that may sleep, and why: everywhere else a handshake, a pidfd, poll or inotify tells when.
+const SLEEPERS: &[(&str, &str)] = &[(
+    "runtime/oci/cgroup/v1.rs",
+    "cgroup v1 tells nobody when a freeze is complete, or a directory free of its last process",
+)];
+
+const LONGEST_FILE: usize = 400;
+const LONGEST_FUNCTION: usize = 70;
+
+/// Files that may be longer, and why.
+const LONG_FILES: &[(&str, &str)] = &[];
+
+/// Functions that may be longer, as `FILE::NAME`, and why.
+const LONG_FUNCTIONS: &[(&str, &str)] = &[];
+
+/// What stands at the root of the repository: the names of the card, and what convention puts there.
+const TOP_LEVEL: &[&str] = &[
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "Cargo.lock",
+    "Cargo.toml",
+    "LICENSE-APACHE",
+    "LICENSE-MIT",
+    "README.md",
+    "clippy.toml",
+    "images",
+    "justfile",
+    "lessons",
+    "runtime",
+    "rustfmt.toml",
+    "target",
+    "tests",
+];
+
+#[test]
+fn no_module_knows_one_above_it() {
+    let mut wrong = Vec::new();
+    for source in sources("runtime") {
+        let module = source.name.trim_start_matches("runtime/").split(['/', '.']).next().unwrap_or("").to_owned();
+        let Some((_, banned, why)) = BOUNDARIES.iter().find(|(name, ..)| *name == module) else { continue };
+        for known in modules_named(&source.code) {
+            if banned.contains(&known.as_str()) {
+                wrong.push(format!("{} names crate::{known}: {why}", source.name));
+            }
+        }
+    }
+    none(wrong);
+}
+
+#[test]
+fn unsafe_stands_in_one_file_with_its_reason() {
+    let mut wrong = Vec::new();
+    for source in sources("runtime") {
+        let original: Vec<_> = source.text.lines().collect();
+        for (index, line) in source.code.lines().enumerate() {
+            if !words(line).any(|word| word == "unsafe") {
+                continue;
+            }
+            if source.name != "runtime/kernel.rs" {
+                wrong.push(format!("{}:{}: unsafe outside of runtime/kernel.rs", source.name, index + 1));
+            }
+            let above = original[..index].iter().rev().take_while(|line| line.trim_start().starts_with("//"));
+            if !above.into_iter().any(|line| line.contains("// SAFETY: ")) {
+                wrong.push(format!("{}:{}: no SAFETY comment above", source.name, index + 1));
+            }
+        }
+    }
+    none(wrong);
+}
+
+#[test]
+fn nothing_in_the_runtime_can_panic_on_purpose() {
+    let mut wrong = Vec::new();
+    for source in sources("runtime") {
+        for (index, line) in without_unit_tests(&source).lines().enumerate() {
+            for (call, why) in FORBIDDEN {
+                if line.contains(call) {
+                    wrong.push(format!("{}:{}: {call}: {why}", source.name, index + 1));
+                }
+            }
+            if line.contains("process::exit") && source.name != "runtime/main.rs" {
+                wrong.push(format!("{}:{}: process::exit: only main decides the exit code", source.name, index + 1));
+            }
+        }
+    }
+    none(wrong);
+}
+
+#[test]
+fn a_file_fits_in_a_sitting_and_a_function_on_a_screen() {
+    let mut wrong = Vec::new();
+    for source in sources("runtime") {
+        let lines = source.text.lines().count();
+        if lines > LONGEST_FILE && !LONG_FILES.iter().any(|(name, _)| *name == source.name) {
+            wrong.push(format!("{} has {lines} lines, more than {LONGEST_FILE}", source.name));
+        }
+        for (name, lines) in functions(&source.code) {
+            let full = format!("{}::{name}", source.name);
+            if lines > LONGEST_FUNCTION && !LONG_FUNCTIONS.iter().any(|(name, _)| *name == full) {
+                wrong.push(format!("{full} has {lines} lines, more than {LONGEST_FUNCTION}"));
+            }
+        }
+    }
+    none(wrong);
+}
+
+#[test]
+fn an_exception_names_something_that_still_needs_it() {
+    let mut wrong = Vec::new();
+    let all = sources("runtime");
+    for (name, why) in LONG_FILES {
+        let lines = all.iter().find(|source| source.name == *name).map_or(0, |source| source.text.lines().count());
+        if lines <= LONGEST_FILE || why.is_empty() {
+            wrong.push(format!("{name} has {lines} lines"));
+        }
+    }
+    for (name, why) in LONG_FUNCTIONS {
+        let lines = all.iter().flat_map(|source| {
+            functions(&source.code)
+                .into_iter()
+                .map(move |(function, lines)| (format!("{}::{function}", source.name), lines))
+        });
+        if !lines.into_iter().any(|(full, lines)| full == *name && lines > LONGEST_FUNCTION) || why.is_empty() {
+            wrong.push(format!("{name} is not long"));
+        }
+    }
+    none(wrong);
+}
+
+#[test]
+fn names_are_terms_of_the_field() {
+    let mut wrong = Vec::new();
+    for path in files(&root().join("runtime")) {
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        if ["helper", "helpers", "util", "utils", "manager", "common", "misc"].contains(&stem.as_str()) {
+            wrong.push(format!("{} says nothing of what is in it", path.display()));
+        }
+    }
+    none(wrong);
+}
+
+#[test]
+fn no_stub_is_left() {
+    let mut wrong = Vec::new();
+    for source in sources("runtime") {
+        for (index, line) in source.text.lines().enumerate() {
+            if line.contains("TO BE WRITTEN") || line.contains("being written\"") || line.contains("TODO") {
+                wrong.push(format!("{}:{}: {}", source.name, index + 1, line.trim()));
+            }
+        }
+    }
+    none(wrong);
+}
+
+#[test]
+fn every_dependency_has_its_reason() {
+    let page = read(&root().join("ARCHITECTURE.md"));
+    let rows: String = page.lines().filter(|line| line.starts_with('|')).map(|line| format!(" {line}")).collect();
+    let known: BTreeSet<_> = words(&rows).collect();
+    let manifest = read(&root().join("Cargo.toml"));
+    let mut inside = false;
+    let mut wrong = Vec::new();
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            inside = line.ends_with("dependencies]");
+        } else if let Some((name, _)) = line.split_once('=').filter(|_| inside)
+            && !known.contains(name.trim())
+        {
+            wrong.push(format!("{} has no line in ARCHITECTURE.md", name.trim()));
+        }
+    }
+    none(wrong);
+}
+
+#[test]
+fn the_architecture_names_files_that_exist() {
+    let page = read(&root().join("ARCHITECTURE.md"));
+    let mut wrong = Vec::new();
+    for name in page.split('`').skip(1).step_by(2) {
+        let path = name.trim_start_matches("runtime/");
+        let top = path.split('/').next().unwrap_or("");
+        let ours = ["cli", "engine", "oci", "store", "lessons"].contains(&top) && path.contains('/');
+        let is_path = path.ends_with(".rs") || path.ends_with('/');
+        if ours && is_path && !path.contains(char::is_whitespace) && !root().join("runtime").join(path).exists() {
+            wrong.push(format!("ARCHITECTURE.md names {name}, which is not there"));
+        }
+    }
+    none(wrong);
+}
+
+#[test]
+fn the_top_level_holds_what_the_card_names() {
+    let entries = std::fs::read_dir(root()).expect("the repository");
+    let names = entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
+    let unknown = names.filter(|name| !name.starts_with('.') && !TOP_LEVEL.contains(&name.as_str()));
+    none(unknown.map(|name| format!("{name} has no place at the top")).collect());
+}
+
+#[test]
+fn every_file_of_a_recipe_is_in_the_binary() {
+    let table = read(&root().join("runtime/engine/image/recipe/mod.rs"));
+    let images = root().join("images");
+    let mut wrong = Vec::new();
+    for path in files(&images) {
+        let path = path.strip_prefix(&images).expect("below images").to_string_lossy().into_owned();
+        let (name, file) = path.split_once('/').unwrap_or(("", &path));
+        if !name.is_empty() && !(table.contains(&format!("\"{name}\"")) && table.contains(&format!("\"{file}\""))) {
+            wrong.push(format!("images/{path} is in no row of RECIPES"));
+        }
+    }
+    none(wrong);
+}
+
+#[test]
+fn nothing_sleeps_and_no_test_looks_away() {
+    let mut wrong = Vec::new();
+    for source in sources("tests").into_iter().chain(sources("runtime")) {
+        for (index, line) in source.code.lines().enumerate() {
+            if line.contains("thread::sleep") && !SLEEPERS.iter().any(|(name, _)| *name == source.name) {
+                wrong.push(format!("{}:{}: a sleep, where a handshake belongs", source.name, index + 1));
+            }
+            if line.contains("#[ignore") {
+                wrong.push(format!("{}:{}: an ignored test promises nothing", source.name, index + 1));
+            }
+        }
+    }
+    none(wrong);
+}
+
+// --- reading the source ------------------------------------------------------------------------------------------------
+
+struct Source {
+    /// From the root of the repository: `runtime/kernel.rs`.
+    name: String,
+    text: String,
+    /// The text without its comments, and with its strings empty; line for line.
+    code: String,
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn sources(dir: &str) -> Vec<Source> {
+    let paths = files(&root().join(dir)).into_iter().filter(|path| path.extension().is_some_and(|ext| ext == "rs"));
+    paths
+        .map(|path| {
+            let name = path.strip_prefix(root()).expect("below the root").to_string_lossy().into_owned();
+            let text = read(&path);
+            Source { name, code: code_of(&text), text }
+        })
+        .collect()
+}
+
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display())) {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+    }
+    found.sort();
+    found
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn none(wrong: Vec<String>) {
+    assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '-').filter(|word| !word.is_empty())
+}
+
+/// The first names after `crate::`, those in braces too.
+fn modules_named(code: &str) -> BTreeSet<String> {
+    let mut named = BTreeSet::new();
+    for rest in code.split("crate::").skip(1) {
+        let Some(group) = rest.strip_prefix('{') else {
+            named.extend(words(rest).next().map(str::to_owned));
+            continue;
+        };
+        let mut depth = 1;
+        let mut start = true;
+        let mut word = String::new();
+        for c in group.chars() {
+            match c {
+                '{' => depth += 1,
+                '}' => depth -= 1,
+                ',' if depth == 1 => start = true,
+                c if start && depth == 1 && (c.is_alphanumeric() || c == '_') => word.push(c),
+                _ if !word.is_empty() => {
+                    named.insert(std::mem::take(&mut word));
+                    start = false;
+                }
+                _ => {}
+            }
+            if depth == 0 {
+                break;
+            }
+        }
+        named.insert(word);
+    }
+    named
+}
+
+/// Everything before `#[cfg(test)] mod NAME {`, which stands at the end of a file; nothing of a file that its parent
+/// declares by `#[cfg(test)] mod NAME;`.
+fn without_unit_tests(source: &Source) -> &str {
+    let path = root().join(&source.name);
+    let (dir, stem) = (path.parent().unwrap_or(Path::new("")), path.file_stem().unwrap_or_default().to_string_lossy());
+    let parents = [dir.join("mod.rs"), dir.with_extension("rs")];
+    let declared = format!("#[cfg(test)]\nmod {stem};");
+    if parents.iter().any(|parent| std::fs::read_to_string(parent).is_ok_and(|text| text.contains(&declared))) {
+        return "";
+    }
+    let tests = source.code.match_indices("#[cfg(test)]\nmod ").find(|(at, _)| {
+        let declaration = source.code[*at..].lines().nth(1).unwrap_or("");
+        declaration.ends_with('{')
+    });
+    tests.map_or(&source.code, |(at, _)| &source.code[..at])
+}
+
+/// Every function with a body, and the lines from its name to its closing brace.
+fn functions(code: &str) -> Vec<(String, usize)> {
+    let lines: Vec<_> = code.lines().collect();
+    let mut found = Vec::new();
+    for (index, line) in lines.iter().enumerate() {
+        let Some(at) = line.find("fn ").filter(|at| *at == 0 || line[..*at].ends_with([' ', '(', ')'])) else {
+            continue;
+        };
+        let name: String = line[at + 3..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+        if name.is_empty() {
+            continue;
+        }
+        let mut depth = 0;
+        'body: for (length, line) in lines[index..].iter().enumerate() {
+            for c in line.chars() {
+                match c {
+                    '{' => depth += 1,
+                    '}' => depth -= 1,
+                    ';' if depth == 0 => break 'body,
+                    _ => {}
+                }
+                if c == '}' && depth == 0 {
+                    found.push((name, length + 1));
+                    break 'body;
+                }
+            }
+        }
+    }
+    found
+}
+
+/// Takes comments and the content of strings and characters away, and leaves every line where it was.
+fn code_of(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut code = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let rest = &bytes[at..];
+        let length = match rest {
+            [b'/', b'/', ..] => rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len()),
+            [b'/', b'*', ..] => text[at..].find("*/").map_or(rest.len(), |end| end + 2),
+            [b'r', b'"' | b'#', ..] if !code.last().is_some_and(|byte: &u8| byte.is_ascii_alphanumeric()) => {
+                raw_string(rest)
+            }
+            [b'"', ..] => quoted(rest, b'"'),
+            [b'\'', b'\\', ..] => quoted(rest, b'\''),
+            // A character, and not a lifetime: the quote comes again after one character of any width.
+            [b'\'', ..] => {
+                let width = text[at + 1..].chars().next().map_or(1, char::len_utf8);
+                if rest.get(1 + width) == Some(&b'\'') { width + 2 } else { 0 }
+            }
+            _ => 0,
+        };
+        if length == 0 {
+            code.push(bytes[at]);
+            at += 1;
+        } else {
+            code.extend(rest[..length].iter().filter(|byte| **byte == b'\n'));
+            at += length;
+        }
+    }
+    String::from_utf8_lossy(&code).into_owned()
+}
+
+fn quoted(text: &[u8], quote: u8) -> usize {
+    let mut at = 1;
+    while at < text.len() && text[at] != quote {
+        at += if text[at] == b'\\' { 2 } else { 1 };
+    }
+    (at + 1).min(text.len())
+}
+
+/// 0 where this is no raw string but a raw name (`r#type`).
+fn raw_string(text: &[u8]) -> usize {
+    let hashes = text[1..].iter().take_while(|byte| **byte == b'#').count();
+    if text.get(1 + hashes) != Some(&b'"') {
+        return 0;
+    }
+    let end = [b"\"".as_slice(), &b"#".repeat(hashes)].concat();
+    let body = 2 + hashes;
+    text[body..]
+        .windows(end.len())
+        .position(|window| window == end)
+        .map_or(text.len(), |found| body + found + end.len())
+}
+
+#[test]
+fn the_reader_of_sources_reads_rust() {
+    let code = code_of("let a = \"x // y\"; // note\nlet c = '\"'; let s = r#\"q\"q\"#; fn f<'a>() { '{'; b'\\''; }\n");
+    assert_eq!(code, "let a = ; \nlet c = ; let s = ; fn f<'a>() { ; b; }\n");
+    assert_eq!(functions("fn a() {\n}\nfn b();\npub fn c(\n) {\n  {}\n}\n"), [("a".into(), 2), ("c".into(), 4)]);
+    let named = modules_named("use crate::{cli::{output, x}, store}; crate::kernel::fork()");
+    assert_eq!(named.into_iter().collect::<Vec<_>>(), ["cli", "kernel", "store"]);
+}
