@@ -14,6 +14,7 @@
 pub mod exec;
 pub mod foreign;
 pub mod health;
+pub mod inspect;
 pub mod limits;
 pub mod log;
 pub mod names;
@@ -33,6 +34,8 @@ pub mod top;
 pub mod update;
 pub mod users;
 pub mod wait;
+
+pub use inspect::inspect;
 
 use crate::error::{Error, Result};
 use crate::store::Store;

@@ -1,6 +1,9 @@
 //! Images: content-addressed layers, a config, and names that point at them.
 
+pub mod inspect;
 pub mod recipe;
+
+pub use inspect::inspect;
 
 use crate::error::{Error, Result};
 use crate::store::Store;

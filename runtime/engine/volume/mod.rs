@@ -1,5 +1,9 @@
 //! Volumes: directories that no `rm` of a container reaches.
 
+pub mod inspect;
+
+pub use inspect::inspect;
+
 use crate::error::{Error, Result};
 use crate::store::Store;
 use serde::{Deserialize, Serialize};

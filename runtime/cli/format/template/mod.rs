@@ -14,6 +14,7 @@ mod printf;
 mod tree;
 
 pub use datum::Datum;
+pub use print::quoted;
 
 use crate::error::{Error, Result};
 use serde_json::Value;
