@@ -237,7 +237,7 @@ impl Screen<'_> {
             return "<no image>".into();
         }
         match self.found(name) {
-            Some((id, _)) if *id == container.image && id.contains(name) => self.shown_id(&container.image),
+            Some((id, _)) if *id == container.image && is_id(name, id) => self.shown_id(&container.image),
             Some((id, _)) if *id == container.image => name.clone(),
             _ => self.shown_id(&container.image),
         }
@@ -262,6 +262,11 @@ impl Screen<'_> {
         let shown = units::human_size(written);
         Ok(if image > 0 { format!("{shown} (virtual {})", units::human_size(image + written)) } else { shown })
     }
+}
+
+/// Whether the image was named by its id, or by the beginning of it.
+fn is_id(name: &str, id: &str) -> bool {
+    id.starts_with(name) || id.strip_prefix("sha256:").is_some_and(|digest| digest.starts_with(name))
 }
 
 /// The program and its arguments; one with a space in it is quoted.

@@ -184,6 +184,15 @@ mod tests {
     }
 
     #[test]
+    fn a_label_is_asked_for_by_its_key() {
+        let rows = [json!({"Labels": "a=1,b=x,y,c=", "Names": "n"})];
+        assert_eq!(
+            render(&[], &rows, Some("{{.Label \"b\"}}|{{.Label \"a\"}}|{{.Label \"z\"}}"), None).unwrap(),
+            "x,y|1|\n"
+        );
+    }
+
+    #[test]
     fn a_column_ends_where_a_line_lacks_it() {
         assert_eq!(aligned("a\tb\nlonger than ten\tc\n"), "a                 b\nlonger than ten   c\n");
         assert_eq!(aligned("a\tb\nno cell here\nc\td\n"), "a         b\nno cell here\nc         d\n");

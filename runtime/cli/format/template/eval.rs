@@ -140,6 +140,13 @@ impl Walk {
         if let What::Function(name) = &first.what {
             return self.call(name, command, dot, piped);
         }
+        if let (What::Field(names), Datum::Struct(row), [_, key], None) = (&first.what, dot, &command.words[..], &piped)
+            && self.fields != Fields::OfObject
+            && *names == ["Label"]
+        {
+            let key = self.operand(key, dot)?;
+            return Ok(label(row, &print::plain(&key)));
+        }
         if command.words.len() > 1 || piped.is_some() {
             let message = match &first.what {
                 What::Field(names) | What::Chain(_, names) => {
@@ -249,6 +256,23 @@ impl Walk {
             other => Err((format!("can't evaluate field {name} in type {}", other.kind()), false)),
         }
     }
+}
+
+/// `{{.Label "key"}}`, the one method that Docker's rows have: a label out of `Labels`, `a=1,b=2`. A value may itself
+/// have commas in it.
+fn label(row: &[(String, Datum)], key: &str) -> Datum {
+    let labels =
+        row.iter().find(|(name, _)| name == "Labels").map(|(_, labels)| print::plain(labels)).unwrap_or_default();
+    let mut value: Option<String> = None;
+    for part in labels.split(',') {
+        match (part.split_once('='), &mut value) {
+            (Some(_), Some(_)) => break,
+            (None, Some(value)) => value.push_str(&format!(",{part}")),
+            (Some((name, found)), None) if name == key => value = Some(found.to_owned()),
+            _ => {}
+        }
+    }
+    Datum::text(value.unwrap_or_default())
 }
 
 fn fault(position: usize, node: &impl ToString, message: impl Into<String>) -> Fault {
