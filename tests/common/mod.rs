@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // Each test file is a crate of its own and uses a part of this.
 
+pub mod bundle;
+
 use std::ffi::OsStr;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -25,11 +27,7 @@ pub struct Answer {
 impl Ebb {
     /// An empty store.
     pub fn empty() -> Ebb {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("ebb-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let dir = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&dir).expect("a directory for the test's store");
-        Ebb { dir }
+        Ebb { dir: scratch("test") }
     }
 
     /// A store that holds the image `busybox`, a real one, made by its recipe once for all tests.
@@ -174,6 +172,15 @@ pub fn is_root() -> bool {
 pub fn skip(why: &str) {
     assert!(std::env::var_os("CI").is_none(), "skipped in CI, where a skip is a failure: {why}");
     eprintln!("SKIPPED: {why}");
+}
+
+/// A new empty directory for one test.
+pub fn scratch(purpose: &str) -> PathBuf {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let name = format!("ebb-{purpose}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let dir = std::env::temp_dir().join(name);
+    std::fs::create_dir_all(&dir).expect("a directory for the test");
+    dir
 }
 
 /// The archive of the image `busybox`, made once for each user and each build of Ebb.

@@ -61,6 +61,7 @@ pub fn create(runtime: &Path, bundle: &Path, id: &str, io: Io) -> Result<Foreign
     mount_privately(overlay.as_ref(), &rootfs)?;
     let created = run_create(runtime, &dir, id, io, &config);
     if created.is_err() {
+        let _ = run(command(runtime, &dir).args(["delete", "--force", id]).stdin(Stdio::null()), runtime, &dir);
         let _ = umount2(&rootfs, nix::mount::MntFlags::MNT_DETACH);
     }
     created
@@ -161,7 +162,7 @@ fn receive(listener: &UnixListener) -> Result<OwnedFd> {
         if let ControlMessageOwned::ScmRights(descriptors) = control
             && let Some(descriptor) = descriptors.first()
         {
-            return Ok(kernel::received(*descriptor));
+            return Ok(kernel::own_received(*descriptor));
         }
     }
     Err(Error::new("no descriptor came with the message"))
@@ -184,9 +185,9 @@ fn run(command: &mut Command, runtime: &Path, dir: &Path) -> Result<()> {
         return Ok(());
     }
     let log = std::fs::read_to_string(dir.join("log")).unwrap_or_default();
-    let errors =
-        log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).filter(|line| line["level"] == "error");
-    let last = errors.last().and_then(|line| line["msg"].as_str().map(str::to_owned));
+    let mut newest_first = log.lines().rev().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let last = newest_first.find(|line| line["level"] == "error");
+    let last = last.and_then(|line| line["msg"].as_str().map(str::to_owned));
     let message = last.unwrap_or_else(|| format!("{name} failed with {status}"));
     let kind = if message.contains("executable file not found") || message.contains("no such file or directory") {
         Kind::CommandNotFound

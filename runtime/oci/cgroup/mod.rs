@@ -6,6 +6,7 @@
 //!
 //! A cgroup is named by its path below the root of every tree: `/ebb/ID`.
 
+mod devices;
 mod v1;
 mod v2;
 

@@ -1,12 +1,12 @@
 //! Version 1: one tree for each controller (or for a few that are mounted together).
 
-use super::{Prepared, Usage, children, collect, field, make, read, read_number, set, steps};
+use super::{Prepared, Usage, children, collect, devices, field, make, read, read_number, set, steps};
 use crate::error::{Doing, Error, Result};
 use crate::kernel;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{AccessFlags, Pid, access};
-use oci_spec::runtime::{LinuxDeviceCgroup, LinuxResources};
+use oci_spec::runtime::LinuxResources;
 use std::fs::OpenOptions;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -135,7 +135,7 @@ pub(super) fn limit(trees: &[Tree], cgroup: &str, resources: &LinuxResources, ne
         set(&directory_of(trees, "hugetlb", cgroup)?, &file, &huge.limit().to_string())?;
     }
     match (resources.devices(), tree_of(trees, "devices")) {
-        (Some(rules), Some(tree)) if new => limit_devices(&directory(tree, cgroup), rules),
+        (Some(rules), Some(tree)) if new => devices::list(&directory(tree, cgroup), rules),
         _ => Ok(()),
     }
 }
@@ -227,38 +227,6 @@ fn limit_block_io(trees: &[Tree], cgroup: &str, resources: &LinuxResources) -> R
     for (file, devices) in throttles {
         for device in devices.iter().flatten() {
             set(&here, file, &format!("{}:{} {}", device.major(), device.minor(), device.rate()))?;
-        }
-    }
-    Ok(())
-}
-
-/// What every container may use, and make (not use) nodes of: the specification's default devices.
-const DEVICES: &[&str] = &[
-    "c *:* m",
-    "b *:* m",
-    "c 1:3 rwm",
-    "c 1:5 rwm",
-    "c 1:7 rwm",
-    "c 1:8 rwm",
-    "c 1:9 rwm",
-    "c 5:0 rwm",
-    "c 5:1 rwm",
-    "c 5:2 rwm",
-    "c 136:* rwm",
-];
-
-fn limit_devices(here: &Path, rules: &[LinuxDeviceCgroup]) -> Result<()> {
-    let is_all = |rule: &LinuxDeviceCgroup| {
-        rule.typ().unwrap_or_default().as_str() == "a" || (rule.typ().is_none() && rule.major().is_none())
-    };
-    for rule in rules {
-        let file = if rule.allow() { "devices.allow" } else { "devices.deny" };
-        let line = if is_all(rule) { "a".to_owned() } else { rule.to_string() };
-        set(here, file, &line)?;
-    }
-    if rules.iter().any(|rule| !rule.allow() && is_all(rule)) {
-        for line in DEVICES {
-            set(here, "devices.allow", line)?;
         }
     }
     Ok(())

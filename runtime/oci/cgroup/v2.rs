@@ -1,6 +1,6 @@
 //! Version 2: one tree with all controllers.
 
-use super::{Prepared, ROOT, Usage, children, collect, field, make, read, read_number, set, steps};
+use super::{Prepared, ROOT, Usage, children, collect, devices, field, make, read, read_number, set, steps};
 use crate::error::{Doing, Error, Result};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -62,6 +62,9 @@ pub(super) fn prepare(base: &Path, path: &str, resources: &Option<LinuxResources
         }
         if let Some(resources) = resources {
             limit(&here, resources)?;
+            if let Some(rules) = resources.devices().as_ref().filter(|rules| !rules.is_empty()) {
+                devices::attach(&here, rules)?;
+            }
         }
         let cgroup = here.strip_prefix(ROOT).unwrap_or(&here);
         open_to_join(&format!("/{}", cgroup.display()))

@@ -1,0 +1,339 @@
+//! `ebb oci` is runc's command line: what another engine types, and what it must then find.
+
+mod common;
+
+use common::bundle::Bundle;
+use common::{answer, answer_to, is_root, skip};
+use serde_json::{Value, json};
+use std::io::Read;
+use std::os::unix::net::UnixListener;
+use std::process::Stdio;
+
+fn without_cgroups() -> Option<String> {
+    ebb::oci::cgroup::available().err()
+}
+
+#[test]
+fn a_container_is_created_then_started_then_killed_then_deleted() {
+    let bundle = Bundle::new(&["sh", "-c", "echo started; exec sleep 1000"]);
+    bundle.create("c1");
+    let state = bundle.state("c1");
+    assert_eq!((&state["status"], &state["id"]), (&json!("created"), &json!("c1")));
+    assert_eq!(state["ociVersion"], bundle.config["ociVersion"]);
+    assert_eq!(state["bundle"], json!(bundle.dir.canonicalize().unwrap()));
+    assert!(state["created"].as_str().unwrap().ends_with('Z') && state["rootfs"].is_string() && state["owner"] == "");
+    let pid = state["pid"].as_i64().unwrap();
+    assert_eq!(bundle.said(), "", "the program runs only after start");
+
+    bundle.ok(&["start", "c1"]);
+    assert_eq!(bundle.state("c1")["status"], "running");
+    assert_eq!(bundle.state("c1")["pid"], pid, "start makes no new process");
+    assert!(bundle.fails(1, &["start", "c1"]).contains("cannot start an already running container"));
+    assert!(bundle.fails(1, &["delete", "c1"]).contains("cannot delete container c1 that is not stopped: running"));
+
+    bundle.ok(&["kill", "c1", "KILL"]);
+    wait_until_stopped(&bundle, "c1");
+    assert_eq!((&bundle.state("c1")["status"], &bundle.state("c1")["pid"]), (&json!("stopped"), &json!(0)));
+    assert!(bundle.fails(1, &["kill", "c1", "9"]).contains("container not running"));
+    assert!(bundle.fails(1, &["start", "c1"]).contains("cannot start a container that has stopped"));
+    bundle.ok(&["delete", "c1"]);
+    assert!(bundle.fails(1, &["state", "c1"]).contains("container does not exist"));
+    assert_eq!(std::fs::read_dir(bundle.root()).unwrap().count(), 0, "nothing is left behind");
+}
+
+/// Until the kernel says that the container's first process has ended.
+fn wait_until_stopped(bundle: &Bundle, id: &str) {
+    let record = std::fs::read_to_string(bundle.root().join(id).join("state.json")).unwrap();
+    let pid = serde_json::from_str::<Value>(&record).unwrap()["pid"].as_i64().unwrap();
+    if let Ok(pidfd) = ebb::kernel::pidfd_open(nix::unistd::Pid::from_raw(pid as i32)) {
+        use std::os::fd::AsFd;
+        let mut fds = [nix::poll::PollFd::new(pidfd.as_fd(), nix::poll::PollFlags::POLLIN)];
+        nix::poll::poll(&mut fds, nix::poll::PollTimeout::NONE).unwrap();
+    }
+}
+
+#[test]
+fn a_created_container_can_be_deleted_without_ever_running() {
+    let bundle = Bundle::new(&["touch", "/tmp/never"]);
+    bundle.create("c1");
+    bundle.ok(&["delete", "c1"]);
+    assert_eq!(bundle.ok(&["list", "-q"]), "");
+}
+
+#[test]
+fn options_may_stand_before_the_command_and_behind_the_id() {
+    let bundle = Bundle::new(&["true"]);
+    bundle.create("c1");
+    let root = bundle.root();
+    let root = root.to_str().unwrap();
+    let ebb = common::Ebb::empty();
+    let before = ebb.ok(["oci", "--debug", "--rootless", "auto", "--root", root, "list", "--quiet"]);
+    let behind = ebb.ok(["oci", "list", "--quiet", &format!("--root={root}"), "--systemd-cgroup"]);
+    assert_eq!((before.as_str(), behind.as_str()), ("c1", "c1"));
+    bundle.ok(&["delete", "c1", "--force"]);
+}
+
+#[test]
+fn run_waits_and_exits_with_the_containers_code() {
+    let bundle = Bundle::new(&["sh", "-c", "cat; echo to stderr >&2; exit 7"]);
+    let answer = answer_to(bundle.oci().args(["run", "c1"]), b"from stdin\n");
+    assert_eq!(answer.code, 7, "{}", answer.shown());
+    assert_eq!((answer.stdout.as_str(), answer.stderr.as_str()), ("from stdin\n", "to stderr\n"));
+    assert_eq!(bundle.ok(&["list", "-q"]), "", "run deletes what it has made");
+}
+
+#[test]
+fn run_passes_signals_on() {
+    let bundle = Bundle::new(&["sh", "-c", "trap 'exit 5' TERM; echo ready; while :; do sleep 1000 & wait; done"]);
+    let mut child = bundle.oci().args(["run", "c1"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut ready = [0; 6];
+    child.stdout.as_mut().unwrap().read_exact(&mut ready).unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id() as i32), nix::sys::signal::Signal::SIGTERM).unwrap();
+    assert_eq!(common::exit_code(child.wait().unwrap()), 5);
+}
+
+#[test]
+fn run_detached_leaves_a_container_that_is_nobodys_zombie() {
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    let pid_file = bundle.dir.join("pid");
+    let output = std::fs::File::create(bundle.dir.join("output")).unwrap();
+    let mut command = bundle.oci();
+    command.args(["run", "--detach", "--pid-file", pid_file.to_str().unwrap(), "c1"]);
+    assert!(
+        command.stdout(output.try_clone().unwrap()).stderr(output).status().unwrap().success(),
+        "{}",
+        bundle.said()
+    );
+    let pid = std::fs::read_to_string(pid_file).unwrap();
+    assert_eq!(bundle.state("c1")["pid"].to_string(), pid);
+    let pids: Value = serde_json::from_str(&bundle.ok(&["ps", "--format", "json", "c1"])).unwrap();
+    assert_eq!(pids, json!([pid.parse::<i32>().unwrap()]));
+    let table = bundle.ok(&["list"]);
+    assert!(table.starts_with("ID          PID") && table.contains("running"), "{table}");
+    let all: Value = serde_json::from_str(&bundle.ok(&["list", "--format", "json"])).unwrap();
+    assert_eq!(all[0]["id"], "c1");
+    bundle.ok(&["delete", "-f", "c1"]);
+    assert!(!std::path::Path::new(&format!("/proc/{pid}/stat")).exists() || !is_alive(&pid));
+}
+
+fn is_alive(pid: &str) -> bool {
+    ebb::oci::process_stat(pid.parse().unwrap()).is_some_and(|(state, _)| state != 'Z')
+}
+
+#[test]
+fn exec_runs_one_more_process_with_what_its_options_say() {
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    bundle.create("c1");
+    bundle.ok(&["start", "c1"]);
+    assert_eq!(bundle.ok(&["exec", "--cwd", "/proc", "-e", "A=b c", "c1", "sh", "-c", "pwd; echo $A"]), "/proc\nb c");
+    assert_eq!(bundle.run(&["exec", "c1", "sh", "-c", "exit 9"]).code, 9);
+    assert_eq!(bundle.run(&["exec", "c1", "sh", "-c", "kill -9 $$"]).code, 137);
+    let missing = bundle.fails(255, &["exec", "c1", "no-such-program"]);
+    assert!(missing.contains("exec failed") && missing.contains("executable file not found in $PATH"), "{missing}");
+    let sets = bundle.ok(&["exec", "--cap", "CAP_SYS_TIME", "c1", "grep", "-E", "Cap(Inh|Bnd)", "/proc/self/status"]);
+    let mask = |name: &str| {
+        let line = sets.lines().find(|line| line.starts_with(name)).unwrap();
+        u64::from_str_radix(line.split_whitespace().last().unwrap(), 16).unwrap()
+    };
+    assert_eq!(mask("CapInh"), 0, "{sets}");
+    assert_eq!(mask("CapBnd") & 1 << 25, 0, "a ceiling that was lowered stays low: {sets}");
+    let process = bundle.dir.join("process.json");
+    let described =
+        json!({"user": {"uid": 0, "gid": 0}, "args": ["echo", "by file"], "env": ["PATH=/bin"], "cwd": "/"});
+    std::fs::write(&process, described.to_string()).unwrap();
+    assert_eq!(bundle.ok(&["exec", "--process", process.to_str().unwrap(), "c1"]), "by file");
+    bundle.ok(&["kill", "c1", "KILL"]);
+    wait_until_stopped(&bundle, "c1");
+    assert!(bundle.fails(255, &["exec", "c1", "true"]).contains("cannot exec in a stopped container"));
+}
+
+#[test]
+fn a_terminal_is_sent_to_the_console_socket() {
+    let mut bundle = Bundle::new(&["sh", "-c", "tty; echo on a terminal"]);
+    bundle.config["process"]["terminal"] = json!(true);
+    let refused = bundle.fails(1, &["create", "c1"]);
+    assert!(refused.contains("without setting console socket"), "{refused}");
+
+    let socket = bundle.dir.join("console");
+    let listener = UnixListener::bind(&socket).unwrap();
+    bundle.ok(&["create", "--console-socket", socket.to_str().unwrap(), "c1"]);
+    let console = receive(&listener);
+    bundle.ok(&["start", "c1"]);
+    let mut said = Vec::new();
+    let mut buffer = [0; 1024];
+    // A terminal whose last user has gone answers EIO.
+    while let Ok(count @ 1..) = nix::unistd::read(&console, &mut buffer) {
+        said.extend_from_slice(&buffer[..count]);
+    }
+    let said = String::from_utf8_lossy(&said);
+    assert!(said.contains("/dev/") && said.contains("on a terminal\r\n"), "{said}");
+}
+
+fn receive(listener: &UnixListener) -> std::os::fd::OwnedFd {
+    use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
+    use std::os::fd::AsRawFd;
+    let (stream, _) = listener.accept().unwrap();
+    let mut name = [0; 64];
+    let mut space = nix::cmsg_space!([i32; 1]);
+    let mut parts = [std::io::IoSliceMut::new(&mut name)];
+    let message = recvmsg::<()>(stream.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC).unwrap();
+    match message.cmsgs().unwrap().next() {
+        Some(ControlMessageOwned::ScmRights(descriptors)) => ebb::kernel::own_received(descriptors[0]),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn pause_stops_a_container_and_resume_lets_it_go_on() {
+    if let Some(why) = without_cgroups() {
+        if !is_root() {
+            let bundle = Bundle::new(&["sleep", "1000"]);
+            bundle.create("c1");
+            bundle.ok(&["start", "c1"]);
+            let said = bundle.fails(1, &["pause", "c1"]);
+            assert!(said.contains(&why), "{said}");
+            return;
+        }
+        return skip(&why);
+    }
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    bundle.create("c1");
+    bundle.ok(&["start", "c1"]);
+    bundle.ok(&["pause", "c1"]);
+    assert_eq!(bundle.state("c1")["status"], "paused");
+    assert!(bundle.fails(255, &["exec", "c1", "true"]).contains("cannot exec in a paused container"));
+    bundle.ok(&["resume", "c1"]);
+    assert_eq!(bundle.state("c1")["status"], "running");
+    assert!(bundle.fails(1, &["resume", "c1"]).contains("container not paused"));
+    bundle.ok(&["pause", "c1"]);
+    bundle.ok(&["delete", "--force", "c1"]);
+}
+
+#[test]
+fn limits_are_set_shown_and_updated() {
+    if let Some(why) = without_cgroups() {
+        if !is_root() {
+            let mut bundle = Bundle::new(&["true"]);
+            bundle.config["linux"]["resources"] = json!({"memory": {"limit": 64 << 20}});
+            let said = bundle.fails(1, &["create", "c1"]);
+            assert!(said.contains("a memory limit cannot be honoured") && said.contains(&why), "{said}");
+            assert_eq!(bundle.ok(&["list", "-q"]), "");
+            return;
+        }
+        return skip(&why);
+    }
+    let offered = ebb::oci::cgroup::controllers();
+    if let Some(missing) = ["memory", "pids"].iter().find(|name| !offered.iter().any(|offer| offer == *name)) {
+        return skip(&format!("the host offers no {missing} controller"));
+    }
+    let mut bundle = Bundle::new(&["sleep", "1000"]);
+    bundle.config["linux"]["resources"] = json!({"memory": {"limit": 64 << 20}, "pids": {"limit": 30}});
+    bundle.config["linux"]["cgroupsPath"] =
+        json!(format!("/ebb/{}", bundle.dir.file_name().unwrap().to_str().unwrap()));
+    bundle.create("c1");
+    bundle.ok(&["start", "c1"]);
+    let statistics = |bundle: &Bundle| -> Value {
+        let events: Value = serde_json::from_str(&bundle.ok(&["events", "--stats", "c1"])).unwrap();
+        assert_eq!((&events["type"], &events["id"]), (&json!("stats"), &json!("c1")));
+        events["data"].clone()
+    };
+    let now = statistics(&bundle);
+    assert_eq!((&now["memory"]["usage"]["limit"], &now["pids"]["limit"]), (&json!(64 << 20), &json!(30)));
+    assert_eq!(now["pids"]["current"], 1);
+    bundle.ok(&["update", "--memory", "128M", "--pids-limit", "40", "c1"]);
+    let now = statistics(&bundle);
+    assert_eq!((&now["memory"]["usage"]["limit"], &now["pids"]["limit"]), (&json!(128 << 20), &json!(40)));
+    let answer = answer_to(bundle.oci().args(["update", "-r", "-", "c1"]), br#"{"pids":{"limit":50}}"#);
+    assert_eq!(answer.code, 0, "{}", answer.shown());
+    assert_eq!(statistics(&bundle)["pids"]["limit"], 50);
+    let cgroup = bundle.config["linux"]["cgroupsPath"].as_str().unwrap().to_owned();
+    assert_eq!(ebb::oci::cgroup::processes(&cgroup).unwrap().len(), 1);
+    bundle.ok(&["delete", "-f", "c1"]);
+    assert!(ebb::oci::cgroup::processes(&cgroup).unwrap_or_default().is_empty());
+}
+
+#[test]
+fn hooks_run_at_their_moments_with_the_state_on_stdin() {
+    let mut bundle = Bundle::new(&["true"]);
+    let log = bundle.dir.join("hooks");
+    let hook = |name: &str| {
+        let script = format!("read -r state; echo \"{name} $state\" >> {}", log.display());
+        json!([{"path": "/bin/sh", "args": ["sh", "-c", script]}])
+    };
+    for moment in ["prestart", "createRuntime", "createContainer", "poststart", "poststop"] {
+        bundle.config["hooks"][moment] = hook(moment);
+    }
+    bundle.create("c1");
+    bundle.ok(&["start", "c1"]);
+    wait_until_stopped(&bundle, "c1");
+    bundle.ok(&["delete", "c1"]);
+    let said = std::fs::read_to_string(&log).unwrap();
+    let lines: Vec<(&str, Value)> = said
+        .lines()
+        .map(|line| line.split_once(' ').unwrap())
+        .map(|(moment, state)| (moment, serde_json::from_str(state).unwrap()))
+        .collect();
+    let moments: Vec<&str> = lines.iter().map(|(moment, _)| *moment).collect();
+    assert_eq!(moments, ["prestart", "createRuntime", "createContainer", "poststart", "poststop"]);
+    assert!(lines.iter().all(|(_, state)| state["id"] == "c1" && state["ociVersion"].is_string()), "{said}");
+    assert_eq!(lines.last().unwrap().1["status"], "stopped");
+}
+
+#[test]
+fn a_hook_that_fails_or_does_not_end_keeps_the_container_from_being_created() {
+    let mut bundle = Bundle::new(&["true"]);
+    bundle.config["hooks"] =
+        json!({"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", "echo it says no >&2; exit 3"]}]});
+    let said = bundle.fails(1, &["create", "c1"]);
+    assert!(said.contains("createRuntime hook #0") && said.contains("it says no"), "{said}");
+    bundle.config["hooks"] =
+        json!({"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", "exec sleep 1000"], "timeout": 1}]});
+    assert!(bundle.fails(1, &["create", "c1"]).contains("did not end within 1 s"));
+    assert_eq!(bundle.ok(&["list", "-q"]), "");
+}
+
+#[test]
+fn errors_are_written_to_the_log_as_runc_writes_them() {
+    let bundle = Bundle::new(&["true"]);
+    let log = bundle.dir.join("log");
+    let answer = answer(bundle.oci().args(["--log", log.to_str().unwrap(), "--log-format", "json", "state", "nope"]));
+    assert_eq!(answer.code, 1);
+    let line: Value = serde_json::from_str(std::fs::read_to_string(&log).unwrap().trim()).unwrap();
+    assert_eq!((&line["level"], &line["msg"]), (&json!("error"), &json!("container does not exist")));
+    assert!(line["time"].as_str().unwrap().ends_with('Z'));
+}
+
+#[test]
+fn bad_input_is_refused_and_changes_nothing() {
+    let mut bundle = Bundle::new(&["no-such-program"]);
+    assert!(bundle.fails(1, &["create", "../escape"]).contains("invalid container ID format"));
+    assert!(bundle.fails(1, &["create", "--bundle", "/no/such", "c1"]).contains("/no/such"));
+    assert!(bundle.fails(1, &["kill", "nope"]).contains("container does not exist"));
+    assert_eq!(bundle.run(&["delete", "--force", "nope"]).code, 0);
+    bundle.create("c1");
+    assert!(bundle.fails(1, &["create", "c1"]).contains("container with given ID already exists"));
+    assert!(bundle.fails(1, &["kill", "c1", "SIGNOPE"]).contains("unknown signal \"SIGNOPE\""));
+    let missing = bundle.fails(1, &["start", "c1"]);
+    assert!(missing.contains("no-such-program"), "{missing}");
+    bundle.ok(&["delete", "c1"]);
+    bundle.config["ociVersion"] = json!("2.0.0");
+    assert!(bundle.fails(1, &["create", "c1"]).contains("ociVersion \"2.0.0\""));
+    assert_eq!(bundle.ok(&["list", "-q"]), "");
+}
+
+#[test]
+fn spec_writes_a_bundle_that_runs_and_features_says_what_it_can() {
+    let bundle = Bundle::new(&["true"]);
+    let fresh = bundle.dir.join("fresh");
+    std::fs::create_dir(&fresh).unwrap();
+    let fresh = fresh.to_str().unwrap();
+    let arguments: &[&str] = if is_root() { &["spec", "-b", fresh] } else { &["spec", "--rootless", "-b", fresh] };
+    bundle.ok(arguments);
+    assert!(bundle.fails(1, arguments).contains("File config.json exists. Remove it first"));
+    let written: Value =
+        serde_json::from_str(&std::fs::read_to_string(bundle.dir.join("fresh/config.json")).unwrap()).unwrap();
+    assert_eq!(written["process"]["args"], json!(["sh"]));
+    let features: Value = serde_json::from_str(&bundle.ok(&["features"])).unwrap();
+    assert_eq!(features["linux"]["seccomp"]["enabled"], true);
+    assert!(features["linux"]["capabilities"].as_array().unwrap().contains(&json!("CAP_CHOWN")));
+}
