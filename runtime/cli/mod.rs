@@ -5,6 +5,7 @@
 pub mod confirm;
 pub mod container;
 pub mod format;
+pub mod help;
 pub mod image;
 pub mod lesson;
 pub mod oci;

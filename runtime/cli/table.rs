@@ -1,6 +1,6 @@
 //! The table of commands. A command line finds its row by its first words; only that row's clap definition is built.
 
-use super::{Execute, container, image, lesson, oci, system, usage, volume};
+use super::{Execute, container, help, image, lesson, oci, system, usage, volume};
 use crate::error::{Error, Result};
 use std::ffi::OsString;
 
@@ -23,11 +23,12 @@ const fn alias<T: Execute>(path: &'static str, alias_of: &'static str) -> Entry 
 }
 
 fn run<T: Execute>(entry: &'static Entry, words: Vec<OsString>) -> Result<i32> {
-    let command = T::command().bin_name(format!("ebb {}", entry.path)).no_binary_name(true);
-    let parsed = command.try_get_matches_from(words).and_then(|mut matches| T::from_arg_matches_mut(&mut matches));
+    let command = help::dress(entry.path, T::command());
+    let words = help::plain_flags(&command, words);
+    let parsed = command.try_get_matches_from(&words).and_then(|mut matches| T::from_arg_matches_mut(&mut matches));
     match parsed {
         Ok(command) => command.execute(),
-        Err(error) => usage::rejected(entry, &error),
+        Err(error) => usage::rejected(entry, &words, &error),
     }
 }
 
@@ -162,7 +163,7 @@ pub fn find(words: &[OsString]) -> std::result::Result<(&'static Entry, Vec<OsSt
 
 /// The whole tree, for `--help`, completions and man pages.
 pub fn whole() -> clap::Command {
-    let mut root = clap::Command::new("ebb").version(env!("CARGO_PKG_VERSION")).about(usage::ABOUT);
+    let mut root = clap::Command::new("ebb").version(env!("CARGO_PKG_VERSION")).about(help::ABOUT);
     for entry in TABLE.iter().filter(|entry| !entry.path.contains(' ')) {
         root = root.subcommand((entry.command)().name(entry.path));
     }
