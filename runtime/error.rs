@@ -5,7 +5,7 @@ use std::fmt;
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// What a caller may have to tell apart; everything else is `Other`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Kind {
     Other,
     /// The named object does not exist.
@@ -23,7 +23,7 @@ pub enum Kind {
 }
 
 /// Lower case, no final period, carries the path or the name. Returned or reported, never both.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Error {
     pub kind: Kind,
     pub message: String,

@@ -28,7 +28,8 @@ pub fn clone3(flags: u64, cgroup: Option<BorrowedFd>) -> nix::Result<Cloned> {
         pidfd: (&raw mut pidfd) as u64,
         child_tid: 0,
         parent_tid: 0,
-        exit_signal: libc::SIGCHLD as u64,
+        // With CLONE_PARENT the child is a sibling, and signals its end as we signal ours (clone(2)).
+        exit_signal: if flags & libc::CLONE_PARENT as u64 == 0 { libc::SIGCHLD as u64 } else { 0 },
         stack: 0,
         stack_size: 0,
         tls: 0,
@@ -279,11 +280,36 @@ pub fn prlimit(pid: Pid, resource: u32, new: Option<(u64, u64)>) -> nix::Result<
     Ok((old.rlim_cur, old.rlim_max))
 }
 
-/// Takes ownership of a descriptor that has just been received over a socket (SCM_RIGHTS), which nix gives as a number.
-pub fn own_received(fd: RawFd) -> OwnedFd {
-    // SAFETY: the kernel made this descriptor for us when the message was received, and the caller, who reads it from
-    // the message once, is its only owner.
+/// TIOCSPTLCK and TIOCGPTPEER: unlocks the terminal whose master is `master`, and opens its slave by that descriptor,
+/// never by a path that the container could have changed.
+pub fn open_terminal_slave(master: impl AsFd) -> nix::Result<OwnedFd> {
+    let unlock: c_int = 0;
+    let fd = master.as_fd().as_raw_fd();
+    // SAFETY: the kernel reads one int from the address given.
+    Errno::result(unsafe { libc::ioctl(fd, libc::TIOCSPTLCK, &raw const unlock) })?;
+    // SAFETY: the argument of this ioctl is an integer (open flags), and it returns a new descriptor.
+    owned(unsafe { libc::ioctl(fd, libc::TIOCGPTPEER, libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC) }.into())
+}
+
+/// Takes ownership of a descriptor that the kernel has just given us: in an SCM_RIGHTS message (unix(7)), by accept(2).
+pub fn received(fd: RawFd) -> OwnedFd {
+    // SAFETY: callers pass what recvmsg(2) or accept(2) has just returned, which nothing else owns.
     unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// dup2(2) of `fd`, which is closed, onto descriptor `number`, which stays open over execve(2).
+pub fn dup2(fd: RawFd, number: c_int) -> nix::Result<()> {
+    // SAFETY: `fd` comes from fcntl(F_DUPFD) in the one caller and is owned by nobody else; 0, 1 and 2 are what is
+    // replaced, which Rust's standard streams use by number and do not own.
+    Errno::result(unsafe { libc::dup2(fd, number) })?;
+    // SAFETY: as above: nobody else owns `fd`.
+    Errno::result(unsafe { libc::close(fd) }).map(drop)
+}
+
+/// setdomainname(2): the NIS domain name of this UTS namespace.
+pub fn set_domain_name(name: &str) -> nix::Result<()> {
+    // SAFETY: the kernel reads `len` bytes from the address given.
+    Errno::result(unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) }).map(drop)
 }
 
 /// bpf(2), BPF_PROG_LOAD of an eBPF program of type BPF_PROG_TYPE_CGROUP_DEVICE, one word an instruction.

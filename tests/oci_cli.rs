@@ -178,7 +178,7 @@ fn receive(listener: &UnixListener) -> std::os::fd::OwnedFd {
     let mut parts = [std::io::IoSliceMut::new(&mut name)];
     let message = recvmsg::<()>(stream.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC).unwrap();
     match message.cmsgs().unwrap().next() {
-        Some(ControlMessageOwned::ScmRights(descriptors)) => ebb::kernel::own_received(descriptors[0]),
+        Some(ControlMessageOwned::ScmRights(descriptors)) => ebb::kernel::received(descriptors[0]),
         other => panic!("{other:?}"),
     }
 }

@@ -10,7 +10,23 @@ pub mod rlimits;
 pub mod seccomp;
 pub mod state;
 
-use crate::error::{Error, Result};
+mod cgroupfs;
+mod console;
+mod create;
+mod devices;
+mod exec;
+mod gate;
+mod ids;
+mod masks;
+mod mounts;
+mod namespaces;
+mod options;
+mod process;
+mod rootfs;
+mod wire;
+mod within;
+
+use crate::error::{Doing, Error, Result};
 use nix::unistd::Pid;
 use oci_spec::runtime::{Process, Spec};
 use serde::{Serialize, de::DeserializeOwned};
@@ -43,8 +59,8 @@ impl Init {
     /// Lets the process exec. Returns when execve(2) has succeeded, or with `Kind::NotExecutable` (126) or
     /// `Kind::CommandNotFound` (127) when it has not.
     pub fn start(&mut self) -> Result<()> {
-        let _ = &self.gate;
-        Err(Error::new("being written"))
+        wire::send(&self.gate, &wire::Message::Start)?;
+        gate::finish(&self.gate)
     }
 }
 
@@ -63,8 +79,7 @@ pub struct CreateOptions {
 
 /// Does what [`Init::start`] does, from another process: connects to the socket that was [`CreateOptions::gate`].
 pub fn start_through(gate: &Path) -> Result<()> {
-    let _ = gate;
-    Err(Error::new("being written"))
+    gate::start(gate)
 }
 
 /// Creates the container described by `bundle/config.json`.
@@ -73,15 +88,13 @@ pub fn start_through(gate: &Path) -> Result<()> {
 /// [lowerdir=…, upperdir=…, workdir=…]}`, mounted inside the container's own mount namespace. A `uidMappings` on a mount
 /// asks for an id-mapped mount.
 pub fn create(bundle: &Path, id: &str, io: Io, options: &CreateOptions) -> Result<Init> {
-    let _ = (bundle, id, io, options);
-    Err(Error::new("being written"))
+    create::create(bundle, id, io, options)
 }
 
 /// Runs one more process in the container whose first process is `target`. `spec` is the container's bundle (its
 /// seccomp filter, its cgroup), `process` the new process.
 pub fn exec(target: Pid, spec: &Spec, process: &Process, io: Io) -> Result<Init> {
-    let _ = (target, spec, process, io);
-    Err(Error::new("being written"))
+    exec::exec(target, spec, process, io)
 }
 
 /// How to see a container's files.
@@ -97,8 +110,7 @@ pub enum View<'a> {
 /// `store::beneath`; the child is not chrooted and runs none of the container's programs.
 /// Descriptors open in the caller (a pipe to stream through) are open in the child too.
 pub fn within<T: Serialize + DeserializeOwned>(view: View, work: impl FnOnce(BorrowedFd) -> Result<T>) -> Result<T> {
-    let _ = (view, work);
-    Err(Error::new("being written"))
+    within::within(view, work)
 }
 
 /// Runs `work` in a forked child inside a user namespace with `mappings` (or in this one, where they are `None`), where
@@ -107,8 +119,7 @@ pub fn with_ids<T: Serialize + DeserializeOwned>(
     mappings: Option<&IdMap>,
     work: impl FnOnce() -> Result<T>,
 ) -> Result<T> {
-    let _ = (mappings, work);
-    Err(Error::new("being written"))
+    within::with_ids(mappings, work)
 }
 
 /// The id maps of a user namespace, as in the OCI specification.
@@ -127,7 +138,24 @@ pub fn process_stat(pid: i32) -> Option<(char, u64)> {
     Some((state, fields.nth(18)?.parse().ok()?))
 }
 
-#[doc(hidden)]
-pub fn _bundle_config(bundle: &Path) -> PathBuf {
-    bundle.join("config.json")
+/// Whether the mount at `path` can be id-mapped. Only root has use for the answer.
+pub fn can_map_ids(path: &Path) -> Result<bool> {
+    let userns = ids::namespace(&IdMap { uids: vec![(0, 1, 1)], gids: vec![(0, 1, 1)] })?;
+    let copy = mounts::copy(path, false)?;
+    Ok(crate::kernel::mount_setattr(&copy, false, 0, 0, 0, Some(std::os::fd::AsFd::as_fd(&userns))).is_ok())
+}
+
+/// Reads `bundle/config.json`.
+pub fn read_bundle(bundle: &Path) -> Result<Spec> {
+    let path = bundle.join("config.json");
+    let bytes = std::fs::read(&path).doing(|| format!("read {}", path.display()))?;
+    serde_json::from_slice(&bytes).doing(|| format!("read {}", path.display()))
+}
+
+/// Why a clone into a user namespace is refused, and where to look.
+fn explain_clone(error: Error) -> Error {
+    error.with_cure(
+        "user namespaces may be switched off: see /proc/sys/user/max_user_namespaces, \
+         kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns",
+    )
 }

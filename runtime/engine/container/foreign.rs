@@ -162,7 +162,7 @@ fn receive(listener: &UnixListener) -> Result<OwnedFd> {
         if let ControlMessageOwned::ScmRights(descriptors) = control
             && let Some(descriptor) = descriptors.first()
         {
-            return Ok(kernel::own_received(*descriptor));
+            return Ok(kernel::received(*descriptor));
         }
     }
     Err(Error::new("no descriptor came with the message"))

@@ -1,0 +1,325 @@
+//! `create`: from a bundle to a process that is fully isolated and waits just before execve(2).
+//!
+//! The parent prepares all that may fail or that needs its rights, clones, and answers the child over a socket pair; the
+//! child builds its own view, top to bottom, in [`first_process`].
+
+use super::mounts::{self, Sources, Which};
+use super::namespaces::{self, Namespaces};
+use super::wire::{self, Message};
+use super::{CreateOptions, Init, Io, cgroup, console, hooks, ids, masks, process, rlimits, rootfs};
+use crate::error::{Doing, Error, Result};
+use crate::kernel::{self, Cloned};
+use nix::sys::stat::{SFlag, fstat};
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{Pid, Uid, fchown};
+use oci_spec::runtime::{ContainerState, LinuxNamespaceType as Type, Spec};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// All that the child needs, made before the clone.
+struct Blueprint<'a> {
+    spec: &'a Spec,
+    bundle: &'a Path,
+    id: &'a str,
+    rootfs: PathBuf,
+    namespaces: Namespaces,
+    plan: process::Plan,
+    cgroup: cgroup::Prepared,
+    io: Io,
+    gate: Option<OwnedFd>,
+}
+
+pub fn create(bundle: &Path, id: &str, io: Io, options: &CreateOptions) -> Result<Init> {
+    let spec = super::read_bundle(bundle)?;
+    let process = spec.process().as_ref().ok_or_else(|| Error::new("the bundle's config.json has no process"))?;
+    let mut plan = process::plan(&spec, process)?;
+    plan.die_with_parent = options.die_with_parent;
+    plan.preserve_fds = options.preserve_fds;
+    give_pipes(&io, &spec)?;
+    let linux = spec.linux().as_ref();
+    let cgroups_path =
+        linux.and_then(|linux| linux.cgroups_path().as_ref()).map(|path| path.to_string_lossy().into_owned());
+    let cgroup = match cgroups_path {
+        Some(path) => cgroup::prepare(&path, linux.map_or(&None, |linux| linux.resources()))?,
+        None => cgroup::Prepared::default(),
+    };
+    let place = cgroup.path().to_owned();
+    let blueprint = Blueprint {
+        spec: &spec,
+        bundle,
+        id,
+        rootfs: rootfs::path(bundle, &spec)?,
+        namespaces: namespaces::read(&spec)?,
+        plan,
+        cgroup,
+        io,
+        gate: options.gate.as_deref().map(bind_gate).transpose()?,
+    };
+    let created = clone(&blueprint);
+    if created.is_err() {
+        let _ = cgroup::remove(&place);
+    }
+    created
+}
+
+/// A container's user must be able to open its own stdout again (`/dev/stdout`), and a pipe belongs to whoever made it.
+fn give_pipes(io: &Io, spec: &Spec) -> Result<()> {
+    let Io::Descriptors { stdin, stdout, stderr } = io else { return Ok(()) };
+    let user = spec.process().as_ref().map_or(0, |process| process.user().uid());
+    let Some(host) = ids::of(spec).map_or(Some(user), |map| map.host_uid(user)) else { return Ok(()) };
+    for fd in [stdin, stdout, stderr] {
+        let stat = fstat(fd).doing(|| "look at the container's descriptors")?;
+        if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFIFO && stat.st_uid != host {
+            // Without the right to give it away it stays as it is; only opening it again by name then fails.
+            let _ = fchown(fd, Some(Uid::from_raw(host)), None);
+        }
+    }
+    Ok(())
+}
+
+fn bind_gate(path: &Path) -> Result<OwnedFd> {
+    super::gate::bind(path)
+}
+
+fn clone(blueprint: &Blueprint) -> Result<Init> {
+    let (ours, theirs) = wire::pair()?;
+    let cgroup_fd = blueprint.cgroup.into_cgroup_fd();
+    let outer = match &blueprint.namespaces.join_pid {
+        // setns(2) into a pid namespace is for one's children only; afterwards we go back to our own.
+        Some(joined) => Some(enter_pid_namespace(joined)?),
+        None => None,
+    };
+    let cloned = kernel::clone3(blueprint.namespaces.new, cgroup_fd);
+    if let Some(outer) = outer {
+        nix::sched::setns(outer, nix::sched::CloneFlags::CLONE_NEWPID).doing(|| "go back to our own pid namespace")?;
+    }
+    match cloned.doing(|| "clone into new namespaces").map_err(super::explain_clone)? {
+        Cloned::Child => {
+            drop(ours);
+            let error = first_process(blueprint, &theirs);
+            let _ = wire::send(&theirs, &Message::Failed(error));
+            kernel::exit_now(1)
+        }
+        Cloned::Parent { pid, pidfd } => {
+            drop(theirs);
+            match accompany(blueprint, pid, &ours) {
+                Ok(console) => Ok(Init {
+                    pid,
+                    pidfd,
+                    start_time: super::process_stat(pid.as_raw()).map_or(0, |(_, start)| start),
+                    console,
+                    cgroup: blueprint.cgroup.path().to_owned(),
+                    gate: ours,
+                }),
+                Err(error) => {
+                    let _ = kernel::pidfd_send_signal(&pidfd, libc::SIGKILL);
+                    let _ = waitpid(pid, None);
+                    Err(error)
+                }
+            }
+        }
+    }
+}
+
+fn enter_pid_namespace(joined: &OwnedFd) -> Result<OwnedFd> {
+    let own = std::fs::File::open("/proc/self/ns/pid").doing(|| "open our own pid namespace")?;
+    nix::sched::setns(joined, nix::sched::CloneFlags::CLONE_NEWPID).doing(|| "join the pid namespace")?;
+    Ok(own.into())
+}
+
+/// The parent's half: does for the child what only the outside may.
+fn accompany(blueprint: &Blueprint, pid: Pid, socket: &OwnedFd) -> Result<Option<OwnedFd>> {
+    let spec = blueprint.spec;
+    let process = spec.process().as_ref();
+    rlimits::apply(pid, process.and_then(|process| process.rlimits().as_deref()).unwrap_or_default())?;
+    if let Some(score) = process.and_then(|process| process.oom_score_adj()) {
+        set_oom_score(pid, score)?;
+    }
+    loop {
+        match wire::receive(socket)? {
+            Message::Cloned => {
+                if let (true, Some(map)) = (blueprint.namespaces.is_new(Type::User), ids::of(spec)) {
+                    ids::write(pid, &map)?;
+                }
+                wire::send(socket, &Message::Mapped(mapped_mounts(spec, pid)?))?;
+            }
+            Message::Mounted => {
+                run_runtime_hooks(blueprint, pid)?;
+                wire::send(socket, &Message::Hooked)?;
+            }
+            Message::Ready(console) => return Ok(console),
+            Message::Failed(error) => return Err(error),
+            _ => return Err(died(pid)),
+        }
+    }
+}
+
+/// The child is gone without a word: it was killed, by the OOM killer more often than by a person.
+pub fn died(pid: Pid) -> Error {
+    let how = match waitpid(pid, None) {
+        Ok(WaitStatus::Signaled(_, signal, _)) => format!("killed by {signal}"),
+        Ok(WaitStatus::Exited(_, code)) => format!("exit code {code}"),
+        _ => "nobody knows how".into(),
+    };
+    Error::new(format!("the container's first process died while it was being set up: {how}"))
+}
+
+pub fn set_oom_score(pid: Pid, score: i32) -> Result<()> {
+    let path = format!("/proc/{pid}/oom_score_adj");
+    let now = std::fs::read_to_string(&path).ok().and_then(|text| text.trim().parse::<i32>().ok());
+    if now == Some(score) {
+        return Ok(());
+    }
+    std::fs::write(&path, score.to_string()).doing(|| format!("set oom_score_adj to {score}"))
+}
+
+/// The id-mapped copies of host directories that the bundle asks for, in its order: first the root's layers.
+///
+/// Only a process with CAP_SYS_ADMIN over the file system may map its ids, so this is the parent's to do; the child
+/// attaches them.
+pub fn mapped_mounts(spec: &Spec, pid: Pid) -> Result<Vec<OwnedFd>> {
+    let wanted: Vec<_> = spec.mounts().iter().flatten().filter(|mount| mounts::is_mapped(mount)).collect();
+    let mut made = Vec::new();
+    let own = ids::of(spec);
+    for mount in wanted {
+        let map = super::IdMap { uids: ids::triples(mount.uid_mappings()), gids: ids::triples(mount.gid_mappings()) };
+        let userns = if own.as_ref() == Some(&map) { ids::open_user(pid)? } else { ids::namespace(&map)? };
+        let (sources, recursive) = if rootfs::is_root(mount) {
+            (rootfs::Overlay::read(mount)?.sources(), false)
+        } else {
+            (mount.source().iter().cloned().collect(), super::options::read(mount).recursive)
+        };
+        for source in sources {
+            let copy = mounts::copy(&source, recursive)?;
+            kernel::mount_setattr(&copy, recursive, 0, 0, 0, Some(userns.as_fd()))
+                .doing(|| format!("map the ids of the mount of {}", source.display()))
+                .map_err(|error| error.with_cure("its file system cannot do that; `--userns host` does without"))?;
+            made.push(copy);
+        }
+    }
+    Ok(made)
+}
+
+fn run_runtime_hooks(blueprint: &Blueprint, pid: Pid) -> Result<()> {
+    let Some(wanted) = blueprint.spec.hooks() else { return Ok(()) };
+    let state = hooks::state(blueprint.spec, blueprint.id, blueprint.bundle, ContainerState::Creating, pid.as_raw());
+    #[allow(deprecated)] // The specification deprecates prestart; bundles still have it (nvidia's, podman's).
+    hooks::run(wanted.prestart(), "prestart", &state)?;
+    hooks::run(wanted.create_runtime(), "createRuntime", &state)
+}
+
+/// The child, from clone to execve. Returns only the error that ended it.
+fn first_process(blueprint: &Blueprint, socket: &OwnedFd) -> Error {
+    match isolate(blueprint, socket).and_then(|(program, console)| start(blueprint, socket, &program, console)) {
+        Ok(error) | Err(error) => error,
+    }
+}
+
+/// The plot: every step that makes the container, in the order that the kernel needs.
+fn isolate(blueprint: &Blueprint, socket: &OwnedFd) -> Result<(PathBuf, Option<OwnedFd>)> {
+    let Blueprint { spec, namespaces, plan, .. } = blueprint;
+    namespaces::join(namespaces)?;
+    let place = rootfs::open_place(&blueprint.rootfs)?;
+    blueprint.cgroup.join_self()?;
+    let mapped = ask_for_maps(socket)?;
+    if namespaces.is_new(Type::User) {
+        ids::become_root()?;
+    }
+    if namespaces.cgroup {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWCGROUP).doing(|| "unshare the cgroup namespace")?;
+    }
+    nix::unistd::setsid().doing(|| "begin a session")?;
+    rootfs::isolate_mounts(spec)?;
+    let mut sources = Sources::new(spec, mapped);
+    let root = rootfs::mount_root(spec, &place, &mut sources)?;
+    mounts::make(spec, &root, &mut sources, Which::All)?;
+    let console = open_console(blueprint, &root)?;
+    masks::sysctls(spec, &root)?;
+    masks::protect(spec, &root)?;
+    masks::mask(spec, &root)?;
+    hooks_before_pivot(blueprint, socket)?;
+    rootfs::pivot(&root)?;
+    rootfs::seal(spec, &root)?;
+    name_host(blueprint)?;
+    // A keyring of its own, so that it inherits none of the host's keys; a kernel without keyrings has none to inherit.
+    let _ = kernel::new_session_keyring();
+    take_stdio(blueprint, console.as_ref())?;
+    Ok((plan.settle()?, console.map(|console| console.master)))
+}
+
+pub fn ask_for_maps(socket: &OwnedFd) -> Result<Vec<OwnedFd>> {
+    wire::send(socket, &Message::Cloned)?;
+    match wire::receive(socket)? {
+        Message::Mapped(mounts) => Ok(mounts),
+        _ => Err(Error::new("the process that makes this container is gone")),
+    }
+}
+
+fn open_console(blueprint: &Blueprint, root: &OwnedFd) -> Result<Option<console::Console>> {
+    let Io::Terminal { rows, columns } = blueprint.io else { return Ok(None) };
+    let opened = console::open(root, rows, columns, blueprint.plan.user())?;
+    console::mount(root, &opened)?;
+    Ok(Some(opened))
+}
+
+fn hooks_before_pivot(blueprint: &Blueprint, socket: &OwnedFd) -> Result<()> {
+    let Some(wanted) = blueprint.spec.hooks() else { return Ok(()) };
+    wire::send(socket, &Message::Mounted)?;
+    if !matches!(wire::receive(socket)?, Message::Hooked) {
+        return Err(Error::new("the process that makes this container is gone"));
+    }
+    let pid = nix::unistd::getpid().as_raw();
+    let state = hooks::state(blueprint.spec, blueprint.id, blueprint.bundle, ContainerState::Creating, pid);
+    hooks::run(wanted.create_container(), "createContainer", &state)
+}
+
+fn name_host(blueprint: &Blueprint) -> Result<()> {
+    if !blueprint.namespaces.has(Type::Uts) {
+        return Ok(());
+    }
+    if let Some(name) = blueprint.spec.hostname() {
+        nix::unistd::sethostname(name).doing(|| format!("set the hostname to {name}"))?;
+    }
+    if let Some(name) = blueprint.spec.domainname() {
+        kernel::set_domain_name(name).doing(|| format!("set the domain name to {name}"))?;
+    }
+    Ok(())
+}
+
+fn take_stdio(blueprint: &Blueprint, console: Option<&console::Console>) -> Result<()> {
+    match (&blueprint.io, console) {
+        (_, Some(console)) => process::take_stdio([&console.slave; 3], true),
+        (Io::Descriptors { stdin, stdout, stderr }, None) => process::take_stdio([stdin, stdout, stderr], false),
+        (Io::Terminal { .. } | Io::Inherit, None) => Ok(()),
+    }
+}
+
+/// Waits at the gate, runs the last hooks, and becomes the program.
+fn start(blueprint: &Blueprint, socket: &OwnedFd, program: &Path, console: Option<OwnedFd>) -> Result<Error> {
+    wire::send(socket, &Message::Ready(console))?;
+    let starter = match &blueprint.gate {
+        Some(gate) => Some(super::gate::accept(gate)?),
+        None => None,
+    };
+    let socket: BorrowedFd = starter.as_ref().map_or(socket.as_fd(), |starter| starter.as_fd());
+    if !matches!(wire::receive(socket)?, Message::Start) {
+        // Whoever created this container is gone, and nobody can start it any more.
+        kernel::exit_now(1);
+    }
+    let begun = (|| {
+        if let Some(wanted) = blueprint.spec.hooks() {
+            let pid = nix::unistd::getpid().as_raw();
+            let state = hooks::state(blueprint.spec, blueprint.id, blueprint.bundle, ContainerState::Created, pid);
+            hooks::run(wanted.start_container(), "startContainer", &state)?;
+        }
+        Ok(blueprint.plan.execute(program))
+    })();
+    if starter.is_some() {
+        // The starter, not the creator, waits for what went wrong.
+        let error = match &begun {
+            Ok(error) | Err(error) => error.clone(),
+        };
+        let _ = wire::send(socket, &Message::Failed(error));
+    }
+    begun
+}

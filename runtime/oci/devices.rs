@@ -1,0 +1,103 @@
+//! /dev inside a container: the six devices that every program expects, the bundle's own, and links.
+
+use super::mounts;
+use crate::error::{Doing, Error, Result};
+use crate::store::beneath;
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag, openat};
+use nix::sys::stat::{Mode, SFlag, fstat, makedev, mknodat};
+use nix::unistd::symlinkat;
+use oci_spec::runtime::{LinuxDeviceType, Spec};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+/// OCI runtime specification, config-linux.md, "Default Devices".
+const DEFAULT: [(&str, u64, u64); 6] =
+    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
+
+const LINKS: [(&str, &str); 5] = [
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("ptmx", "pts/ptmx"),
+];
+
+struct Device {
+    path: PathBuf,
+    kind: SFlag,
+    number: u64,
+    mode: u32,
+    owner: Option<(u32, u32)>,
+}
+
+/// Fills the tmpfs that was just mounted at /dev.
+pub fn populate(spec: &Spec, root: &OwnedFd) -> Result<()> {
+    let defaults = DEFAULT.iter().map(|(name, major, minor)| Device {
+        path: Path::new("/dev").join(name),
+        kind: SFlag::S_IFCHR,
+        number: makedev(*major, *minor),
+        mode: 0o666,
+        owner: None,
+    });
+    let asked = spec.linux().iter().filter_map(|linux| linux.devices().as_ref()).flatten().filter_map(|device| {
+        let kind = match device.typ() {
+            LinuxDeviceType::B => SFlag::S_IFBLK,
+            LinuxDeviceType::P => SFlag::S_IFIFO,
+            LinuxDeviceType::C | LinuxDeviceType::U => SFlag::S_IFCHR,
+            LinuxDeviceType::A => return None,
+        };
+        Some(Device {
+            path: device.path().clone(),
+            kind,
+            number: makedev(device.major() as u64, device.minor() as u64),
+            mode: device.file_mode().unwrap_or(0o666) & 0o7777,
+            owner: device.uid().zip(device.gid()),
+        })
+    });
+    for device in defaults.chain(asked) {
+        make(root, &device).doing(|| format!("make {}", device.path.display()))?;
+    }
+    let dev = beneath::open(root, Path::new("dev"), OFlag::O_PATH | OFlag::O_DIRECTORY, Mode::empty());
+    let dev = dev.doing(|| "open /dev in the container")?;
+    for (name, target) in LINKS {
+        match symlinkat(target, &dev, name) {
+            Ok(()) | Err(Errno::EEXIST) => {}
+            Err(errno) => return Err(errno).doing(|| format!("link /dev/{name}")),
+        }
+    }
+    Ok(())
+}
+
+/// mknod(2) where the kernel allows it; in a user namespace it does not, and the host's device is bound there instead.
+fn make(root: &OwnedFd, device: &Device) -> Result<()> {
+    let parent = device.path.parent().unwrap_or(Path::new("/"));
+    let name = device.path.file_name().ok_or_else(|| Error::new("a device needs a name"))?;
+    let directory = beneath::make_dirs(root, parent, Mode::from_bits_truncate(0o755))?;
+    match mknodat(&directory, name, device.kind, Mode::from_bits_truncate(device.mode), device.number) {
+        Ok(()) => {
+            if let Some((uid, gid)) = device.owner {
+                let (uid, gid) = (nix::unistd::Uid::from_raw(uid), nix::unistd::Gid::from_raw(gid));
+                nix::unistd::fchownat(&directory, name, Some(uid), Some(gid), nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW)
+                    .doing(|| "give it its owner")?;
+            }
+            return Ok(());
+        }
+        Err(Errno::EEXIST) if device.owner.is_none() => return Ok(()),
+        Err(Errno::EPERM | Errno::EEXIST) => {}
+        Err(errno) => return Err(errno).doing(|| "mknod"),
+    }
+    let host = open_host(&device.path)?;
+    let found = fstat(&host).doing(|| "look at the host's device")?;
+    if SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT != device.kind || found.st_rdev != device.number {
+        return Err(Error::new("the host has another device there"));
+    }
+    let copy = mounts::copy(&device.path, false)?;
+    let place = mounts::place_for(root, &device.path, false)?;
+    mounts::attach(&copy, &place)
+}
+
+fn open_host(path: &Path) -> Result<OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    openat(AT_FDCWD, path, flags, Mode::empty()).doing(|| "open the host's device")
+}

@@ -1,0 +1,160 @@
+//! `exec`: one more process in a running container.
+//!
+//! Two clones: the first joins the container's namespaces, all at once through a pidfd; since joining a pid namespace
+//! only counts for one's children, it then clones the second, as its sibling (CLONE_PARENT), and ends. The second is
+//! ours to wait for.
+
+use super::namespaces;
+use super::wire::{self, Message};
+use super::{Init, Io, cgroup, console, create, ids, process, rlimits};
+use crate::error::{Doing, Error, Result};
+use crate::kernel::{self, Cloned};
+use crate::store::beneath;
+use nix::sys::wait::waitpid;
+use nix::unistd::Pid;
+use oci_spec::runtime::{Process, Spec};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+pub fn exec(target: Pid, spec: &Spec, process: &Process, io: Io) -> Result<Init> {
+    let plan = process::plan(spec, process)?;
+    let pidfd = kernel::pidfd_open(target).doing(|| format!("open process {target}"))?;
+    let flags = namespaces::that_differ(target.as_raw())?;
+    let joined = cgroup::open_to_join(&cgroup_of(target, spec)?)?;
+    let entry = Entry { plan, pidfd, flags, cgroup: joined, io };
+    let (ours, theirs) = wire::pair()?;
+    match kernel::clone3(0, entry.cgroup.into_cgroup_fd()).doing(|| "clone")? {
+        Cloned::Child => {
+            drop(ours);
+            let error = enter(&entry, &theirs);
+            let _ = wire::send(&theirs, &Message::Failed(error));
+            kernel::exit_now(1)
+        }
+        Cloned::Parent { pid: door, .. } => {
+            drop(theirs);
+            let entered = accompany(process, &ours);
+            let _ = waitpid(door, None);
+            let (pid, pidfd, console) = entered?;
+            let start_time = super::process_stat(pid.as_raw()).map_or(0, |(_, start)| start);
+            Ok(Init { pid, pidfd, start_time, console, cgroup: entry.cgroup.path().to_owned(), gate: ours })
+        }
+    }
+}
+
+/// The cgroup that the container was given, if it was given one: what the kernel says of its first process.
+fn cgroup_of(target: Pid, spec: &Spec) -> Result<String> {
+    let asked = spec.linux().as_ref().and_then(|linux| linux.cgroups_path().as_ref());
+    let Some(name) = asked.and_then(|path| path.file_name()) else { return Ok(String::new()) };
+    let path = format!("/proc/{target}/cgroup");
+    let text = std::fs::read_to_string(&path).doing(|| format!("read {path}"))?;
+    let paths = text.lines().filter_map(|line| line.splitn(3, ':').nth(2));
+    let own = paths.into_iter().find(|path| Path::new(path).file_name() == Some(name));
+    Ok(own.unwrap_or_default().to_owned())
+}
+
+struct Entry {
+    plan: process::Plan,
+    pidfd: OwnedFd,
+    flags: i32,
+    cgroup: cgroup::Prepared,
+    io: Io,
+}
+
+fn accompany(process: &Process, socket: &OwnedFd) -> Result<(Pid, OwnedFd, Option<OwnedFd>)> {
+    let mut entered = None;
+    loop {
+        match wire::receive(socket)? {
+            Message::Entered(pid, pidfd) => {
+                let pid = Pid::from_raw(pid);
+                rlimits::apply(pid, process.rlimits().as_deref().unwrap_or_default())?;
+                if let Some(score) = process.oom_score_adj() {
+                    create::set_oom_score(pid, score)?;
+                }
+                wire::send(socket, &Message::Mapped(Vec::new()))?;
+                entered = Some((pid, pidfd));
+            }
+            Message::Ready(console) => {
+                let (pid, pidfd) =
+                    entered.ok_or_else(|| Error::new("the new process is ready before it has entered"))?;
+                return Ok((pid, pidfd, console));
+            }
+            message => {
+                let error = match message {
+                    Message::Failed(error) => error,
+                    _ => Error::new("the container ended while the new process entered it"),
+                };
+                if let Some((pid, pidfd)) = entered {
+                    let _ = kernel::pidfd_send_signal(&pidfd, libc::SIGKILL);
+                    let _ = waitpid(pid, None);
+                }
+                return Err(error);
+            }
+        }
+    }
+}
+
+/// The first clone. Returns only the error that ended it.
+fn enter(entry: &Entry, socket: &OwnedFd) -> Error {
+    match cross(entry, socket) {
+        Ok(never) => match never {},
+        Err(error) => error,
+    }
+}
+
+fn cross(entry: &Entry, socket: &OwnedFd) -> Result<std::convert::Infallible> {
+    // Until execve we are the host's binary among the container's processes: not dumpable, none of them may look at us
+    // or open /proc/PID/exe (CVE-2019-5736).
+    kernel::prctl(libc::PR_SET_DUMPABLE, 0).doing(|| "hide from the container")?;
+    entry.cgroup.join_self()?;
+    join(&entry.pidfd, entry.flags)?;
+    match kernel::clone3(libc::CLONE_PARENT as u64, None).doing(|| "clone into the container")? {
+        Cloned::Parent { pid, pidfd } => {
+            wire::send(socket, &Message::Entered(pid.as_raw(), pidfd))?;
+            kernel::exit_now(0)
+        }
+        Cloned::Child => {
+            let error = match inside(entry, socket) {
+                Ok(error) | Err(error) => error,
+            };
+            let _ = wire::send(socket, &Message::Failed(error));
+            kernel::exit_now(1)
+        }
+    }
+}
+
+/// Joins namespaces (CLONE_NEW*) of the process behind `pidfd`, and becomes root of its user namespace.
+pub fn join(pidfd: &OwnedFd, flags: i32) -> Result<()> {
+    if flags != 0 {
+        kernel::setns(pidfd, flags).doing(|| "join the container's namespaces")?;
+    }
+    if flags & libc::CLONE_NEWUSER != 0 { ids::become_root() } else { Ok(()) }
+}
+
+/// The second clone: in every namespace of the container.
+fn inside(entry: &Entry, socket: &OwnedFd) -> Result<Error> {
+    // Our limits are set from outside before we go on.
+    if !matches!(wire::receive(socket)?, Message::Mapped(_)) {
+        return Err(Error::new("the process that entered the container is gone"));
+    }
+    nix::unistd::setsid().doing(|| "begin a session")?;
+    let _ = kernel::new_session_keyring();
+    let master = match &entry.io {
+        Io::Terminal { rows, columns } => {
+            let root = beneath::root(Path::new("/"))?;
+            let console = console::open(&root, *rows, *columns, entry.plan.user())?;
+            process::take_stdio([&console.slave; 3], true)?;
+            Some(console.master)
+        }
+        Io::Descriptors { stdin, stdout, stderr } => {
+            process::take_stdio([stdin, stdout, stderr], false)?;
+            None
+        }
+        Io::Inherit => None,
+    };
+    let program = entry.plan.settle()?;
+    wire::send(socket, &Message::Ready(master))?;
+    if !matches!(wire::receive(socket)?, Message::Start) {
+        kernel::exit_now(1);
+    }
+    Ok(entry.plan.execute(&program))
+}

@@ -1,0 +1,119 @@
+//! User and group ids: the maps of a user namespace, written from outside, and what becomes of the process inside.
+
+use super::IdMap;
+use crate::error::{Doing, Error, Result};
+use crate::kernel::{self, Cloned};
+use nix::unistd::{Gid, Pid, Uid};
+use oci_spec::runtime::{LinuxIdMapping, Spec};
+use std::os::fd::OwnedFd;
+use std::process::Command;
+
+/// The maps of `linux.uidMappings` and `gidMappings`, or `None` where the bundle has none.
+pub fn of(spec: &Spec) -> Option<IdMap> {
+    let linux = spec.linux().as_ref()?;
+    let map = IdMap { uids: triples(linux.uid_mappings()), gids: triples(linux.gid_mappings()) };
+    (!map.uids.is_empty()).then_some(map)
+}
+
+pub fn triples(mappings: &Option<Vec<LinuxIdMapping>>) -> Vec<(u32, u32, u32)> {
+    let triple = |mapping: &LinuxIdMapping| (mapping.container_id(), mapping.host_id(), mapping.size());
+    mappings.iter().flatten().map(triple).collect()
+}
+
+impl IdMap {
+    /// The host's id of user `inside`, where it is mapped.
+    pub fn host_uid(&self, inside: u32) -> Option<u32> {
+        outside(&self.uids, inside)
+    }
+
+    pub fn host_gid(&self, inside: u32) -> Option<u32> {
+        outside(&self.gids, inside)
+    }
+}
+
+fn outside(map: &[(u32, u32, u32)], id: u32) -> Option<u32> {
+    map.iter()
+        .find(|(inside, _, length)| id >= *inside && id - inside < *length)
+        .map(|(inside, outside, _)| outside + (id - inside))
+}
+
+/// Writes the maps of the user namespace that `pid` was cloned into (user_namespaces(7)).
+///
+/// Root writes them itself. Anybody may map their own one id, once setgroups(2) is given up. For more an ordinary user
+/// needs newuidmap(1), which looks into /etc/subuid.
+pub fn write(pid: Pid, map: &IdMap) -> Result<()> {
+    let euid = nix::unistd::geteuid().as_raw();
+    let own = |map: &[(u32, u32, u32)], id: u32| matches!(map, [(_, outside, 1)] if *outside == id);
+    if euid == 0 {
+        write_map(pid, "uid_map", &map.uids)?;
+        return write_map(pid, "gid_map", &map.gids);
+    }
+    if own(&map.uids, euid) && own(&map.gids, nix::unistd::getegid().as_raw()) {
+        let deny = format!("/proc/{pid}/setgroups");
+        std::fs::write(&deny, "deny").doing(|| format!("write {deny}"))?;
+        write_map(pid, "uid_map", &map.uids)?;
+        return write_map(pid, "gid_map", &map.gids);
+    }
+    through("newuidmap", pid, &map.uids)?;
+    through("newgidmap", pid, &map.gids)
+}
+
+/// The kernel takes a whole map in one write, and only once.
+fn write_map(pid: Pid, file: &str, map: &[(u32, u32, u32)]) -> Result<()> {
+    let lines: String = map.iter().map(|(inside, outside, length)| format!("{inside} {outside} {length}\n")).collect();
+    let path = format!("/proc/{pid}/{file}");
+    std::fs::write(&path, lines).doing(|| format!("write {path}"))
+}
+
+fn through(program: &str, pid: Pid, map: &[(u32, u32, u32)]) -> Result<()> {
+    let mut command = Command::new(program);
+    command.arg(pid.to_string());
+    for (inside, outside, length) in map {
+        command.args([inside.to_string(), outside.to_string(), length.to_string()]);
+    }
+    let output = command.output().doing(|| format!("run {program}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(Error::new(format!("{program}: {}", String::from_utf8_lossy(&output.stderr).trim()))
+        .with_cure("see /etc/subuid and /etc/subgid: the ids must be yours"))
+}
+
+/// In a new user namespace: becomes its root. A process keeps its outer id across the clone, which as root's is mapped
+/// to nothing inside; files made by it would belong to nobody (EOVERFLOW).
+pub fn become_root() -> Result<()> {
+    // Refused where setgroups is denied (one id only); the groups of the user stay then, and are shown as nobody's.
+    let _ = nix::unistd::setgroups(&[Gid::from_raw(0)]);
+    // Where 0 is not mapped (the one id is that of another user) we stay who we are.
+    if nix::unistd::setresgid(Gid::from_raw(0), Gid::from_raw(0), Gid::from_raw(0)).is_ok() {
+        nix::unistd::setresuid(Uid::from_raw(0), Uid::from_raw(0), Uid::from_raw(0))
+            .doing(|| "become root of the user namespace")?;
+    }
+    Ok(())
+}
+
+/// A user namespace with these maps that no process lives in: the id map of an id-mapped mount.
+pub fn namespace(map: &IdMap) -> Result<OwnedFd> {
+    let (ours, theirs) = super::wire::pair()?;
+    match kernel::clone3(libc::CLONE_NEWUSER as u64, None).doing(|| "make a user namespace")? {
+        Cloned::Child => {
+            // Lives until the maps are written and the namespace is held by a descriptor.
+            drop(ours);
+            let _ = super::wire::receive(&theirs);
+            kernel::exit_now(0)
+        }
+        Cloned::Parent { pid, .. } => {
+            drop(theirs);
+            let opened = write(pid, map).and_then(|()| open_user(pid));
+            drop(ours);
+            let _ = nix::sys::wait::waitpid(pid, None);
+            opened
+        }
+    }
+}
+
+/// The user namespace of a process.
+pub fn open_user(pid: Pid) -> Result<OwnedFd> {
+    let path = format!("/proc/{pid}/ns/user");
+    std::fs::File::open(&path).map(OwnedFd::from).doing(|| format!("open {path}"))
+}

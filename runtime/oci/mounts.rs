@@ -1,0 +1,214 @@
+//! The mounts of a container: each is made detached, given its attributes, and attached to a place that the kernel has
+//! resolved inside the container's root. A path of the host is never looked up in the container, nor the other way.
+
+use super::options::{self, Options};
+use super::rootfs::{self, c_path};
+use super::{cgroupfs, devices};
+use crate::error::{Doing, Error, Result};
+use crate::kernel;
+use crate::store::beneath;
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag};
+use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::sys::statfs::{FsType, PROC_SUPER_MAGIC, SYSFS_MAGIC, fstatfs};
+use oci_spec::runtime::{Mount, Spec};
+use std::collections::VecDeque;
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+/// Where the mounts of directories come from: the id-mapped ones that the parent made, in the order of the bundle, and
+/// copies of our own for the rest.
+#[derive(Debug, Default)]
+pub struct Sources {
+    mapped: VecDeque<OwnedFd>,
+    root_is_mapped: bool,
+}
+
+impl Sources {
+    pub fn new(spec: &Spec, mapped: Vec<OwnedFd>) -> Sources {
+        let root = spec.mounts().iter().flatten().find(|mount| rootfs::is_root(mount));
+        Sources { mapped: mapped.into(), root_is_mapped: root.is_some_and(is_mapped) }
+    }
+
+    /// The next layer of the root's overlay.
+    pub fn take(&mut self, source: &Path, recursive: bool) -> Result<OwnedFd> {
+        if self.root_is_mapped {
+            return self.next(source);
+        }
+        copy(source, recursive)
+    }
+
+    fn next(&mut self, source: &Path) -> Result<OwnedFd> {
+        self.mapped.pop_front().ok_or_else(|| Error::new(format!("no id-mapped mount came for {}", source.display())))
+    }
+}
+
+/// Whether the bundle asks for this mount to be id-mapped.
+pub fn is_mapped(mount: &Mount) -> bool {
+    mount.uid_mappings().as_ref().is_some_and(|mappings| !mappings.is_empty())
+}
+
+/// A detached copy of the mount at `source`.
+pub fn copy(source: &Path, recursive: bool) -> Result<OwnedFd> {
+    let flags = libc::OPEN_TREE_CLONE | if recursive { libc::AT_RECURSIVE as u32 } else { 0 };
+    let path = c_path(source)?;
+    kernel::open_tree(here(), &path, flags).doing(|| format!("copy the mount of {}", source.display()))
+}
+
+/// A new, detached mount of a file system, with `k=v` or `k` words for it and MOUNT_ATTR_* for the mount.
+pub fn new(kind: &CStr, data: &[String], attributes: u64) -> nix::Result<OwnedFd> {
+    let context = kernel::fsopen(kind)?;
+    for word in data {
+        match word.split_once('=') {
+            Some((key, value)) => kernel::fsconfig_string(&context, &text(key)?, &text(value)?)?,
+            None => kernel::fsconfig_flag(&context, &text(word)?)?,
+        }
+    }
+    kernel::fsconfig_create(&context)?;
+    kernel::fsmount(&context, attributes)
+}
+
+fn text(text: &str) -> nix::Result<CString> {
+    CString::new(text).map_err(|_| Errno::EINVAL)
+}
+
+fn here() -> BorrowedFd<'static> {
+    AT_FDCWD
+}
+
+/// Which mounts to make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    All,
+    /// Only those that show the host's directories: enough to look at a stopped container's files.
+    Binds,
+}
+
+/// Makes the bundle's mounts, in their order, in `root`.
+pub fn make(spec: &Spec, root: &OwnedFd, sources: &mut Sources, which: Which) -> Result<()> {
+    for mount in spec.mounts().iter().flatten().filter(|mount| !rootfs::is_root(mount)) {
+        let options = options::read(mount);
+        if which == Which::Binds && !options.bind {
+            continue;
+        }
+        let destination = mount.destination();
+        one(mount, &options, root, sources)
+            .doing(|| format!("mount {} at {}", source_text(mount), destination.display()))?;
+        if which == Which::All && destination == Path::new("/dev") && !options.bind {
+            devices::populate(spec, root)?;
+        }
+    }
+    Ok(())
+}
+
+fn source_text(mount: &Mount) -> String {
+    let kind = mount.typ().clone().unwrap_or_default();
+    mount.source().as_ref().map_or(kind, |source| source.display().to_string())
+}
+
+fn one(mount: &Mount, options: &Options, root: &OwnedFd, sources: &mut Sources) -> Result<()> {
+    let kind = mount.typ().as_deref().unwrap_or("none");
+    if kind == "cgroup" || kind == "cgroup2" {
+        let place = place_for(root, mount.destination(), true)?;
+        return cgroupfs::mount(&place, options);
+    }
+    let (made, recursive) = if options.bind {
+        let source = mount.source().as_deref().ok_or_else(|| Error::new("a bind mount needs a source"))?;
+        (if is_mapped(mount) { sources.next(source)? } else { copy(source, options.recursive)? }, options.recursive)
+    } else {
+        (file_system(kind, mount, options)?, kind == "sysfs")
+    };
+    let is_directory = kind_of(&made)? == SFlag::S_IFDIR;
+    let place = place_for(root, mount.destination(), is_directory)?;
+    guard_kernel_file_systems(mount.destination(), &made, &place)?;
+    if options.attributes != 0 {
+        // The three kinds of atime are one field: to set one, the field must be cleared (mount_setattr(2)).
+        const ATIME: u64 = libc::MOUNT_ATTR__ATIME;
+        let clear = if options.attributes & ATIME == 0 { 0 } else { ATIME };
+        kernel::mount_setattr(&made, recursive, options.attributes, clear, 0, None)
+            .doing(|| "set the mount's options")?;
+    }
+    attach(&made, &place)?;
+    if options.propagation != 0 {
+        let recursive = options.propagation & libc::MS_REC != 0;
+        kernel::mount_setattr(&made, recursive, 0, 0, options.propagation & !libc::MS_REC, None)
+            .doing(|| "set the mount's propagation")?;
+    }
+    Ok(())
+}
+
+/// A new file system of its own for the container.
+fn file_system(kind: &str, mount: &Mount, options: &Options) -> Result<OwnedFd> {
+    let mut data = options.data.clone();
+    // What /proc/mounts shows in its first column.
+    data.insert(0, format!("source={}", mount.source().as_deref().unwrap_or(Path::new(kind)).display()));
+    // Every devpts is an instance of its own since Linux 4.7; the word is only accepted, no longer needed.
+    data.retain(|word| word != "newinstance");
+    let name = text(kind).doing(|| "name the file system")?;
+    match new(&name, &data, options.attributes) {
+        // Only the owner of a network namespace may make a sysfs: with the host's network, the host's is shown.
+        Err(Errno::EPERM) if kind == "sysfs" => copy(Path::new("/sys"), true),
+        // gid=5 (tty) can only be given where 5 is mapped.
+        Err(Errno::EINVAL) if kind == "devpts" => {
+            data.retain(|word| !word.starts_with("gid="));
+            new(&name, &data, options.attributes).doing(|| "mount devpts")
+        }
+        result => result.doing(|| format!("make a file system of type {kind}")),
+    }
+}
+
+/// Finds, or makes, the place inside the root where a mount goes: symlinks are followed as inside, and never out.
+pub fn place_for(root: &OwnedFd, destination: &Path, directory: bool) -> Result<OwnedFd> {
+    let open = || beneath::open(root, destination, OFlag::O_PATH, Mode::empty());
+    match open() {
+        Err(Errno::ENOENT) => {}
+        result => return result.doing(|| format!("open {} in the container", destination.display())),
+    }
+    if directory {
+        return beneath::make_dirs(root, destination, Mode::from_bits_truncate(0o755));
+    }
+    let parent = destination.parent().unwrap_or(Path::new("/"));
+    let name = destination.file_name().ok_or_else(|| Error::new("a file cannot be mounted on /"))?;
+    let parent = beneath::make_dirs(root, parent, Mode::from_bits_truncate(0o755))?;
+    let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_WRONLY;
+    match nix::fcntl::openat(&parent, name, flags, Mode::from_bits_truncate(0o644)) {
+        Ok(_) | Err(Errno::EEXIST) => {}
+        Err(errno) => return Err(errno).doing(|| format!("make {} in the container", destination.display())),
+    }
+    open().doing(|| format!("open {} in the container", destination.display()))
+}
+
+/// Attaches a detached mount, and says what a bare ENOTDIR means.
+pub fn attach(made: impl AsFd, place: impl AsFd) -> Result<()> {
+    kernel::move_mount(made, place).map_err(|errno| match errno {
+        Errno::ENOTDIR => crate::error::Cause::into_error(errno).with_cure(
+            "Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path exists \
+             and is the expected type",
+        ),
+        errno => crate::error::Cause::into_error(errno),
+    })
+}
+
+fn kind_of(fd: impl AsFd) -> Result<SFlag> {
+    let stat = fstat(fd).doing(|| "look at a mount")?;
+    Ok(SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT)
+}
+
+/// Only procfs may lie on /proc and only sysfs on /sys, and nothing inside them but what masks: a process that is made
+/// to write to "/proc/self/attr/…" must write to the kernel (CVE-2019-16884, CVE-2025-52881).
+fn guard_kernel_file_systems(destination: &Path, made: &OwnedFd, place: &OwnedFd) -> Result<()> {
+    let kind =
+        |fd: &OwnedFd| -> Result<FsType> { Ok(fstatfs(fd).doing(|| "look at a file system")?.filesystem_type()) };
+    for (path, magic) in [("/proc", PROC_SUPER_MAGIC), ("/sys", SYSFS_MAGIC)] {
+        let itself = destination == Path::new(path);
+        if itself && kind(made)? != magic {
+            return Err(Error::new(format!("only the kernel's own file system may be mounted at {path}")));
+        }
+        // Below: what counts is where the path led, not how it is written.
+        if !itself && kind(place)? == magic && kind(made)? != magic && !destination.starts_with("/sys/fs/cgroup") {
+            return Err(Error::new(format!("{} lies in {path}, where nothing may be mounted", destination.display())));
+        }
+    }
+    Ok(())
+}

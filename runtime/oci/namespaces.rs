@@ -1,0 +1,105 @@
+//! Namespaces: what a process sees of the machine. Made by clone3(2), or joined where the bundle names one.
+
+use crate::error::{Doing, Error, Result};
+use nix::fcntl::{AT_FDCWD, OFlag, openat};
+use nix::sys::stat::Mode;
+use oci_spec::runtime::{LinuxNamespaceType as Type, Spec};
+use std::os::fd::OwnedFd;
+
+/// The bundle's namespaces, ready for the clone.
+#[derive(Debug, Default)]
+pub struct Namespaces {
+    /// CLONE_NEW* of those that are made with the process.
+    pub new: u64,
+    /// A cgroup namespace is made by the child itself, once it is in its cgroup, which becomes the namespace's root.
+    pub cgroup: bool,
+    /// Those to join: their type and an open descriptor.
+    pub join: Vec<(i32, OwnedFd)>,
+    /// The pid namespace to join; only children of the joining process are in it, so the parent joins before the clone.
+    pub join_pid: Option<OwnedFd>,
+}
+
+impl Namespaces {
+    pub fn is_new(&self, kind: Type) -> bool {
+        self.new & flag(kind) as u64 != 0
+    }
+
+    pub fn has(&self, kind: Type) -> bool {
+        self.is_new(kind) || self.join.iter().any(|(joined, _)| *joined == flag(kind))
+    }
+}
+
+/// Reads `linux.namespaces`. What is not listed there is shared with the host.
+pub fn read(spec: &Spec) -> Result<Namespaces> {
+    let mut namespaces = Namespaces::default();
+    for namespace in spec.linux().iter().filter_map(|linux| linux.namespaces().as_ref()).flatten() {
+        let kind = namespace.typ();
+        match namespace.path() {
+            None if kind == Type::Cgroup => namespaces.cgroup = true,
+            None => namespaces.new |= flag(kind) as u64,
+            Some(path) => {
+                let opened = openat(AT_FDCWD, path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty());
+                let opened = opened.doing(|| format!("open the {kind} namespace {}", path.display()))?;
+                if kind == Type::Pid {
+                    namespaces.join_pid = Some(opened);
+                } else {
+                    namespaces.join.push((flag(kind), opened));
+                }
+            }
+        }
+    }
+    if !namespaces.has(Type::Mount) {
+        return Err(Error::new("the bundle lists no mount namespace; a container cannot do without"));
+    }
+    // A user namespace is joined first: it gives the right to join the others.
+    namespaces.join.sort_by_key(|(kind, _)| *kind != libc::CLONE_NEWUSER);
+    Ok(namespaces)
+}
+
+/// Joins what the bundle names; in the child, before anything else.
+pub fn join(namespaces: &Namespaces) -> Result<()> {
+    for (kind, namespace) in &namespaces.join {
+        nix::sched::setns(namespace, nix::sched::CloneFlags::from_bits_retain(*kind)).doing(|| "join a namespace")?;
+        if *kind == libc::CLONE_NEWUSER {
+            super::ids::become_root()?;
+        }
+    }
+    Ok(())
+}
+
+pub fn flag(kind: Type) -> i32 {
+    match kind {
+        Type::Mount => libc::CLONE_NEWNS,
+        Type::Cgroup => libc::CLONE_NEWCGROUP,
+        Type::Uts => libc::CLONE_NEWUTS,
+        Type::Ipc => libc::CLONE_NEWIPC,
+        Type::User => libc::CLONE_NEWUSER,
+        Type::Pid => libc::CLONE_NEWPID,
+        Type::Network => libc::CLONE_NEWNET,
+        Type::Time => 0x80,
+    }
+}
+
+/// Which of process `pid`'s namespaces differ from ours, as CLONE_NEW*: joining one's own user namespace is EINVAL.
+pub fn that_differ(pid: i32) -> Result<i32> {
+    use std::os::unix::fs::MetadataExt;
+    const NAMES: [(&str, i32); 7] = [
+        ("user", libc::CLONE_NEWUSER),
+        ("mnt", libc::CLONE_NEWNS),
+        ("pid", libc::CLONE_NEWPID),
+        ("uts", libc::CLONE_NEWUTS),
+        ("ipc", libc::CLONE_NEWIPC),
+        ("net", libc::CLONE_NEWNET),
+        ("cgroup", libc::CLONE_NEWCGROUP),
+    ];
+    let mut flags = 0;
+    for (name, flag) in NAMES {
+        let theirs = std::fs::metadata(format!("/proc/{pid}/ns/{name}"))
+            .doing(|| format!("look at the {name} namespace of process {pid}"))?;
+        let ours = std::fs::metadata(format!("/proc/self/ns/{name}")).doing(|| "look at our own namespaces")?;
+        if (theirs.dev(), theirs.ino()) != (ours.dev(), ours.ino()) {
+            flags |= flag;
+        }
+    }
+    Ok(flags)
+}

@@ -1,0 +1,61 @@
+//! Mount options in mount(8)'s words, sorted into what the new mount calls want: attributes of the mount, propagation,
+//! and what the file system itself takes.
+
+use oci_spec::runtime::Mount;
+
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// MOUNT_ATTR_* to set.
+    pub attributes: u64,
+    /// Bind the mounts below, too.
+    pub recursive: bool,
+    pub bind: bool,
+    /// MS_SHARED, MS_SLAVE, … and whether for the mounts below, too; 0 is none asked for.
+    pub propagation: u64,
+    /// For the file system: `size=64m`, `mode=1777`.
+    pub data: Vec<String>,
+}
+
+pub fn read(mount: &Mount) -> Options {
+    let mut options = Options { bind: mount.typ().as_deref() == Some("bind"), ..Options::default() };
+    for word in mount.options().iter().flatten() {
+        match word.as_str() {
+            "bind" => options.bind = true,
+            "rbind" => (options.bind, options.recursive) = (true, true),
+            // Read-only means all of it here: a mount below a read-only one that stays writable helps nobody.
+            "ro" | "rro" => options.attributes |= libc::MOUNT_ATTR_RDONLY,
+            "nosuid" | "rnosuid" => options.attributes |= libc::MOUNT_ATTR_NOSUID,
+            "nodev" | "rnodev" => options.attributes |= libc::MOUNT_ATTR_NODEV,
+            "noexec" | "rnoexec" => options.attributes |= libc::MOUNT_ATTR_NOEXEC,
+            "noatime" | "rnoatime" => options.attributes |= libc::MOUNT_ATTR_NOATIME,
+            "strictatime" | "rstrictatime" => options.attributes |= libc::MOUNT_ATTR_STRICTATIME,
+            "nodiratime" | "rnodiratime" => options.attributes |= libc::MOUNT_ATTR_NODIRATIME,
+            "nosymfollow" | "rnosymfollow" => options.attributes |= libc::MOUNT_ATTR_NOSYMFOLLOW,
+            // What is the kernel's default anyway, and words that are not for us.
+            "rw" | "rrw" | "suid" | "rsuid" | "dev" | "rdev" | "exec" | "rexec" | "atime" | "ratime" | "relatime"
+            | "rrelatime" | "diratime" | "rdiratime" | "symfollow" | "async" | "sync" | "defaults" | "nofail"
+            | "tmpcopyup" | "idmap" | "ridmap" | "norelatime" | "nostrictatime" | "z" | "Z" => {}
+            word => match propagation(word) {
+                Some(flag) => options.propagation = flag,
+                None => options.data.push(word.to_owned()),
+            },
+        }
+    }
+    options
+}
+
+/// `rslave` as MS_SLAVE|MS_REC.
+pub fn propagation(word: &str) -> Option<u64> {
+    let (kind, recursive) = match word.strip_prefix('r') {
+        Some(kind) if !kind.is_empty() => (kind, libc::MS_REC),
+        _ => (word, 0),
+    };
+    let flag = match kind {
+        "private" => libc::MS_PRIVATE,
+        "shared" => libc::MS_SHARED,
+        "slave" => libc::MS_SLAVE,
+        "unbindable" => libc::MS_UNBINDABLE,
+        _ => return None,
+    };
+    Some(flag | recursive)
+}

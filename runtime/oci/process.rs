@@ -1,0 +1,208 @@
+//! The last steps before execve(2), the same for a container's first process and for those that `exec` adds: terminal,
+//! working directory, user, capabilities, no_new_privs, seccomp.
+
+use super::{capabilities, seccomp};
+use crate::error::{Doing, Error, Kind, Result};
+use crate::kernel::{self, Bpf};
+use nix::errno::Errno;
+use nix::unistd::{AccessFlags, Gid, Uid};
+use oci_spec::runtime::{Process, Spec};
+use std::ffi::CString;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+/// What a process needs, worked out before the clone, so that little is left that can fail in the child.
+pub struct Plan {
+    process: Process,
+    arguments: Vec<CString>,
+    environment: Vec<CString>,
+    filter: Option<(Vec<Bpf>, u32)>,
+    pub die_with_parent: bool,
+    pub preserve_fds: u32,
+}
+
+/// Checks `process` and compiles the bundle's seccomp filter.
+pub fn plan(spec: &Spec, process: &Process) -> Result<Plan> {
+    let words = process.args().clone().unwrap_or_default();
+    if words.first().is_none_or(String::is_empty) {
+        return Err(Error::new("no command specified: process.args of the bundle is empty"));
+    }
+    let c_strings = |words: &[String]| -> Result<Vec<CString>> {
+        let one = |word: &String| CString::new(word.as_str()).map_err(|_| Error::new("a NUL byte in an argument"));
+        words.iter().map(one).collect()
+    };
+    let filter = match spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref()) {
+        Some(wanted) => Some((seccomp::compile(wanted)?, seccomp::flags(wanted))),
+        None => None,
+    };
+    Ok(Plan {
+        arguments: c_strings(&words)?,
+        environment: c_strings(process.env().as_deref().unwrap_or_default())?,
+        process: process.clone(),
+        filter,
+        die_with_parent: false,
+        preserve_fds: 0,
+    })
+}
+
+/// Makes `stdio` descriptors 0, 1 and 2, and the terminal, if it is one, this session's.
+pub fn take_stdio(stdio: [&OwnedFd; 3], terminal: bool) -> Result<()> {
+    // A descriptor that is itself 0, 1 or 2 would be overwritten before its turn comes.
+    let copies = stdio.map(|fd| nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(10)));
+    for (number, copy) in copies.into_iter().enumerate() {
+        let copy = copy.doing(|| "copy a descriptor")?;
+        kernel::dup2(copy, number as i32).doing(|| format!("make it descriptor {number}"))?;
+    }
+    if terminal {
+        kernel::set_controlling_terminal(std::io::stdin()).doing(|| "take the terminal as controlling terminal")?;
+    }
+    Ok(())
+}
+
+impl Plan {
+    pub fn user(&self) -> u32 {
+        self.process.user().uid()
+    }
+
+    /// Becomes who the bundle asks for, as far as execve itself. Returns the program's path.
+    pub fn settle(&self) -> Result<PathBuf> {
+        let process = &self.process;
+        let user = process.user();
+        if let Some(umask) = user.umask() {
+            kernel::umask(umask);
+        } else {
+            kernel::umask(0o022);
+        }
+        self.enter_directory()?;
+        let no_new_privs = process.no_new_privileges().unwrap_or(false);
+        if let Some(capabilities) = process.capabilities() {
+            capabilities::drop_bounding(capabilities)?;
+        }
+        if !no_new_privs {
+            // Without no_new_privs only CAP_SYS_ADMIN may load a filter, and that goes in the next steps.
+            self.load_filter()?;
+        }
+        self.become_user()?;
+        if let Some(capabilities) = process.capabilities() {
+            capabilities::set_sets(capabilities)?;
+        }
+        if no_new_privs {
+            kernel::prctl(libc::PR_SET_NO_NEW_PRIVS, 1).doing(|| "set no_new_privs")?;
+        }
+        if self.die_with_parent {
+            // After the change of credentials, which clears it (prctl(2), PR_SET_PDEATHSIG).
+            kernel::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong)
+                .doing(|| "set the parent death signal")?;
+        }
+        find(&self.arguments[0], &self.environment)
+    }
+
+    /// The very end. Returns only where it fails.
+    pub fn execute(&self, program: &Path) -> Error {
+        match self.try_execute(program) {
+            Ok(never) => match never {},
+            Err(error) => error,
+        }
+    }
+
+    fn try_execute(&self, program: &Path) -> Result<std::convert::Infallible> {
+        kernel::default_signals();
+        nix::sys::signal::SigSet::empty().thread_set_mask().doing(|| "reset the signal mask")?;
+        kernel::close_from(3 + self.preserve_fds as i32, true).doing(|| "mark descriptors to be closed")?;
+        let path = super::rootfs::c_path(program)?;
+        if self.process.no_new_privileges().unwrap_or(false) {
+            self.load_filter()?;
+        }
+        nix::unistd::execve(&path, &self.arguments, &self.environment).map_err(|errno| {
+            let kind = if errno == Errno::ENOENT { Kind::CommandNotFound } else { Kind::NotExecutable };
+            Error::of(kind, format!("exec {}: {}", program.display(), errno.desc().to_lowercase()))
+        })
+    }
+
+    fn load_filter(&self) -> Result<()> {
+        match &self.filter {
+            Some((program, flags)) => seccomp::load(program, *flags),
+            None => Ok(()),
+        }
+    }
+
+    /// The working directory is made where it is missing, as Docker's `-w` promises. It must be reachable from the
+    /// container's root: a descriptor that leads out of it (`/proc/self/fd/7`) is where CVE-2024-21626 began.
+    fn enter_directory(&self) -> Result<()> {
+        let cwd = self.process.cwd();
+        let shown = cwd.display();
+        if !cwd.is_absolute() {
+            return Err(Error::new(format!(
+                "the working directory '{shown}' is invalid, it needs to be an absolute path"
+            )));
+        }
+        match nix::unistd::chdir(cwd) {
+            Err(Errno::ENOENT) => {
+                std::fs::create_dir_all(cwd).doing(|| format!("make the working directory {shown}"))?;
+                nix::unistd::chdir(cwd).doing(|| format!("enter the working directory {shown}"))?;
+            }
+            result => result.doing(|| format!("enter the working directory {shown}"))?,
+        }
+        // getcwd(2) of a place outside the root begins with "(unreachable)".
+        match nix::unistd::getcwd() {
+            Ok(reached) if reached.is_absolute() => Ok(()),
+            _ => Err(Error::new(format!("the working directory {shown} leads out of the container's root"))),
+        }
+    }
+
+    fn become_user(&self) -> Result<()> {
+        let user = self.process.user();
+        let (uid, gid) = (Uid::from_raw(user.uid()), Gid::from_raw(user.gid()));
+        let groups: Vec<Gid> = user.additional_gids().iter().flatten().map(|gid| Gid::from_raw(*gid)).collect();
+        match nix::unistd::setgroups(&groups) {
+            // In a user namespace of one id the right to set groups was given up; there are none to drop by choice.
+            Err(Errno::EPERM) if groups.iter().all(|group| *group == gid) => {}
+            result => result.doing(|| "set the supplementary groups")?,
+        }
+        kernel::prctl(libc::PR_SET_KEEPCAPS, 1).doing(|| "keep capabilities over the change of user")?;
+        nix::unistd::setresgid(gid, gid, gid).doing(|| format!("become group {gid}"))?;
+        nix::unistd::setresuid(uid, uid, uid).doing(|| format!("become user {uid}"))?;
+        kernel::prctl(libc::PR_SET_KEEPCAPS, 0).map(drop).doing(|| "stop keeping capabilities")
+    }
+}
+
+/// Finds the program as a shell would, in the container's own PATH; with Docker's words where there is none.
+fn find(program: &CString, environment: &[CString]) -> Result<PathBuf> {
+    let program = program.to_string_lossy().into_owned();
+    if program.contains('/') {
+        return match std::fs::metadata(&program) {
+            Err(error) => {
+                let kind = if error.raw_os_error() == Some(libc::ENOENT) {
+                    Kind::CommandNotFound
+                } else {
+                    Kind::NotExecutable
+                };
+                let why = error
+                    .raw_os_error()
+                    .map_or_else(|| error.to_string(), |raw| Errno::from_raw(raw).desc().to_lowercase());
+                Err(Error::of(kind, format!("exec: \"{program}\": stat {program}: {why}")))
+            }
+            Ok(_) if executable(Path::new(&program)) => Ok(PathBuf::from(program)),
+            Ok(_) => Err(Error::of(Kind::NotExecutable, format!("exec: \"{program}\": permission denied"))),
+        };
+    }
+    let path = environment.iter().find_map(|pair| pair.to_str().ok()?.strip_prefix("PATH=").map(str::to_owned));
+    let mut refused = false;
+    for directory in
+        path.as_deref().unwrap_or("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").split(':')
+    {
+        let candidate = Path::new(if directory.is_empty() { "." } else { directory }).join(&program);
+        if executable(&candidate) {
+            return Ok(candidate);
+        }
+        refused |= candidate.is_file();
+    }
+    if refused {
+        return Err(Error::of(Kind::NotExecutable, format!("exec: \"{program}\": permission denied")));
+    }
+    Err(Error::of(Kind::CommandNotFound, format!("exec: \"{program}\": executable file not found in $PATH")))
+}
+
+fn executable(path: &Path) -> bool {
+    path.is_file() && nix::unistd::access(path, AccessFlags::X_OK).is_ok()
+}

@@ -1,0 +1,163 @@
+//! The container's root: an overlay of an image's layers below and one writable directory on top, mounted where only
+//! the container can see it; then pivot_root(2), after which the host's files have no name any more.
+
+use super::mounts::{self, Sources};
+use super::options;
+use crate::error::{Doing, Error, Result};
+use crate::kernel;
+use nix::fcntl::{AT_FDCWD, OFlag, openat};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::stat::{Mode, mkdirat};
+use nix::unistd::fchdir;
+use oci_spec::runtime::{Mount, Spec};
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+const PATH_DIRECTORY: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
+
+/// Whether this mount is the bundle's root itself: Ebb's bundles say so with the destination `/`.
+pub fn is_root(mount: &Mount) -> bool {
+    mount.destination() == Path::new("/") && mount.typ().as_deref() == Some("overlay")
+}
+
+/// The directory that the root is mounted on: the bundle's `root.path`.
+pub fn path(bundle: &Path, spec: &Spec) -> Result<PathBuf> {
+    let root = spec.root().as_ref().ok_or_else(|| Error::new("the bundle's config.json has no root"))?;
+    Ok(bundle.join(root.path()))
+}
+
+/// Opens the directory to mount on. In the child, in its own mount namespace (a descriptor of the host's could not be
+/// mounted on), and before it changes its ids (the bundle may lie in a directory that only its maker can pass).
+pub fn open_place(path: &Path) -> Result<OwnedFd> {
+    openat(AT_FDCWD, path, PATH_DIRECTORY, Mode::empty()).doing(|| format!("open the root {}", path.display()))
+}
+
+/// Everything becomes a slave (or what `rootfsPropagation` asks for), so that mounts still arrive from outside and none
+/// leak out.
+pub fn isolate_mounts(spec: &Spec) -> Result<()> {
+    let asked = spec.linux().as_ref().and_then(|linux| linux.rootfs_propagation().clone());
+    let flags = asked.as_deref().and_then(options::propagation).unwrap_or(libc::MS_SLAVE | libc::MS_REC);
+    let none: Option<&str> = None;
+    mount(none, "/", none, MsFlags::from_bits_retain(flags), none).doing(|| "make the mount tree a slave of the host's")
+}
+
+/// Mounts the root on `place`, and returns a descriptor of it.
+pub fn mount_root(spec: &Spec, place: &OwnedFd, sources: &mut Sources) -> Result<OwnedFd> {
+    let root = match spec.mounts().iter().flatten().find(|mount| is_root(mount)) {
+        Some(mount) => overlay(mount, place, sources)?,
+        None => {
+            let flags = libc::OPEN_TREE_CLONE | (libc::AT_RECURSIVE | libc::AT_EMPTY_PATH) as u32;
+            let copy = kernel::open_tree(place, c"", flags).doing(|| "copy the mount of the root")?;
+            kernel::move_mount(&copy, place).doing(|| "mount the root")?;
+            copy
+        }
+    };
+    // pivot_root(2) wants neither the new root nor the mount that it lies on to be shared.
+    kernel::mount_setattr(&root, false, 0, 0, libc::MS_PRIVATE, None).doing(|| "make the root private")?;
+    Ok(root)
+}
+
+/// The layers are first attached side by side in a small tmpfs: kernels before 6.15 take no detached mount for a layer,
+/// and names as short as `l0` keep any number of layers within the one page that options may fill.
+fn overlay(mount: &Mount, place: &OwnedFd, sources: &mut Sources) -> Result<OwnedFd> {
+    let wanted = Overlay::read(mount)?;
+    let scratch = mounts::new(c"tmpfs", &[], 0).doing(|| "mount a tmpfs for the layers")?;
+    kernel::move_mount(&scratch, place).doing(|| "attach the tmpfs for the layers")?;
+    let mut attach = |name: &str, source: &Path| -> Result<()> {
+        mkdirat(&scratch, name, Mode::S_IRWXU).doing(|| format!("make {name}"))?;
+        let target = openat(&scratch, name, PATH_DIRECTORY, Mode::empty()).doing(|| format!("open {name}"))?;
+        let layer = sources.take(source, false)?;
+        kernel::move_mount(&layer, &target).doing(|| format!("attach {}", source.display()))
+    };
+    for (index, layer) in wanted.lower.iter().enumerate() {
+        attach(&format!("l{index}"), layer)?;
+    }
+    let names: Vec<String> = (0..wanted.lower.len()).map(|index| format!("l{index}")).collect();
+    let mut data = vec!["source=overlay".to_owned(), format!("lowerdir={}", names.join(":"))];
+    if let Some((upper, work)) = &wanted.writable {
+        // Upper and work must be on the same mount, so it is their common parent that is attached.
+        attach("rw", upper.parent().unwrap_or(Path::new("/")))?;
+        let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        data.push(format!("upperdir=rw/{}", name(upper)));
+        data.push(format!("workdir=rw/{}", name(work)));
+    }
+    data.extend(wanted.other);
+    fchdir(&scratch).doing(|| "enter the tmpfs of the layers")?;
+    let root = mounts::new(c"overlay", &data, wanted.attributes).doing(|| "mount the overlay")?;
+    kernel::move_mount(&root, &scratch).doing(|| "attach the overlay")?;
+    Ok(root)
+}
+
+/// The overlay of a bundle's first mount.
+pub struct Overlay {
+    /// The topmost first, as in the mount option.
+    pub lower: Vec<PathBuf>,
+    pub writable: Option<(PathBuf, PathBuf)>,
+    pub other: Vec<String>,
+    pub attributes: u64,
+}
+
+impl Overlay {
+    pub fn read(mount: &Mount) -> Result<Overlay> {
+        let options = options::read(mount);
+        let value = |key: &str| options.data.iter().find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
+        let lower = value("lowerdir").ok_or_else(|| Error::new("the overlay of the root has no lowerdir"))?;
+        let writable = match (value("upperdir"), value("workdir")) {
+            (Some(upper), Some(work)) => Some((PathBuf::from(upper), PathBuf::from(work))),
+            (None, None) => None,
+            _ => return Err(Error::new("the overlay of the root needs upperdir and workdir, or neither")),
+        };
+        if let Some((upper, work)) = &writable {
+            if upper.parent() != work.parent() {
+                return Err(Error::new("upperdir and workdir of the root must lie in one directory"));
+            }
+        }
+        let known = ["lowerdir=", "upperdir=", "workdir="];
+        let other =
+            options.data.iter().filter(|word| !known.iter().any(|key| word.starts_with(key))).cloned().collect();
+        Ok(Overlay { lower: split(lower), writable, other, attributes: options.attributes })
+    }
+
+    /// The directories whose mounts the overlay is made of, in the order in which [`mount_root`] takes them.
+    pub fn sources(&self) -> Vec<PathBuf> {
+        let writable = self.writable.iter().filter_map(|(upper, _)| upper.parent().map(Path::to_owned));
+        self.lower.iter().cloned().chain(writable).collect()
+    }
+}
+
+/// `lowerdir` separates with colons; one in a path is written `\:`.
+fn split(lower: &str) -> Vec<PathBuf> {
+    let mut paths = vec![String::new()];
+    let mut letters = lower.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            ':' => paths.push(String::new()),
+            '\\' => paths.last_mut().into_iter().for_each(|path| path.extend(letters.next())),
+            letter => paths.last_mut().into_iter().for_each(|path| path.push(letter)),
+        }
+    }
+    paths.into_iter().map(PathBuf::from).collect()
+}
+
+/// The container's root becomes `/`, and everything else of the host's tree is gone.
+pub fn pivot(root: &OwnedFd) -> Result<()> {
+    fchdir(root).doing(|| "enter the new root")?;
+    kernel::pivot_root_here().doing(|| "pivot_root")?;
+    // The old root now lies on top of the new one, at the same place. It is detached whole, busy or not.
+    umount2(".", MntFlags::MNT_DETACH).doing(|| "unmount the old root")?;
+    nix::unistd::chdir("/").doing(|| "enter the new root")
+}
+
+/// `root.readonly`: last, since until here directories to mount on were still being made.
+pub fn seal(spec: &Spec, root: impl AsFd) -> Result<()> {
+    if spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false) {
+        kernel::mount_setattr(root, false, libc::MOUNT_ATTR_RDONLY, 0, 0, None).doing(|| "make the root read-only")?;
+    }
+    Ok(())
+}
+
+/// A path for a system call.
+pub fn c_path(path: &Path) -> Result<CString> {
+    CString::new(path.as_os_str().as_encoded_bytes()).map_err(|_| Error::new("a path has a NUL byte in it"))
+}

@@ -1,0 +1,116 @@
+//! How a container's first process and the one that made it talk while it is being set up: short messages over a socket
+//! pair, with descriptors where one side has what the other needs.
+
+use crate::error::{Doing, Error, Result};
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg, socketpair,
+};
+use std::io::{IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+/// What can be said.
+#[derive(Debug)]
+pub enum Message {
+    /// Child: I am in my namespaces; write my id maps, and send the mounts that only you can make.
+    Cloned,
+    /// Parent: your ids are mapped. Carries the id-mapped mounts, in the order of the bundle.
+    Mapped(Vec<OwnedFd>),
+    /// Child: my mounts are made; run the hooks that come before pivot_root.
+    Mounted,
+    /// Parent: they have run.
+    Hooked,
+    /// Child: all is done but execve. Carries the master of the terminal, if one was asked for.
+    Ready(Option<OwnedFd>),
+    /// Parent, or whoever starts the container: exec.
+    Start,
+    /// Child of `exec`: this is the process that entered the container, and its pidfd.
+    Entered(i32, OwnedFd),
+    /// Child: this failed.
+    Failed(Error),
+    /// The other side is gone; after `Start`, that is how a successful execve looks.
+    End,
+}
+
+/// A connected pair that keeps the boundaries of messages and closes on exec.
+pub fn pair() -> Result<(OwnedFd, OwnedFd)> {
+    socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).doing(|| "make a socket pair")
+}
+
+pub fn send(socket: impl AsFd, message: &Message) -> Result<()> {
+    let (tag, text, fds): (u8, Vec<u8>, Vec<RawFd>) = match message {
+        Message::Cloned => (b'c', Vec::new(), Vec::new()),
+        Message::Mapped(fds) => (b'm', Vec::new(), fds.iter().map(AsRawFd::as_raw_fd).collect()),
+        Message::Mounted => (b'h', Vec::new(), Vec::new()),
+        Message::Hooked => (b'k', Vec::new(), Vec::new()),
+        Message::Ready(console) => (b'r', Vec::new(), console.iter().map(AsRawFd::as_raw_fd).collect()),
+        Message::Start => (b's', Vec::new(), Vec::new()),
+        Message::Entered(pid, pidfd) => (b'p', pid.to_string().into_bytes(), vec![pidfd.as_raw_fd()]),
+        Message::Failed(error) => (b'e', serde_json::to_vec(error).unwrap_or_default(), Vec::new()),
+        Message::End => return Ok(()),
+    };
+    // One packet carries at most 253 descriptors (unix(7)); what is more goes ahead in packets of their own.
+    let mut batches = fds.chunks(MOST_DESCRIPTORS).peekable();
+    while let Some(batch) = batches.next() {
+        if batches.peek().is_none() {
+            return packet(socket.as_fd(), tag, &text, batch);
+        }
+        packet(socket.as_fd(), b'+', &[], batch)?;
+    }
+    packet(socket.as_fd(), tag, &text, &[])
+}
+
+const MOST_DESCRIPTORS: usize = 200;
+/// An error's text, with room to spare.
+const LONGEST: usize = 16 * 1024;
+
+fn packet(socket: BorrowedFd, tag: u8, text: &[u8], fds: &[RawFd]) -> Result<()> {
+    let tag = [tag];
+    let text = &text[..text.len().min(LONGEST - 1)];
+    let parts = [IoSlice::new(&tag), IoSlice::new(text)];
+    let rights = [ControlMessage::ScmRights(fds)];
+    let control: &[ControlMessage] = if fds.is_empty() { &[] } else { &rights };
+    loop {
+        match sendmsg::<()>(socket.as_raw_fd(), &parts, control, MsgFlags::MSG_NOSIGNAL, None) {
+            Err(Errno::EINTR) => {}
+            result => return result.map(drop).doing(|| "talk to the other side of the container's start"),
+        }
+    }
+}
+
+/// Waits for the next message.
+pub fn receive(socket: impl AsFd) -> Result<Message> {
+    let mut fds: Vec<OwnedFd> = Vec::new();
+    loop {
+        let mut buffer = vec![0u8; LONGEST];
+        let mut space = nix::cmsg_space!([RawFd; MOST_DESCRIPTORS]);
+        let mut parts = [IoSliceMut::new(&mut buffer)];
+        let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+        let got = match recvmsg::<()>(socket.as_fd().as_raw_fd(), &mut parts, Some(&mut space), flags) {
+            Err(Errno::EINTR) => continue,
+            Err(Errno::ECONNRESET) => return Ok(Message::End),
+            result => result.doing(|| "listen to the other side of the container's start")?,
+        };
+        for control in got.cmsgs().doing(|| "receive descriptors")? {
+            if let ControlMessageOwned::ScmRights(received) = control {
+                fds.extend(received.into_iter().map(crate::kernel::received));
+            }
+        }
+        let length = got.bytes;
+        let Some((tag, text)) = buffer[..length].split_first() else { return Ok(Message::End) };
+        return Ok(match tag {
+            b'+' => continue,
+            b'c' => Message::Cloned,
+            b'm' => Message::Mapped(fds),
+            b'h' => Message::Mounted,
+            b'k' => Message::Hooked,
+            b'r' => Message::Ready(fds.pop()),
+            b's' => Message::Start,
+            b'p' => match (std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()), fds.pop()) {
+                (Some(pid), Some(pidfd)) => Message::Entered(pid, pidfd),
+                _ => Message::End,
+            },
+            _ => Message::Failed(serde_json::from_slice(text).doing(|| "read the container's error")?),
+        });
+    }
+}

@@ -1,0 +1,112 @@
+//! Work on a container's files from outside: in a forked child that sees them with the container's ids, and that runs
+//! none of the container's programs.
+
+use super::mounts::{self, Sources, Which};
+use super::wire::{self, Message};
+use super::{IdMap, View, create, exec, ids, namespaces, rootfs};
+use crate::error::{Doing, Error, Result};
+use crate::kernel::{self, Cloned};
+use crate::store::beneath;
+use nix::sys::wait::waitpid;
+use oci_spec::runtime::LinuxNamespaceType as Type;
+use serde::{Serialize, de::DeserializeOwned};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+pub fn within<T: Serialize + DeserializeOwned>(view: View, work: impl FnOnce(BorrowedFd) -> Result<T>) -> Result<T> {
+    match view {
+        View::Running(pid) => {
+            let pidfd = kernel::pidfd_open(pid).doing(|| format!("open process {pid}"))?;
+            let flags = namespaces::that_differ(pid.as_raw())? & (libc::CLONE_NEWUSER | libc::CLONE_NEWNS);
+            in_child(0, None, |_| {
+                // The container's processes could see a joined process's descriptors, were it not hidden from them.
+                kernel::prctl(libc::PR_SET_DUMPABLE, 0).doing(|| "hide from the container")?;
+                exec::join(&pidfd, flags)?;
+                work(beneath::root(Path::new("/"))?.as_fd())
+            })
+        }
+        View::Bundle(bundle) => {
+            let spec = super::read_bundle(bundle)?;
+            let place = rootfs::path(bundle, &spec)?;
+            let map = ids::of(&spec).filter(|_| namespaces::read(&spec).is_ok_and(|read| read.is_new(Type::User)));
+            let flags = libc::CLONE_NEWNS | if map.is_some() { libc::CLONE_NEWUSER } else { 0 };
+            let mapped = |pid| create::mapped_mounts(&spec, pid);
+            let answer = map.as_ref().map(|map| Outside { map, mounts: Some(&mapped) });
+            in_child(flags as u64, answer, |mapped| {
+                let place = rootfs::open_place(&place)?;
+                if map.is_some() {
+                    ids::become_root()?;
+                }
+                rootfs::isolate_mounts(&spec)?;
+                let mut sources = Sources::new(&spec, mapped);
+                let root = rootfs::mount_root(&spec, &place, &mut sources)?;
+                mounts::make(&spec, &root, &mut sources, Which::Binds)?;
+                work(root.as_fd())
+            })
+        }
+    }
+}
+
+pub fn with_ids<T: Serialize + DeserializeOwned>(map: Option<&IdMap>, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let Some(map) = map else { return work() };
+    in_child(libc::CLONE_NEWUSER as u64, Some(Outside { map, mounts: None }), |_| {
+        ids::become_root()?;
+        work()
+    })
+}
+
+/// What the child of a new user namespace needs done from outside.
+struct Outside<'a> {
+    map: &'a IdMap,
+    mounts: Option<&'a dyn Fn(nix::unistd::Pid) -> Result<Vec<OwnedFd>>>,
+}
+
+/// Runs `work` in a clone with `flags`, and brings back what it returned, as JSON over a pipe.
+fn in_child<T: Serialize + DeserializeOwned>(
+    flags: u64,
+    outside: Option<Outside>,
+    work: impl FnOnce(Vec<OwnedFd>) -> Result<T>,
+) -> Result<T> {
+    let (ours, theirs) = wire::pair()?;
+    let (result, answer) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).doing(|| "make a pipe")?;
+    match kernel::clone3(flags, None).doing(|| "clone").map_err(super::explain_clone)? {
+        Cloned::Child => {
+            drop((ours, result));
+            let mapped = match &outside {
+                Some(_) => create::ask_for_maps(&theirs),
+                None => Ok(Vec::new()),
+            };
+            // Closed before the work begins: a parent that waits for more hears at once that there is none.
+            drop(theirs);
+            let done = mapped.and_then(work);
+            let text = serde_json::to_vec(&done).unwrap_or_default();
+            let _ = File::from(answer).write_all(&text);
+            kernel::exit_now(0)
+        }
+        Cloned::Parent { pid, .. } => {
+            drop((theirs, answer));
+            let helped = outside.map_or(Ok(()), |outside| help(pid, &outside, &ours));
+            drop(ours);
+            let mut text = Vec::new();
+            let read = File::from(result).read_to_end(&mut text).doing(|| "hear from the child");
+            let _ = waitpid(pid, None);
+            helped?;
+            read?;
+            if text.is_empty() {
+                return Err(Error::new("the child process that worked on the container's files died"));
+            }
+            serde_json::from_slice::<Result<T>>(&text).doing(|| "read the child's answer")?
+        }
+    }
+}
+
+fn help(pid: nix::unistd::Pid, outside: &Outside, socket: &OwnedFd) -> Result<()> {
+    if !matches!(wire::receive(socket)?, Message::Cloned) {
+        return Ok(());
+    }
+    ids::write(pid, outside.map)?;
+    let mounts = outside.mounts.map_or(Ok(Vec::new()), |make| make(pid))?;
+    wire::send(socket, &Message::Mapped(mounts))
+}
