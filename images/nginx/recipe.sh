@@ -60,13 +60,13 @@ fetch_packages() {
     fi
     apt_of_our_own
     echo "step fetching the package index"
-    apt -o APT::Status-Fd=3 update 3>&1 >&2 || true
+    apt -o APT::Status-Fd=3 -o Acquire::Retries=1 update 3>&1 >&2 || true
     # Before Debian 12 and Ubuntu 24.04, `nginx` is a name for a choice of several builds: then we take the small one.
     nginx=nginx
     if apt_cache depends nginx | grep -q nginx-light; then
         nginx=nginx-light
     fi
-    if ! apt_cache show "$nginx" >"$WORK/nginx.txt" 2>/dev/null; then
+    if ! apt_cache show --no-all-versions "$nginx" >"$WORK/nginx.txt" 2>/dev/null; then
         why="no package registry could be reached"
         return 1
     fi
@@ -117,7 +117,7 @@ END
 }
 
 apt() { LC_ALL=C apt-get -c "$WORK/apt.conf" -q "$@"; }
-apt_cache() { LC_ALL=C apt-cache -c "$WORK/apt.conf" --no-all-versions "$@"; }
+apt_cache() { LC_ALL=C apt-cache -c "$WORK/apt.conf" "$@"; }
 
 unpack_packages() {
     echo "step unpacking"
