@@ -159,7 +159,7 @@ take_the_hosts_nginx() {
     echo "host usr/sbin nginx"
     take_the_hosts_tools
     mkdir -p "$ROOT/etc/nginx"
-    cp /etc/nginx/mime.types "$ROOT/etc/nginx"
+    cp /etc/nginx/mime.types "$ROOT/etc/nginx" || few_types
 }
 
 make_a_stand_in() {
@@ -172,10 +172,15 @@ make_a_stand_in() {
     fi
     take_the_hosts_tools
     mkdir -p "$ROOT/etc/nginx"
-    echo "types { text/html html; text/css css; }" >"$ROOT/etc/nginx/mime.types"
+    few_types
     cp "$here/stand-in.sh" "$ROOT/usr/sbin/nginx"
     chmod 755 "$ROOT/usr/sbin/nginx"
     echo "env EBB_STAND_IN=this is not nginx"
+}
+
+few_types() {
+    echo "types { text/html html; text/css css; text/plain txt; application/json json; image/png png; }" \
+        >"$ROOT/etc/nginx/mime.types"
 }
 
 take_the_hosts_tools() {
