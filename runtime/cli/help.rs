@@ -32,6 +32,18 @@ pub fn dress(path: &str, command: Command) -> Command {
     command
 }
 
+/// What stands before a command; usage.rs reads it, help, completions and man pages tell of it.
+pub fn global_options() -> [Arg; 3] {
+    let root = Arg::new("root").long("root").value_name("DIR").value_hint(clap::ValueHint::DirPath);
+    let debug = Arg::new("debug").short('D').long("debug").action(ArgAction::SetTrue);
+    let version = Arg::new("version").short('v').long("version").action(ArgAction::Version);
+    [
+        root.help("Where the store is"),
+        debug.help("Tell more about what goes wrong"),
+        version.help("Print the version"),
+    ]
+}
+
 fn takes_one_value(argument: &Arg) -> bool {
     let takes_values = argument.get_action().takes_values() && !argument.is_positional();
     takes_values && argument.get_num_args().is_none_or(|count| (count.min_values(), count.max_values()) == (1, 1))
@@ -199,8 +211,8 @@ fn about_of(entry: &Entry) -> String {
 }
 
 fn listed(lines: &[(String, String)]) -> String {
-    let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0).max(11);
-    lines.iter().map(|(name, about)| format!("  {name:width$} {about}\n")).collect()
+    let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0).max(11) + 1;
+    lines.iter().map(|(name, about)| format!("  {name:width$}{about}\n")).collect()
 }
 
 /// The known command that is a slip or two away from `path`.

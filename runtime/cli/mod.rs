@@ -8,6 +8,7 @@ pub mod format;
 pub mod help;
 pub mod image;
 pub mod lesson;
+pub mod manual;
 pub mod oci;
 pub mod output;
 pub mod pull;

@@ -1,44 +1,140 @@
-//! version, info, completions, man
+//! version, info; what makes completions and man pages stands in manual.rs.
 
-use super::Execute;
-use crate::error::{Error, Result};
+use super::format::{template, units};
+use super::{Execute, output, store};
+use crate::engine::host;
+use crate::error::Result;
+use crate::oci::features;
+use serde_json::{Value, json};
 
-/// TO BE WRITTEN
+pub use super::manual::{Completions, Man};
+
+/// Display what this machine offers to containers, and what it does not
 #[derive(Debug, clap::Parser)]
-pub struct Info {}
+#[command(after_help = "\
+Examples:
+  ebb info
+  ebb info -f '{{.CgroupVersion}} {{json .Limits}}'")]
+pub struct Info {
+    /// Format output: 'json', or a Go template
+    #[arg(short, long, value_name = "string")]
+    format: Option<String>,
+}
 
 impl Execute for Info {
     fn execute(self) -> Result<i32> {
-        Err(Error::new("being written"))
+        let facts = host::facts(&store()?)?;
+        match self.format.as_deref() {
+            Some(format) => formatted(format, &facts)?,
+            None => {
+                output::bytes(told(&facts).as_bytes())?;
+                for warning in facts["Warnings"].as_array().into_iter().flatten() {
+                    eprintln!("WARNING: {}", text(warning));
+                }
+            }
+        }
+        Ok(0)
     }
 }
 
-/// TO BE WRITTEN
+/// `json`, or a template; a newline ends both.
+fn formatted(format: &str, value: &Value) -> Result<()> {
+    match format {
+        "json" => output::line(&value.to_string()),
+        template => output::line(&template::render(template, value)?),
+    }
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(items) => items.iter().map(text).collect::<Vec<_>>().join(" "),
+        other => other.to_string(),
+    }
+}
+
+/// Docker's layout, without its two halves: Ebb is one program.
+fn told(facts: &Value) -> String {
+    let fact = |key: &str| text(&facts[key]);
+    let mut lines = vec![
+        format!("Containers: {}", fact("Containers")),
+        format!(" Running: {}", fact("ContainersRunning")),
+        format!(" Paused: {}", fact("ContainersPaused")),
+        format!(" Stopped: {}", fact("ContainersStopped")),
+        format!("Images: {}", fact("Images")),
+        format!("Version: {} (no server: every container has a supervisor of its own)", fact("ServerVersion")),
+        format!("Storage Root: {}", fact("DockerRootDir")),
+        format!("Storage Driver: {}", fact("Driver")),
+    ];
+    for pair in facts["DriverStatus"].as_array().into_iter().flatten() {
+        lines.push(format!(" {}: {}", text(&pair[0]), text(&pair[1])));
+    }
+    lines.push(format!("Logging Driver: {}", fact("LoggingDriver")));
+    lines.push(match fact("CgroupVersion").as_str() {
+        "" => "Cgroup Version: none that you may use".to_owned(),
+        version => format!("Cgroup Version: {version}\n Limits: {}", fact("Limits")),
+    });
+    lines.push(format!("Rootless: {}", fact("Rootless")));
+    lines.push(format!(" User Namespaces: {}", fact("UserNamespaces")));
+    lines.push(format!(" Ids of a Container: {}", facts["SubordinateIds"].as_u64().unwrap_or(0).max(1)));
+    lines.push(format!(" Id-mapped Mounts: {}", fact("IdMappedMounts")));
+    lines.push("Security Options:".to_owned());
+    for option in facts["SecurityOptions"].as_array().into_iter().flatten() {
+        let option = text(option);
+        let (name, profile) =
+            option.trim_start_matches("name=").split_once(',').unwrap_or((option.trim_start_matches("name="), ""));
+        lines.push(format!(" {name}"));
+        if let Some(profile) = profile.strip_prefix("profile=") {
+            lines.push(format!("  Profile: {profile}"));
+        }
+    }
+    lines.push(format!("Kernel Version: {}", fact("KernelVersion")));
+    lines.push(format!("Operating System: {}", fact("OperatingSystem")));
+    lines.push(format!("OSType: {}", fact("OSType")));
+    lines.push(format!("Architecture: {}", fact("Architecture")));
+    lines.push(format!("CPUs: {}", fact("NCPU")));
+    lines.push(format!("Total Memory: {}", units::memory_size(facts["MemTotal"].as_u64().unwrap_or(0))));
+    lines.push(format!("Name: {}", fact("Name")));
+    lines.join("\n") + "\n"
+}
+
+/// Show the version of Ebb, and of what it follows
 #[derive(Debug, clap::Parser)]
-pub struct Version {}
+#[command(after_help = "\
+Examples:
+  ebb version
+  ebb version -f '{{.Client.Version}}'")]
+pub struct Version {
+    /// Format output: 'json', or a Go template
+    #[arg(short, long, value_name = "string")]
+    format: Option<String>,
+}
 
 impl Execute for Version {
     fn execute(self) -> Result<i32> {
-        Err(Error::new("being written"))
-    }
-}
-
-/// TO BE WRITTEN
-#[derive(Debug, clap::Parser)]
-pub struct Completions {}
-
-impl Execute for Completions {
-    fn execute(self) -> Result<i32> {
-        Err(Error::new("being written"))
-    }
-}
-
-/// TO BE WRITTEN
-#[derive(Debug, clap::Parser)]
-pub struct Man {}
-
-impl Execute for Man {
-    fn execute(self) -> Result<i32> {
-        Err(Error::new("being written"))
+        let kernel =
+            nix::sys::utsname::uname().map(|uts| uts.release().to_string_lossy().into_owned()).unwrap_or_default();
+        let arch = match std::env::consts::ARCH {
+            "x86_64" => "amd64",
+            "aarch64" => "arm64",
+            other => other,
+        };
+        let version = env!("CARGO_PKG_VERSION");
+        let told = json!({
+            "Client": {"Version": version, "Os": "linux", "Arch": arch},
+            "Server": {"Version": version, "Os": "linux", "Arch": arch, "KernelVersion": kernel, "OciVersion": features::OCI_VERSION},
+        });
+        if let Some(format) = self.format.as_deref() {
+            formatted(format, &told)?;
+            return Ok(0);
+        }
+        let lines = format!(
+            "Client: Ebb\n Version:           {version}\n OS/Arch:           linux/{arch}\n\n\
+             Server: none; every container has a supervisor of its own\n Kernel:            {kernel}\n \
+             OCI runtime:       {}",
+            features::OCI_VERSION
+        );
+        output::line(&lines)?;
+        Ok(0)
     }
 }

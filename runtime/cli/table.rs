@@ -163,7 +163,8 @@ pub fn find(words: &[OsString]) -> std::result::Result<(&'static Entry, Vec<OsSt
 
 /// The whole tree, for `--help`, completions and man pages.
 pub fn whole() -> clap::Command {
-    let mut root = clap::Command::new("ebb").version(env!("CARGO_PKG_VERSION")).about(help::ABOUT);
+    let root = clap::Command::new("ebb").version(env!("CARGO_PKG_VERSION")).about(help::ABOUT);
+    let mut root = root.disable_help_subcommand(true).disable_version_flag(true).args(help::global_options());
     for entry in TABLE.iter().filter(|entry| !entry.path.contains(' ')) {
         root = root.subcommand((entry.command)().name(entry.path));
     }

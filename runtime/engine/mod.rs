@@ -1,6 +1,7 @@
 //! What a Docker user names: images, containers, volumes.
 
 pub mod container;
+pub mod host;
 pub mod idmap;
 pub mod image;
 pub mod moment;
