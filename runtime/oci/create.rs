@@ -39,10 +39,9 @@ pub fn create(bundle: &Path, id: &str, io: Io, options: &CreateOptions) -> Resul
     let linux = spec.linux().as_ref();
     let cgroups_path =
         linux.and_then(|linux| linux.cgroups_path().as_ref()).map(|path| path.to_string_lossy().into_owned());
-    let cgroup = match cgroups_path {
-        Some(path) => cgroup::prepare(&path, linux.map_or(&None, |linux| linux.resources()))?,
-        None => cgroup::Prepared::default(),
-    };
+    // A bundle may leave the place to the runtime. Two roots of states may use one id, so that alone will not do.
+    let cgroups_path = cgroups_path.unwrap_or_else(|| format!("/ebb/{id}-{}", std::process::id()));
+    let cgroup = cgroup::prepare(&cgroups_path, linux.map_or(&None, |linux| linux.resources()))?;
     let place = cgroup.path().to_owned();
     let blueprint = Blueprint {
         spec: &spec,

@@ -74,7 +74,11 @@ fn make(root: &OwnedFd, device: &Device) -> Result<()> {
     let parent = device.path.parent().unwrap_or(Path::new("/"));
     let name = device.path.file_name().ok_or_else(|| Error::new("a device needs a name"))?;
     let directory = beneath::make_dirs(root, parent, Mode::from_bits_truncate(0o755))?;
-    match mknodat(&directory, name, device.kind, Mode::from_bits_truncate(device.mode), device.number) {
+    // The mode is the bundle's, not what the caller's umask leaves of it.
+    let umask = crate::kernel::umask(0);
+    let made = mknodat(&directory, name, device.kind, Mode::from_bits_truncate(device.mode), device.number);
+    crate::kernel::umask(umask);
+    match made {
         Ok(()) => {
             if let Some((uid, gid)) = device.owner {
                 let (uid, gid) = (nix::unistd::Uid::from_raw(uid), nix::unistd::Gid::from_raw(gid));

@@ -4,7 +4,7 @@ use super::state::{self, Container, Record, Status};
 use super::{CreateOptions, Io, cgroup, hooks};
 use crate::error::{Doing, Error, Result};
 use crate::kernel;
-use crate::store::lock;
+use crate::store::{atomic, lock};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use oci_spec::runtime::{Hook, Spec};
@@ -53,11 +53,11 @@ pub fn create(root: &Path, id: &str, bundle: &Path, io: Io, options: &CreateOpti
 
 fn create_in(dir: &Path, id: &str, bundle: &Path, spec: &Spec, io: Io, options: &CreateOptions) -> Result<Created> {
     let _lock = lock::exclusive(dir)?;
-    std::fs::copy(bundle.join("config.json"), dir.join("config.json")).doing(|| "keep the bundle's config.json")?;
     // A socket's address holds 108 bytes, and an id alone may have more: it is bound by way of its directory.
     let here = File::open(dir).doing(|| format!("open {}", dir.display()))?;
     let gate = by_descriptor(&here, "gate");
     let init = super::create(bundle, id, io, &CreateOptions { gate: Some(gate), ..options.clone() })?;
+    let kept = keep_config(bundle, dir, &init.cgroup);
     let rootfs = spec.root().as_ref().map(|root| bundle.join(root.path())).unwrap_or_default();
     let record = Record {
         oci_version: spec.version().clone(),
@@ -72,11 +72,20 @@ fn create_in(dir: &Path, id: &str, bundle: &Path, spec: &Spec, io: Io, options: 
         cgroup: init.cgroup.clone(),
     };
     let container = Container { dir: dir.to_owned(), record };
-    if let Err(error) = container.save() {
+    if let Err(error) = kept.and_then(|()| container.save()) {
         end(&container, Some(&init.pidfd));
         return Err(error);
     }
     Ok(Created { container, pidfd: init.pidfd, console: init.console })
+}
+
+/// The bundle may change or go while the container lives; what it said is kept, with the cgroup's real place in it.
+fn keep_config(bundle: &Path, dir: &Path, cgroup: &str) -> Result<()> {
+    let mut config: serde_json::Value = atomic::read_json(&bundle.join("config.json"))?;
+    if !cgroup.is_empty() {
+        config["linux"]["cgroupsPath"] = cgroup.into();
+    }
+    atomic::write_json(&dir.join("config.json"), &config)
 }
 
 fn by_descriptor(dir: &File, name: &str) -> PathBuf {

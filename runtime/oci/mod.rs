@@ -4,6 +4,7 @@
 pub mod capabilities;
 pub mod cgroup;
 pub mod features;
+mod home;
 pub mod hooks;
 pub mod lifecycle;
 pub mod rlimits;

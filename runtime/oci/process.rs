@@ -110,10 +110,14 @@ impl Plan {
         nix::sys::signal::SigSet::empty().thread_set_mask().doing(|| "reset the signal mask")?;
         kernel::close_from(3 + self.preserve_fds as i32, true).doing(|| "mark descriptors to be closed")?;
         let path = super::rootfs::c_path(program)?;
+        let mut environment = self.environment.clone();
+        if !environment.iter().any(|pair| pair.to_bytes().starts_with(b"HOME=")) {
+            environment.extend(CString::new(format!("HOME={}", super::home::of(self.user()))));
+        }
         if self.process.no_new_privileges().unwrap_or(false) {
             self.load_filter()?;
         }
-        nix::unistd::execve(&path, &self.arguments, &self.environment).map_err(|errno| {
+        nix::unistd::execve(&path, &self.arguments, &environment).map_err(|errno| {
             let kind = if errno == Errno::ENOENT { Kind::CommandNotFound } else { Kind::NotExecutable };
             Error::of(kind, format!("exec {}: {}", program.display(), errno.desc().to_lowercase()))
         })

@@ -12,6 +12,9 @@ pub const OCI_VERSION: &str = features::OCI_VERSION;
 /// Write a config.json to begin with
 #[derive(Debug, clap::Parser)]
 pub struct Spec {
+    #[command(flatten)]
+    globals: Globals,
+
     /// Directory of the bundle
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     bundle: PathBuf,
@@ -23,15 +26,17 @@ pub struct Spec {
 
 impl Execute for Spec {
     fn execute(self) -> Result<i32> {
-        let path = self.bundle.join("config.json");
-        if path.exists() {
-            return Err(Error::conflict("File config.json exists. Remove it first"));
-        }
-        let spec = features::example(self.rootless);
-        let mut text = serde_json::to_string_pretty(&spec).doing(|| "encode config.json")?;
-        text.push('\n');
-        std::fs::write(&path, text).doing(|| format!("write {}", path.display()))?;
-        Ok(0)
+        self.globals.report(|| {
+            let path = self.bundle.join("config.json");
+            if path.exists() {
+                return Err(Error::conflict("File config.json exists. Remove it first"));
+            }
+            let spec = features::example(self.rootless);
+            let mut text = serde_json::to_string_pretty(&spec).doing(|| "encode config.json")?;
+            text.push('\n');
+            std::fs::write(&path, text).doing(|| format!("write {}", path.display()))?;
+            Ok(0)
+        })
     }
 }
 

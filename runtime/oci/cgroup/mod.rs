@@ -60,12 +60,35 @@ impl Prepared {
 pub fn prepare(path: &str, resources: &Option<LinuxResources>) -> Result<Prepared> {
     let path = &plain(path)?;
     match host() {
-        Host::V2(base) => v2::prepare(&base, path, resources),
-        Host::V1(trees) => v1::prepare(&trees, path, resources),
+        Host::V2(base) => {
+            refuse_inhabited(&steps(&base, path))?;
+            v2::prepare(&base, path, resources)
+        }
+        Host::V1(trees) => {
+            trees.iter().try_for_each(|tree| refuse_inhabited(&steps(&tree.mount, path)))?;
+            v1::prepare(&trees, path, resources)
+        }
         Host::None(reason) => match resources.as_ref().and_then(limit_asked) {
             Some(limit) => Err(Error::new(format!("{limit} cannot be honoured: {reason}"))),
             None => Ok(Prepared::default()),
         },
+    }
+}
+
+/// A cgroup with processes in it belongs to somebody else, whom our limits and our `delete` would hit.
+fn refuse_inhabited(steps: &[PathBuf]) -> Result<()> {
+    let mut pids = Vec::new();
+    match steps.last() {
+        Some(directory) if directory.exists() => collect(directory, &mut pids),
+        _ => {}
+    }
+    match (steps.last(), pids.len()) {
+        (None, _) => Err(Error::new("the container's cgroup path is empty")),
+        (_, 0) => Ok(()),
+        (Some(directory), count) => {
+            let (directory, noun) = (directory.display(), if count == 1 { "process" } else { "processes" });
+            Err(Error::conflict(format!("the cgroup {directory} is in use by {count} {noun}")))
+        }
     }
 }
 
