@@ -37,11 +37,7 @@ pub fn global_options() -> [Arg; 3] {
     let root = Arg::new("root").long("root").value_name("DIR").value_hint(clap::ValueHint::DirPath);
     let debug = Arg::new("debug").short('D').long("debug").action(ArgAction::SetTrue);
     let version = Arg::new("version").short('v').long("version").action(ArgAction::Version);
-    [
-        root.help("Where the store is"),
-        debug.help("Tell more about what goes wrong"),
-        version.help("Print the version"),
-    ]
+    [root.help("Where the store is"), debug.help("Tell more about what goes wrong"), version.help("Print the version")]
 }
 
 fn takes_one_value(argument: &Arg) -> bool {

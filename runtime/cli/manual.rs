@@ -73,7 +73,8 @@ fn write(dir: &Path, name: &str, command: clap::Command) -> Result<()> {
 
 fn page(name: &str, command: clap::Command) -> Result<Vec<u8>> {
     let mut page = Vec::new();
-    let manual = clap_mangen::Man::new(command.name(name.to_owned())).title(name.to_uppercase()).section("1").source("ebb");
+    let manual =
+        clap_mangen::Man::new(command.display_name(name)).title(name.to_uppercase()).section("1").source("ebb");
     manual.render(&mut page).doing(|| format!("make the page {name}"))?;
     Ok(page)
 }
