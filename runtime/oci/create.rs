@@ -240,6 +240,9 @@ fn isolate(blueprint: &Blueprint, socket: &OwnedFd) -> Result<(PathBuf, Option<O
     rootfs::pivot(&root)?;
     rootfs::seal(spec, &root)?;
     name_host(blueprint)?;
+    if namespaces.is_new(Type::Network) {
+        kernel::loopback_up().doing(|| "bring the loopback interface up")?;
+    }
     // A keyring of its own, so that it inherits none of the host's keys; a kernel without keyrings has none to inherit.
     let _ = kernel::new_session_keyring();
     take_stdio(blueprint, console.as_ref())?;
