@@ -84,6 +84,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "pidfd_open", "pidfd_send_signal", "getpid", "getppid", "gettid", "getpgid", "getpgrp", "setpgid", "getsid",
         "setsid", "set_tid_address", "set_robust_list", "get_robust_list", "rseq", "futex", "futex_waitv",
         "futex_wake", "futex_wait", "futex_requeue", "prctl", "arch_prctl", "modify_ldt", "restart_syscall",
+        // The kernel itself puts this one into a process that is measured (uprobes).
+        "uretprobe",
         // On itself and its children; since Linux 4.8 a traced process cannot be made to skip its filter.
         "ptrace", "process_vm_readv", "process_vm_writev",
     ]),
