@@ -15,8 +15,8 @@ impl Execute for Wait {
     fn execute(self) -> Result<i32> {
         let store = store()?;
         for_each(&self.containers, |name| {
-            let state = wait::wait(&store, &container::find(&store, name)?)?;
-            Ok(Some(state.exit_code.to_string()))
+            let code = wait::wait(&store, &container::find(&store, name)?)?;
+            Ok(Some(code.to_string()))
         })
     }
 }

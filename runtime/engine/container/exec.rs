@@ -10,12 +10,13 @@ use crate::error::{Doing, Error, Kind, Result};
 use crate::kernel::{self, Cloned};
 use crate::oci::{self, Io};
 use crate::store::Store;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 use oci_spec::runtime::{Capability, LinuxCapabilitiesBuilder, Process, Spec};
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::str::FromStr;
 
@@ -51,12 +52,11 @@ pub fn exec(store: &Store, container: &Container, request: &Request) -> Result<i
         (false, true) => (Io::Descriptors { stdin: null()?, stdout: null()?, stderr: null()? }, Ends::default()),
         (false, false) => pipes(request.interactive)?,
     };
+    if request.detach {
+        return leave_behind(|| start(&init, container, &spec, &process, io)).map(|()| 0);
+    }
     let mut child = start(&init, container, &spec, &process, io)?;
     let console = child.console.take();
-    if request.detach {
-        console.map(hold).transpose()?;
-        return Ok(0);
-    }
     let (streams, raw) = connect(request, ends, console.as_ref(), detach_keys)?;
     let end = streams::copy(streams, child.pidfd.as_fd());
     drop(raw);
@@ -99,6 +99,7 @@ pub fn start(init: &ProcessId, container: &Container, spec: &Spec, process: &Pro
     // It waits before its execve(2). Had the container ended while we entered it, the pid might be somebody else's.
     if !init.is_alive() {
         let _ = kernel::pidfd_send_signal(&child.pidfd, libc::SIGKILL);
+        let _ = exit_code(&child.pidfd);
         return Err(Error::conflict(format!("container {} is not running", container.id)));
     }
     child.start().map_err(failed)?;
@@ -188,7 +189,7 @@ struct Ends {
 
 /// Pipes, never the user's own descriptors: a container is not to be given a handle on the user's terminal or files.
 fn pipes(interactive: bool) -> Result<(Io, Ends)> {
-    let pipe = || nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).doing(|| "make a pipe");
+    let pipe = || nix::unistd::pipe2(OFlag::O_CLOEXEC).doing(|| "make a pipe");
     let (stdin, ours) = match interactive {
         true => pipe().map(|(read, write)| (read, Some(write)))?,
         false => (null()?, None),
@@ -230,24 +231,59 @@ fn connect(
     Ok((Streams { input, outputs, terminal, detach_keys: Some(detach_keys) }, raw))
 }
 
-/// Leaves a process behind that keeps the terminal open, and reads and forgets what is written to it: without it the
-/// process on the terminal would get SIGHUP as soon as we exit.
+/// Starts the process from one that stays behind as its parent, to reap it: until it is reaped, the container's pid
+/// namespace cannot end, and not every host's process 1 is quick at that.
+fn leave_behind(start: impl FnOnce() -> Result<oci::Init>) -> Result<()> {
+    let (report, reporter) = nix::unistd::pipe2(OFlag::O_CLOEXEC).doing(|| "make a pipe")?;
+    match kernel::fork().doing(|| "leave a process behind")? {
+        Cloned::Parent { .. } => {
+            drop(reporter);
+            let mut text = Vec::new();
+            File::from(report).read_to_end(&mut text).doing(|| "hear from the process left behind")?;
+            serde_json::from_slice::<Result<()>>(&text).doing(|| "hear from the process left behind")?
+        }
+        Cloned::Child => {
+            drop(report);
+            let started = start();
+            let text = serde_json::to_vec(&started.as_ref().map(|_| ())).unwrap_or_default();
+            let _ = File::from(reporter).write_all(&text);
+            if let Ok(mut child) = started {
+                let _ = let_go();
+                child.console.take().map(forget);
+                let _ = exit_code(&child.pidfd);
+            }
+            kernel::exit_now(0)
+        }
+    }
+}
+
+/// Leaves a process behind that keeps the terminal open: without it the process on the terminal would get SIGHUP as
+/// soon as we exit.
 fn hold(console: OwnedFd) -> Result<()> {
     match kernel::fork().doing(|| "leave a process behind for the terminal")? {
         Cloned::Parent { .. } => Ok(()),
         Cloned::Child => {
-            let _ = nix::unistd::setsid();
-            if let Ok(null) = null() {
-                let _ = nix::unistd::dup2_stdin(&null);
-                let _ = nix::unistd::dup2_stdout(&null);
-                let _ = nix::unistd::dup2_stderr(&null);
-            }
-            let _ = nix::fcntl::fcntl(&console, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_RDWR));
-            let mut forgotten = [0u8; 4096];
-            while nix::unistd::read(&console, &mut forgotten).is_ok_and(|length| length > 0) {}
+            let _ = let_go();
+            forget(console);
             kernel::exit_now(0)
         }
     }
+}
+
+/// Lets go of the user's terminal and descriptors.
+fn let_go() -> Result<()> {
+    let null = null()?;
+    let _ = nix::unistd::setsid();
+    nix::unistd::dup2_stdin(&null).doing(|| "let go of stdin")?;
+    nix::unistd::dup2_stdout(&null).doing(|| "let go of stdout")?;
+    nix::unistd::dup2_stderr(&null).doing(|| "let go of stderr")
+}
+
+/// Reads what is written to the terminal, for nobody, until none of its processes is left.
+fn forget(console: OwnedFd) {
+    let _ = fcntl(&console, FcntlArg::F_SETFL(OFlag::O_RDWR));
+    let mut forgotten = [0u8; 4096];
+    while nix::unistd::read(&console, &mut forgotten).is_ok_and(|length| length > 0) {}
 }
 
 /// Reaps a child that has ended: its exit code, or 128 and the signal's number.

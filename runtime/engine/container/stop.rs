@@ -1,7 +1,8 @@
 //! Ending a container: the signal that asks, the time to obey, and SIGKILL.
 
 use super::record::Container;
-use super::state::{self, ProcessId, State, Status};
+use super::state::{self, State, Status};
+use super::wait;
 use crate::engine::signal;
 use crate::error::{Doing, Error, Result};
 use crate::kernel;
@@ -79,7 +80,10 @@ pub fn stop_signal(container: &Container) -> Result<i32> {
 /// where there is nothing to stop.
 fn mark(store: &Store, container: &Container, hold: bool) -> Result<Option<State>> {
     let state = state::current(store, container)?;
-    if !state.is_running() && state.status != Status::Restarting {
+    let down = |state: &State| !state.is_running() && state.status != Status::Restarting;
+    // One whose supervisor has yet to look at its restart policy is about to run again.
+    let restarts = container.host_config.restart_policy.name != "no";
+    if down(&state) && !(restarts && state.supervisor.is_alive()) {
         return Ok(None);
     }
     let marked = state::change(store, &container.id, |state| {
@@ -87,7 +91,7 @@ fn mark(store: &Store, container: &Container, hold: bool) -> Result<Option<State
         state.held = hold;
     });
     match marked {
-        Ok(state) if state.status == Status::Exited => Ok(None),
+        Ok(state) if down(&state) && !restarts => Ok(None),
         Ok(state) => Ok(Some(state)),
         Err(error) if error.is_not_found() => Ok(None),
         // On a full disk a container can still be stopped; only a restart policy would not know.
@@ -107,29 +111,24 @@ fn deliver(init: &OwnedFd, signal: i32, state: &State) -> Result<()> {
     Ok(())
 }
 
-/// Waits until the supervisor has written down how it ended, and is gone itself. Where the supervisor was killed before
-/// it could, that is written here.
-pub fn await_record(store: &Store, container: &Container, state: &State) -> Result<()> {
+/// Waits until the supervisor has written down how it ended, and with `--rm` removed it. Where the supervisor was killed
+/// before it could, the end is written here.
+fn await_record(store: &Store, container: &Container, state: &State) -> Result<()> {
     if let Some(supervisor) = state.supervisor.open() {
-        if state.status == Status::Restarting {
-            wake(&supervisor);
-        }
-        ended_within(&supervisor, None)?;
+        // It may be waiting between two starts; SIGTERM makes it look up, and it finds `stopped_by_hand`.
+        let _ = kernel::pidfd_send_signal(&supervisor, libc::SIGTERM);
     }
-    let settled = state::settle(store, container);
-    if !state.cgroup.is_empty() {
-        let _ = oci::cgroup::remove(&state.cgroup);
-    }
-    match settled {
-        // Gone with `--rm`, or removed by another command.
+    let removes_itself = |state: &State| container.host_config.auto_remove && !state.held;
+    wait::until(store, container, |state| {
+        let ended = !state.is_running() && state.status != Status::Restarting;
+        ended && !(removes_itself(state) && state.supervisor.is_alive())
+    })?;
+    match state::settle(store, container) {
         Err(error) if !error.is_not_found() => Err(error),
+        Ok(settled) if !state.cgroup.is_empty() && !settled.is_running() => oci::cgroup::remove(&state.cgroup),
+        // Gone with `--rm`, removed by another command, or started by one.
         _ => Ok(()),
     }
-}
-
-/// A supervisor that waits between two starts looks up when it is told SIGTERM, and finds `stopped_by_hand`.
-fn wake(supervisor: &OwnedFd) {
-    let _ = kernel::pidfd_send_signal(supervisor, libc::SIGTERM);
 }
 
 /// Waits for the end of the process; false when it has not come within `patience` (`None`: for ever).
@@ -150,13 +149,5 @@ pub fn ended_within(pidfd: &OwnedFd, patience: Option<Duration>) -> Result<bool>
             Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno).doing(|| "wait for a process to end"),
         }
-    }
-}
-
-/// Waits for the end of `process`, where it still lives.
-pub fn await_end(process: &ProcessId) -> Result<()> {
-    match process.open() {
-        Some(pidfd) => ended_within(&pidfd, None).map(drop),
-        None => Ok(()),
     }
 }

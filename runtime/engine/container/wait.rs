@@ -1,4 +1,4 @@
-//! Waiting for a container's end.
+//! Waiting for what becomes of a container.
 
 use super::record::Container;
 use super::state::{self, State, Status};
@@ -8,31 +8,56 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use std::os::fd::AsFd;
+use std::path::Path;
 
-/// Blocks until the container has ended, and returns how. One that does not run has ended already; one that is started
-/// again by its restart policy has ended in between.
-pub fn wait(store: &Store, container: &Container) -> Result<State> {
-    let dir = super::dir(store, &container.id);
-    let doing = || format!("watch {}", dir.display());
-    let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).doing(doing)?;
-    inotify.add_watch(&dir, AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_MOVE_SELF).doing(doing)?;
+/// Blocks until the container has ended, and returns its exit code. One that does not run has ended already; one that
+/// is started again by its restart policy has ended in between.
+pub fn wait(store: &Store, container: &Container) -> Result<i32> {
+    let ended = |state: &State| !matches!(state.status, Status::Running | Status::Paused);
+    match until(store, container, ended)? {
+        Some(state) => Ok(state.exit_code),
+        None => Err(Error::not_found(format!("container {} was removed while we waited for its end", container.name))),
+    }
+}
+
+/// Blocks until the container's state is as wanted; `None` where it is removed meanwhile.
+pub fn until(store: &Store, container: &Container, wanted: impl Fn(&State) -> bool) -> Result<Option<State>> {
+    let Some(watch) = Watch::begin(&super::dir(store, &container.id))? else { return Ok(None) };
     loop {
-        let state = state::current(store, container).map_err(|error| match error.is_not_found() {
-            true => Error::not_found(format!("container {} was removed while we waited for its end", container.name)),
-            false => error,
-        })?;
-        if !matches!(state.status, Status::Running | Status::Paused) {
-            return Ok(state);
+        match state::current(store, container) {
+            Ok(state) if wanted(&state) => return Ok(Some(state)),
+            Ok(state) => watch.next(&state)?,
+            Err(error) if error.is_not_found() => return Ok(None),
+            Err(error) => return Err(error),
         }
-        let supervisor = state.supervisor.open();
-        let mut fds = vec![PollFd::new(inotify.as_fd(), PollFlags::POLLIN)];
-        if let Some(supervisor) = &supervisor {
-            fds.push(PollFd::new(supervisor.as_fd(), PollFlags::POLLIN));
+    }
+}
+
+/// The kernel's word on changes in a container's directory.
+struct Watch(Inotify);
+
+impl Watch {
+    /// `None` where there is no such directory any more.
+    fn begin(dir: &Path) -> Result<Option<Watch>> {
+        let doing = || format!("watch {}", dir.display());
+        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).doing(doing)?;
+        match inotify.add_watch(dir, AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_MOVE_SELF) {
+            Err(Errno::ENOENT) => Ok(None),
+            result => result.doing(doing).map(|_| Some(Watch(inotify))),
         }
+    }
+
+    /// Blocks until a file of the container has been replaced, or it has been removed, or its supervisor has ended; where
+    /// that was killed, until the container's first process has, which follows it.
+    fn next(&self, state: &State) -> Result<()> {
+        let process = state.supervisor.open().or_else(|| state.init.open());
+        let mut fds = vec![PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+        fds.extend(process.iter().map(|pidfd| PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)));
         match poll(&mut fds, PollTimeout::NONE) {
             Err(Errno::EINTR) => {}
-            result => drop(result.doing(doing)?),
+            result => drop(result.doing(|| "wait for the container")?),
         }
-        while inotify.read_events().is_ok_and(|events| !events.is_empty()) {}
+        while self.0.read_events().is_ok_and(|events| !events.is_empty()) {}
+        Ok(())
     }
 }
