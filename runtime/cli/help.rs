@@ -1,5 +1,6 @@
 //! Help: what each command takes, and which commands there are.
 
+use super::examples;
 use super::table::{self, Entry, FAMILIES, TABLE};
 use clap::{Arg, ArgAction, Command};
 use std::ffi::OsString;
@@ -25,11 +26,24 @@ pub fn dress(path: &str, command: Command) -> Command {
         .args_override_self(true)
         // What follows a flag that takes a value is that value, whatever it looks like.
         .mut_args(|argument| if takes_one_value(&argument) { argument.allow_hyphen_values(true) } else { argument });
+    if let Some(ending) = ending(path, &command) {
+        command = command.after_help(ending);
+    }
     if !has_help {
         let help = Arg::new("help").long("help").action(ArgAction::Help).help("Print this help");
         command = command.arg(if h_is_taken { help } else { help.short('h') });
     }
     command
+}
+
+/// The command's own last words, and examples where they have none.
+fn ending(path: &str, command: &Command) -> Option<String> {
+    let own = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let target = table::row_named(path).map_or(path, |entry| entry.alias_of.unwrap_or(entry.path));
+    let examples = examples::of(target).filter(|_| !own.contains("Examples:"))?;
+    let lines: String = examples.lines().map(|line| format!("\n  {line}")).collect();
+    let between = if own.is_empty() { "" } else { "\n\n" };
+    Some(format!("{own}{between}Examples:{lines}"))
 }
 
 /// What stands before a command; usage.rs reads it, help, completions and man pages tell of it.
@@ -207,7 +221,7 @@ fn about_of(entry: &Entry) -> String {
 }
 
 fn listed(lines: &[(String, String)]) -> String {
-    let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0).max(11) + 1;
+    let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0).max(10) + 2;
     lines.iter().map(|(name, about)| format!("  {name:width$}{about}\n")).collect()
 }
 

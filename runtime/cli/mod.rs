@@ -4,6 +4,7 @@
 
 pub mod confirm;
 pub mod container;
+pub mod examples;
 pub mod format;
 pub mod help;
 pub mod image;

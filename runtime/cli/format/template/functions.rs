@@ -42,7 +42,7 @@ pub fn call(name: &str, values: &[Datum], fields: Fields) -> Result<Datum, Strin
         ("println", values) => Ok(Datum::text(values.iter().map(print::plain).collect::<Vec<_>>().join(" ") + "\n")),
         ("printf", [format, values @ ..]) => Ok(Datum::text(printf(text(name, format)?, values))),
         ("html", values) => Ok(Datum::text(html(&print::joined(values)))),
-        ("js", values) => Ok(Datum::text(print::quoted(&print::joined(values)).trim_matches('"').to_owned())),
+        ("js", values) => Ok(Datum::text(script(&print::joined(values)))),
         ("urlquery", values) => Ok(Datum::text(url_query(&print::joined(values)))),
         ("eq", values) => compare::equal(values).map(Datum::Bool),
         ("ne", [_, _]) => compare::equal(values).map(|equal| Datum::Bool(!equal)),
@@ -191,6 +191,22 @@ fn slice(value: &Datum, ends: &[Datum]) -> Result<Datum, String> {
         Datum::List(items) => Ok(Datum::list(items.as_ref().map_or(Vec::new(), |items| items[from..to].to_vec()))),
         other => Ok(other.clone()),
     }
+}
+
+/// For the inside of a JavaScript string.
+fn script(text: &str) -> String {
+    let mut escaped = String::new();
+    for letter in text.chars() {
+        match letter {
+            '\\' => escaped.push_str("\\\\"),
+            '\'' => escaped.push_str("\\'"),
+            '"' => escaped.push_str("\\\""),
+            '<' | '>' | '&' | '=' => escaped.push_str(&format!("\\u{:04X}", letter as u32)),
+            control if (control as u32) < 0x20 => escaped.push_str(&format!("\\u{:04X}", control as u32)),
+            letter => escaped.push(letter),
+        }
+    }
+    escaped
 }
 
 fn html(text: &str) -> String {

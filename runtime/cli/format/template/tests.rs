@@ -105,7 +105,10 @@ fn functions_are_gos_and_dockers() {
         ),
         ("{{and 1 0}} {{and 1 2}} {{or 0 \"x\"}} {{or 0 \"\"}} {{not 0}}", "0 2 x  true"),
         ("{{and .ExecIDs (index .ExecIDs 0)}}", "[]"),
-        ("{{html \"<a&'b'>\"}} {{urlquery \"a b/c\"}}", "&lt;a&amp;&#39;b&#39;&gt; a+b%2Fc"),
+        (
+            "{{js \"a'<\\n\"}} {{html \"<a&'b'>\"}} {{urlquery \"a b/c\"}}",
+            "a\\'\\u003C\\u000A &lt;a&amp;&#39;b&#39;&gt; a+b%2Fc",
+        ),
         (
             "{{\"quoted\\t\\\"x\\\"\"}} {{`raw\\t`}} {{'a'}} {{0x10}} {{1.5}} {{-3}} {{1e3}}",
             "quoted\t\"x\" raw\\t 97 16 1.5 -3 1000",

@@ -1,0 +1,111 @@
+//! `--format`: Docker's Go templates, `table …` and `json`, wherever something is listed or inspected.
+
+mod common;
+
+use common::Ebb;
+use common::record::Record;
+
+fn with_container() -> (Ebb, String) {
+    let ebb = Ebb::empty();
+    let id = Record::new("web")
+        .config(r#""Env": ["A=1", "B=2"], "Labels": {"b": "2", "a.b": "x,y"}"#)
+        .host_config(r#""NetworkMode": "none", "RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 2}"#)
+        .mounts(
+            r#"[{"Type": "volume", "Name": "v1", "Source": "/s/v1/_data", "Destination": "/a", "Driver": "local", "RW": true},
+                {"Type": "bind", "Source": "/h", "Destination": "/b", "RW": false, "Propagation": "rprivate"}]"#,
+        )
+        .put(&ebb, "9371d1148d65");
+    (ebb, id)
+}
+
+#[test]
+fn inspect_fills_a_template_as_docker_does() {
+    let (ebb, id) = with_container();
+    for (template, expected) in [
+        ("{{.Id}}", id.as_str()),
+        ("{{.State.Status}} {{.State.ExitCode}} {{.State.OOMKilled}}", "created 0 false"),
+        ("{{.RestartCount}} {{.HostConfig.RestartPolicy}}", "0 {on-failure 2}"),
+        ("{{.Config.Labels}} {{.Config.Env}} {{.HostConfig.Binds}}", "map[a.b:x,y b:2] [A=1 B=2] []"),
+        ("{{json .Config.Env}}", r#"["A=1","B=2"]"#),
+        ("{{range .Mounts}}{{.Type}}:{{.Destination}}:{{.Name}} {{end}}", "volume:/a:v1 bind:/b: "),
+        ("{{range $k, $v := .Config.Labels}}{{$k}}={{$v}};{{end}}", "a.b=x,y;b=2;"),
+        (r#"{{index .Config.Labels "a.b"}} {{(index .Mounts 1).Source}}"#, "x,y /h"),
+        (r#"{{if eq .State.Status "created"}}new{{else}}old{{end}}"#, "new"),
+        ("{{if .State.Health}}checked{{else}}unchecked{{end}}", "unchecked"),
+        (r#"{{join .Config.Env ","}} {{.Name | upper}} {{len .Mounts}}"#, "A=1,B=2 /WEB 2"),
+        ("{{range $n, $_ := .NetworkSettings.Networks}}{{$n}}{{end}}", "none"),
+    ] {
+        assert_eq!(ebb.ok(["inspect", "-f", template, "web"]), expected, "{template}");
+    }
+}
+
+#[test]
+fn a_backslash_in_an_inspect_template_stays_one() {
+    let (ebb, _) = with_container();
+    assert_eq!(ebb.ok(["inspect", "-f", r"{{.Name}}\t", "web"]), r"/web\t");
+    assert_eq!(ebb.ok(["inspect", "-f", r#"{{.Name}}{{"\t"}}x"#, "web"]), "/web\tx");
+}
+
+#[test]
+fn every_named_object_gets_its_own_line() {
+    let (ebb, _) = with_container();
+    Record::new("other").put(&ebb, "abcdef");
+    assert_eq!(ebb.ok(["inspect", "-f", "{{.Name}}", "web", "other", "web"]), "/web\n/other\n/web");
+}
+
+#[test]
+fn a_key_that_does_not_exist_is_an_error_that_says_where() {
+    let (ebb, _) = with_container();
+    let answer = ebb.run(["inspect", "-f", "{{.State.Nope}}", "web"]);
+    assert_eq!((answer.code, answer.stdout.as_str()), (1, "\n"), "{}", answer.shown());
+    let expected =
+        "template parsing error: template: :1:8: executing \"\" at <.State.Nope>: map has no entry for key \"Nope\"";
+    assert!(answer.stderr.contains(expected), "{}", answer.shown());
+}
+
+#[test]
+fn a_template_that_cannot_be_read_is_refused_before_anything_is_looked_for() {
+    let (ebb, _) = with_container();
+    for (template, expected) in [
+        ("{{.Name", "template parsing error: template: :1: unclosed action"),
+        ("{{nofunc .}}", "template parsing error: template: :1: function \"nofunc\" not defined"),
+        ("{{if .Name}}", "template parsing error: template: :1: unexpected EOF"),
+    ] {
+        let answer = ebb.run(["inspect", "-f", template, "web"]);
+        assert_eq!((answer.code, answer.stdout.as_str()), (64, ""), "{}", answer.shown());
+        assert!(answer.stderr.contains(expected), "{}", answer.shown());
+    }
+}
+
+#[test]
+fn a_list_takes_a_template_a_table_and_json() {
+    let (ebb, id) = with_container();
+    let ps = |format: &str| ebb.ok(["ps", "-a", "--format", format]);
+    assert_eq!(ps(r"{{.Names}}\t{{.Image}}"), format!("web\t{}", &"a945d0fa12e4"));
+    assert_eq!(
+        ps(r"table {{.Names}}\t{{.Mounts}}\t{{.LocalVolumes}}"),
+        "NAMES     MOUNTS    LOCAL VOLUMES\nweb       v1,/h     1"
+    );
+    assert_eq!(ps(r#"{{.Label "a.b"}}"#), "x,y");
+    assert_eq!(ps("{{json .Names}} {{lower .State}}"), "\"web\" created");
+    let json = ps("json");
+    assert!(json.starts_with(r#"{"Command":"\"sleep 1000\"","CreatedAt":"2026-11-23 "#), "{json}");
+    assert!(json.contains(&format!(r#""ID":"{}""#, &id[..12])) && json.ends_with(r#""Status":"Created"}"#), "{json}");
+    assert_eq!(ebb.ok(["ps", "-aq"]), id[..12]);
+}
+
+#[test]
+fn a_list_names_the_fields_that_it_has() {
+    let ebb = Ebb::empty();
+    let error = ebb.fails(1, ["ps", "--format", "{{.Nope}}"]);
+    assert!(error.contains("can't evaluate field Nope") && error.contains(".Names"), "{error}");
+}
+
+#[test]
+fn info_and_version_answer_templates_too() {
+    let ebb = Ebb::empty();
+    assert_eq!(ebb.ok(["version", "-f", "{{.Server.Version}}"]), env!("CARGO_PKG_VERSION"));
+    assert_eq!(ebb.ok(["info", "-f", "{{.Containers}} {{.OSType}}"]), "0 linux");
+    let json: serde_json::Value = serde_json::from_str(&ebb.ok(["info", "-f", "json"])).expect("JSON");
+    assert_eq!(json["DockerRootDir"], ebb.store().to_str().expect("UTF-8"));
+}
