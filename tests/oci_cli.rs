@@ -253,6 +253,39 @@ fn limits_are_set_shown_and_updated() {
 }
 
 #[test]
+fn limits_are_enforced_and_the_oom_killer_is_counted() {
+    if without_cgroups().is_some() && !is_root() {
+        return; // Refused: the test above.
+    }
+    if let Some(why) = without_cgroups() {
+        return skip(&why);
+    }
+    let offered = ebb::oci::cgroup::controllers();
+    if let Some(missing) = ["memory", "pids"].iter().find(|name| !offered.iter().any(|offer| offer == *name)) {
+        return skip(&format!("the host offers no {missing} controller"));
+    }
+    let mut bundle = Bundle::new(&["sleep", "1000"]);
+    let memory = match ebb::oci::cgroup::can_limit_swap() {
+        true => json!({"limit": 32 << 20, "swap": 32 << 20}),
+        false => json!({"limit": 32 << 20}),
+    };
+    bundle.config["linux"]["resources"] = json!({"memory": memory, "pids": {"limit": 8}});
+    bundle.create("c1");
+    bundle.ok(&["start", "c1"]);
+    let oom_kills = |bundle: &Bundle| -> Value {
+        let events: Value = serde_json::from_str(&bundle.ok(&["events", "--stats", "c1"])).unwrap();
+        events["data"]["memory"]["usage"]["failcnt"].clone()
+    };
+    assert_eq!(oom_kills(&bundle), 0);
+    // One line without an end: tail keeps all of it in memory.
+    assert_eq!(bundle.ok(&["exec", "c1", "sh", "-c", "tail /dev/zero; echo $?"]), "137");
+    assert_eq!(oom_kills(&bundle), 1);
+    let forks = "for i in 1 2 3 4 5 6 7 8 9 10; do sleep 1000 > /dev/null 2>&1 & done";
+    let said = bundle.run(&["exec", "c1", "sh", "-c", forks]);
+    assert!(said.stderr.contains("can't fork"), "{}", said.shown());
+}
+
+#[test]
 fn hooks_run_at_their_moments_with_the_state_on_stdin() {
     let mut bundle = Bundle::new(&["true"]);
     let log = bundle.dir.join("hooks");

@@ -4,7 +4,7 @@ use super::state::{self, Container, Record, Status};
 use super::{CreateOptions, Io, cgroup, hooks};
 use crate::error::{Doing, Error, Result};
 use crate::kernel;
-use crate::store::{atomic, lock};
+use crate::store::{atomic, lock, tree};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use oci_spec::runtime::{Hook, Spec};
@@ -46,7 +46,7 @@ pub fn create(root: &Path, id: &str, bundle: &Path, io: Io, options: &CreateOpti
     let dir = state::claim(root, id)?;
     let made = create_in(&dir, id, bundle, &spec, io, options);
     if made.is_err() {
-        let _ = std::fs::remove_dir_all(&dir);
+        let _ = tree::remove(&dir);
     }
     made
 }
@@ -149,7 +149,7 @@ pub fn delete(container: &Container, force: bool) -> Result<()> {
     end(container, container.pidfd().as_ref());
     cgroup::remove(&container.record.cgroup)?;
     let spec = container.spec();
-    std::fs::remove_dir_all(&container.dir).doing(|| format!("remove {}", container.dir.display()))?;
+    tree::remove(&container.dir)?;
     if let Ok(spec) = spec {
         let poststop: Option<Vec<Hook>> = spec.hooks().as_ref().and_then(|hooks| hooks.poststop().clone());
         hooks::run_and_warn(&poststop, "poststop", &container.oci_state(&spec));

@@ -243,7 +243,7 @@ fn forget(root: &Path, id: &str) {
     if let Ok(_lock) = crate::store::lock::try_exclusive(&dir) {
         let unfinished = state::find(root, id).is_err_and(|error| error.is_not_found());
         if unfinished {
-            let _ = std::fs::remove_dir_all(dir);
+            let _ = crate::store::tree::remove(&dir);
         }
     }
 }

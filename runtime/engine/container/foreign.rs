@@ -8,7 +8,7 @@
 use crate::error::{Doing, Error, Kind, Result};
 use crate::kernel;
 use crate::oci::{Io, process_stat};
-use crate::store::atomic;
+use crate::store::{atomic, tree};
 use nix::mount::{MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, RecvMsg, recvmsg};
@@ -45,11 +45,8 @@ pub fn create(runtime: &Path, bundle: &Path, id: &str, io: Io) -> Result<Foreign
         )));
     }
     let dir = bundle.join("foreign");
-    match std::fs::remove_dir_all(&dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).doing(|| format!("remove {}", dir.display()))?
-        }
-        _ => {}
+    if dir.exists() {
+        tree::remove(&dir)?;
     }
     std::fs::create_dir(&dir).doing(|| format!("make {}", dir.display()))?;
     let mut config: Value = atomic::read_json(&bundle.join("config.json"))?;
@@ -223,7 +220,7 @@ impl Foreign {
             Ok(()) | Err(nix::errno::Errno::EINVAL) => Ok(()),
             Err(errno) => Err(errno).doing(|| format!("unmount {}", rootfs.display())),
         };
-        let removed = std::fs::remove_dir_all(&self.dir).doing(|| format!("remove {}", self.dir.display()));
+        let removed = tree::remove(&self.dir);
         deleted.and(unmounted).and(removed)
     }
 }
