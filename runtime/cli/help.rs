@@ -105,19 +105,33 @@ pub fn usage_line(path: &str, command: &Command) -> String {
         line.push_str(" [OPTIONS]");
     }
     for argument in command.get_positionals() {
-        let names = argument.get_value_names().unwrap_or_default();
-        let name = names.first().map_or(argument.get_id().as_str(), |name| name.as_str());
-        // The words of a container's own command.
-        let rest = names.get(1).map_or(if name == "COMMAND" { "ARG" } else { name }, |name| name.as_str());
-        line.push_str(&match (argument.is_required_set(), takes_many(argument)) {
-            (true, true) => format!(" {name} [{rest}...]"),
-            (true, false) => format!(" {name}"),
-            (false, true) if rest != name => format!(" [{name}] [{rest}...]"),
-            (false, true) => format!(" [{name}...]"),
-            (false, false) => format!(" [{name}]"),
-        });
+        let mut names: Vec<&str> =
+            argument.get_value_names().unwrap_or_default().iter().map(|name| name.as_str()).collect();
+        if names.is_empty() {
+            names.push(argument.get_id().as_str());
+        }
+        let last = names[names.len() - 1];
+        let least = least(argument);
+        for index in 0..least {
+            line.push_str(&format!(" {}", names.get(index).unwrap_or(&last)));
+        }
+        match (names.get(least..).unwrap_or_default(), takes_many(argument)) {
+            // The words of a container's own command.
+            ([.., "COMMAND"], true) => line.push_str(" [COMMAND] [ARG...]"),
+            ([], true) if last == "COMMAND" => line.push_str(" [ARG...]"),
+            (_, true) => line.push_str(&format!(" [{last}...]")),
+            (optional, false) => optional.iter().for_each(|name| line.push_str(&format!(" [{name}]"))),
+        }
     }
     line
+}
+
+/// How many words a positional argument must have.
+pub fn least(argument: &Arg) -> usize {
+    match argument.is_required_set() {
+        true => argument.get_num_args().map_or(1, |count| count.min_values().max(1)),
+        false => 0,
+    }
 }
 
 /// Whether a positional argument takes any number of words.
@@ -292,5 +306,7 @@ mod tests {
         assert_eq!(one(Arg::new("V").required(true).num_args(1..)), "ebb x [OPTIONS] V [V...]");
         assert_eq!(one(Arg::new("V")), "ebb x [OPTIONS] [V]");
         assert_eq!(one(Arg::new("c").value_name("COMMAND").num_args(0..)), "ebb x [OPTIONS] [COMMAND] [ARG...]");
+        let exec = Arg::new("words").value_names(["CONTAINER", "COMMAND"]).required(true).num_args(2..);
+        assert_eq!(one(exec), "ebb x [OPTIONS] CONTAINER COMMAND [ARG...]");
     }
 }

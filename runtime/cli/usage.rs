@@ -153,7 +153,7 @@ fn named(entry: &Entry, flag: &str) -> String {
 fn wrong_count(entry: &Entry) -> i32 {
     let command = (entry.command)();
     let positionals: Vec<_> = command.get_positionals().collect();
-    let least = positionals.iter().filter(|argument| argument.is_required_set()).count();
+    let least = positionals.iter().map(|argument| help::least(argument)).sum::<usize>();
     let endless = positionals.iter().any(|argument| help::takes_many(argument));
     let plural = |count: usize| if count == 1 { "1 argument".to_owned() } else { format!("{count} arguments") };
     let wanted = match positionals.len() {
