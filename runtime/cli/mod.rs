@@ -8,6 +8,7 @@ pub mod examples;
 pub mod format;
 pub mod help;
 pub mod image;
+pub mod init;
 pub mod lesson;
 pub mod manual;
 pub mod oci;
@@ -49,6 +50,9 @@ pub trait Execute: clap::Parser {
 
 /// Runs the command line and returns the process's exit code. Reports the error, once, here.
 pub fn main(arguments: Vec<OsString>) -> i32 {
+    if init::is_init(&arguments) {
+        return init::main(&arguments);
+    }
     // A reader that went away (`ebb ps | head -1`) ends us as it ends any other tool: quietly.
     let (globals, words) = match usage::globals(&arguments) {
         Ok(found) => found,

@@ -56,9 +56,16 @@ pub fn parse_tmpfs(text: &str) -> Result<Request> {
 
 /// Checks all requests against each other, adds the image's `VOLUME`s that none covers, makes the volumes that are
 /// missing, and returns the mounts in the order to mount them (parents first).
-pub fn resolve(store: &Store, requests: &[Request], image: &Image) -> Result<Vec<MountPoint>> {
+pub fn resolve(store: &Store, requests: &[Request], image: &Image) -> Result<Resolved> {
     let _ = (store, requests, image);
-    Ok(Vec::new())
+    Ok(Resolved { mounts: Vec::new(), _lock: None })
+}
+
+/// The mounts of a container, and the lock under which its volumes were looked up: no volume is removed until this is
+/// dropped, which is when the container's own record says that it uses them.
+pub struct Resolved {
+    pub mounts: Vec<MountPoint>,
+    _lock: Option<crate::store::lock::Lock>,
 }
 
 /// Copies the image's content into every empty volume of `mounts` that asks for it, once, with owner, mode and xattrs.

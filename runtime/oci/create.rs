@@ -88,7 +88,7 @@ fn clone(blueprint: &Blueprint) -> Result<Init> {
         Some(joined) => Some(enter_pid_namespace(joined)?),
         None => None,
     };
-    let cloned = kernel::clone3(blueprint.namespaces.new, cgroup_fd);
+    let cloned = kernel::clone3(blueprint.namespaces.at_clone(), cgroup_fd);
     if let Some(outer) = outer {
         nix::sched::setns(outer, nix::sched::CloneFlags::CLONE_NEWPID).doing(|| "go back to our own pid namespace")?;
     }

@@ -24,6 +24,16 @@ impl Namespaces {
         self.new & flag(kind) as u64 != 0
     }
 
+    /// The flags for clone3(2). What is made in a clone belongs to the user namespace of that moment: where one is joined
+    /// first, the others are made after that, by the child itself.
+    pub fn at_clone(&self) -> u64 {
+        if self.joins_user() { self.new & libc::CLONE_NEWPID as u64 } else { self.new }
+    }
+
+    fn joins_user(&self) -> bool {
+        self.join.iter().any(|(kind, _)| *kind == libc::CLONE_NEWUSER)
+    }
+
     pub fn has(&self, kind: Type) -> bool {
         self.is_new(kind) || self.join.iter().any(|(joined, _)| *joined == flag(kind))
     }
@@ -63,6 +73,11 @@ pub fn join(namespaces: &Namespaces) -> Result<()> {
         if *kind == libc::CLONE_NEWUSER {
             super::ids::become_root()?;
         }
+    }
+    if namespaces.joins_user() {
+        let late = namespaces.new & !(libc::CLONE_NEWPID as u64);
+        let late = nix::sched::CloneFlags::from_bits_retain(late as i32);
+        nix::sched::unshare(late).doing(|| "make the other namespaces")?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ mod exec;
 mod export;
 mod inspect;
 mod logs;
+mod options;
 mod pause;
 mod ps;
 mod rename;

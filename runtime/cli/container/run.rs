@@ -1,24 +1,136 @@
-//! Making containers and running them.
+//! run and create: making containers, and running them.
 
-use crate::cli::Execute;
+use super::options::Options;
+use crate::cli::{Execute, output, store};
+use crate::engine::container::attach::{self, Attachment, End};
+use crate::engine::container::record::Container;
+use crate::engine::container::{self, create, protocol, supervisor, terminal};
 use crate::error::{Error, Result};
+use crate::store::Store;
+use std::io::IsTerminal;
 
-/// TO BE WRITTEN
+/// Create and run a new container from an image
 #[derive(Debug, clap::Parser)]
-pub struct Run {}
+#[command(
+    disable_help_flag = true,
+    after_help = "Examples:
+  ebb run -d -v myvolume:/app/data --name mycontainer nginx
+  ebb run --rm -it busybox sh
+  ebb run --rm --read-only --tmpfs /tmp busybox touch /tmp/x"
+)]
+pub struct Run {
+    /// Run container in background and print container ID
+    #[arg(short, long)]
+    detach: bool,
+    /// Attach to STDIN, STDOUT or STDERR
+    #[arg(short, long, value_name = "list", value_parser = stream)]
+    attach: Vec<String>,
+    /// Override the key sequence for detaching a container
+    #[arg(long, value_name = "string", default_value = terminal::DETACH_KEYS, hide_default_value = true)]
+    detach_keys: String,
+    /// Proxy received signals to the process
+    #[arg(long, value_name = "bool", default_value_t = true, hide_default_value = true,
+          action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    sig_proxy: bool,
+    #[command(flatten)]
+    options: Options,
+}
 
-impl Execute for Run {
-    fn execute(self) -> Result<i32> {
-        Err(Error::new("being written"))
+fn stream(text: &str) -> std::result::Result<String, String> {
+    match text.to_ascii_lowercase().as_str() {
+        known @ ("stdin" | "stdout" | "stderr") => Ok(known.to_owned()),
+        _ => Err("valid streams are STDIN, STDOUT and STDERR".to_owned()),
     }
 }
 
-/// TO BE WRITTEN
+impl Execute for Run {
+    fn execute(self) -> Result<i32> {
+        if self.detach && !self.attach.is_empty() {
+            return Err(Error::new("conflicting options: cannot specify both --attach and --detach"));
+        }
+        let interactive = self.options.interactive();
+        if self.options.tty() && interactive && !self.detach && !std::io::stdin().is_terminal() {
+            return Err(Error::new("the input device is not a TTY"));
+        }
+        terminal::DetachKeys::parse(&self.detach_keys)?;
+        let store = store()?;
+        let container = create::create(&store, &self.options.request(self.detach)?)?;
+        warn_of_uncovered_volumes(&container);
+        if self.detach {
+            start(&store, &container, None)?;
+            output::line(&container.id)?;
+            return Ok(0);
+        }
+        let mut attachment = Attachment::new(&container, interactive, self.sig_proxy, &self.detach_keys)?;
+        if !self.attach.is_empty() {
+            let named = |name: &str| self.attach.iter().any(|stream| stream == name);
+            attachment.stdin &= named("stdin");
+            (attachment.stdout, attachment.stderr) = (named("stdout"), named("stderr"));
+        }
+        let (ours, theirs) = protocol::pair()?;
+        start(&store, &container, Some(theirs))?;
+        match attachment.run(&ours)? {
+            End::Exited(code) => Ok(code),
+            End::Detached => Ok(0),
+            End::Lost => Err(Error::new(format!(
+                "the supervisor of container {} was killed, and the container with it",
+                container.name
+            ))),
+        }
+    }
+}
+
+/// Docker's words around what went wrong in the container's first process.
+fn start(store: &Store, container: &Container, attached: Option<std::os::fd::OwnedFd>) -> Result<()> {
+    supervisor::start(store, container, attached, attach::size()).map_err(|mut error| {
+        error.message = format!("failed to start container {}: {}", container.name, error.message);
+        error
+    })
+}
+
+/// How data is lost on recreate: the image keeps it in a volume that nobody named, beside the one that the user did
+/// name, which may be mounted at last year's path.
+fn warn_of_uncovered_volumes(container: &Container) {
+    let named = container.mounts.iter().any(|mount| mount.kind == "volume" && !mount.anonymous);
+    if !named {
+        return;
+    }
+    for path in container.config.image.volumes.keys() {
+        if let Some(mount) = container.mounts.iter().find(|mount| mount.anonymous && mount.destination == *path) {
+            eprintln!(
+                "ebb: warning: the image keeps data in {path}, which no -v of yours covers: it goes into the anonymous \
+                 volume {}",
+                crate::store::id::short(&mount.name)
+            );
+        }
+    }
+}
+
+/// Create a new container
 #[derive(Debug, clap::Parser)]
-pub struct Create {}
+#[command(
+    disable_help_flag = true,
+    after_help = "Examples:
+  ebb create --name box busybox sleep 1000
+  ebb create -v myvolume:/data nginx"
+)]
+pub struct Create {
+    #[command(flatten)]
+    options: Options,
+}
 
 impl Execute for Create {
     fn execute(self) -> Result<i32> {
-        Err(Error::new("being written"))
+        let store = store()?;
+        let container = create::create(&store, &self.options.request(true)?)?;
+        warn_of_uncovered_volumes(&container);
+        output::line(&container.id)?;
+        Ok(0)
     }
+}
+
+/// For `start` and `attach`: a container that is there already.
+pub fn attach_to(store: &Store, container: &Container, attachment: Attachment) -> Result<End> {
+    let socket = protocol::knock(&container::dir(store, &container.id))?;
+    attachment.run(&socket)
 }

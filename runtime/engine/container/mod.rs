@@ -11,6 +11,10 @@
 //!   attach.sock         the supervisor's door, while it runs
 //! ```
 
+pub mod attach;
+pub mod bundle;
+pub mod create;
+pub mod environment;
 pub mod exec;
 pub mod foreign;
 pub mod health;
@@ -20,15 +24,20 @@ pub mod log;
 pub mod names;
 pub mod pause;
 pub mod processes;
+pub mod protocol;
 pub mod prune;
+pub mod random_name;
 pub mod record;
+pub mod relay;
 pub mod remove;
 pub mod rename;
+pub mod security;
 pub mod size;
 pub mod state;
 pub mod stats;
 pub mod stop;
 pub mod streams;
+pub mod supervisor;
 pub mod terminal;
 pub mod top;
 pub mod update;
@@ -88,3 +97,11 @@ pub fn list(store: &Store) -> Result<Vec<Container>> {
     all.sort_by(|a, b| b.created.cmp(&a.created));
     Ok(all)
 }
+
+/// The container's layers as directories, the bottom one first.
+pub fn layer_paths(store: &Store, container: &Container) -> Vec<PathBuf> {
+    container.layers.iter().map(|layer| store.images().join("layers").join(layer)).collect()
+}
+
+/// Where Ebb's own binary is mounted for `--init`, as Docker's tini is. Under that name it is an init: `cli/init.rs`.
+pub const INIT_PATH: &str = "/sbin/docker-init";

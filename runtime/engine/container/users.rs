@@ -1,13 +1,14 @@
 //! Who a container's process is: `-u name|uid[:group|gid]`, through the passwd and group files of the container itself.
 
+use super::record::Container;
 use crate::error::{Doing, Error, Result};
-use crate::store::beneath;
+use crate::store::{Store, beneath};
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 /// A user as the kernel needs it, and the home that goes with it.
@@ -35,20 +36,43 @@ pub fn resolve(root: BorrowedFd, text: &str, more: &[String]) -> Result<User> {
     add_groups(found, &group, more)
 }
 
-/// A file of the image, which may be anything: a FIFO, a device, a terabyte. Missing is empty.
+/// The user of a container that does not run yet: looked up in its layers, the top one first, without mounting them.
+/// A file of a layer hides those below it, so the first that is found is what the container will see.
+pub fn of_container(store: &Store, container: &Container) -> Result<User> {
+    let upper = super::dir(store, &container.id).join("upper");
+    let layers = super::layer_paths(store, container);
+    let find = |path: &str| -> Result<String> {
+        for layer in std::iter::once(&upper).chain(layers.iter().rev()) {
+            let Ok(root) = beneath::root(layer) else { continue };
+            if let Some(text) = read_database(root.as_fd(), path)? {
+                return Ok(text);
+            }
+        }
+        Ok(String::new())
+    };
+    let found = look_up(&find("/etc/passwd")?, &find("/etc/group")?, &container.config.image.user)?;
+    add_groups(found, &find("/etc/group")?, &container.host_config.group_add)
+}
+
 fn database(root: BorrowedFd, path: &str) -> Result<String> {
+    read_database(root, path).map(Option::unwrap_or_default)
+}
+
+/// A file of the image, which may be anything: a FIFO, a device (a whiteout is one), a terabyte. `None` where there is
+/// nothing of that name.
+fn read_database(root: BorrowedFd, path: &str) -> Result<Option<String>> {
     const LARGEST: u64 = 16 << 20;
     let Ok(fd) = beneath::open(root, Path::new(path), OFlag::O_RDONLY | OFlag::O_NONBLOCK, Mode::empty()) else {
-        return Ok(String::new());
+        return Ok(None);
     };
     let file = File::from(fd);
     let doing = || format!("read the container's {path}");
     if !file.metadata().doing(doing)?.is_file() {
-        return Ok(String::new());
+        return Ok(Some(String::new()));
     }
     let mut bytes = Vec::new();
     file.take(LARGEST).read_to_end(&mut bytes).doing(doing)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 fn look_up(passwd: &str, group: &str, text: &str) -> Result<User> {

@@ -1,0 +1,428 @@
+//! The options that `run` and `create` share, and what the engine is asked for in their words.
+
+use crate::engine::container::create::{Health, Request};
+use crate::engine::container::limits;
+use crate::engine::container::record::{HostConfig, LogConfig, Ulimit};
+use crate::engine::image::Pull;
+use crate::engine::mounts;
+use crate::error::{Doing, Error, Kind, Result};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// Add a custom host-to-IP mapping (host:ip)
+    #[arg(long, value_name = "list")]
+    add_host: Vec<String>,
+    /// Add Linux capabilities
+    #[arg(long, value_name = "list")]
+    cap_add: Vec<String>,
+    /// Drop Linux capabilities
+    #[arg(long, value_name = "list")]
+    cap_drop: Vec<String>,
+    /// Cgroup namespace to use (host|private)
+    #[arg(long, value_name = "string", value_parser = ["host", "private"])]
+    cgroupns: Option<String>,
+    /// Write the container ID to the file
+    #[arg(long, value_name = "string")]
+    cidfile: Option<PathBuf>,
+    /// CPU shares (relative weight)
+    #[arg(short, long, value_name = "int", default_value_t = 0, hide_default_value = true)]
+    cpu_shares: i64,
+    /// Number of CPUs
+    #[arg(long, value_name = "decimal")]
+    cpus: Option<String>,
+    /// CPUs in which to allow execution (0-3, 0,1)
+    #[arg(long, value_name = "string", default_value = "", hide_default_value = true)]
+    cpuset_cpus: String,
+    /// Add a host device to the container
+    #[arg(long, value_name = "list")]
+    device: Vec<String>,
+    /// Set custom DNS servers
+    #[arg(long, value_name = "list")]
+    dns: Vec<String>,
+    /// Overwrite the default ENTRYPOINT of the image
+    #[arg(long, value_name = "string")]
+    entrypoint: Option<String>,
+    /// Set environment variables
+    #[arg(short, long, value_name = "list")]
+    env: Vec<String>,
+    /// Read in a file of environment variables
+    #[arg(long, value_name = "list")]
+    env_file: Vec<PathBuf>,
+    /// Expose a port or a range of ports
+    #[arg(long, value_name = "list")]
+    expose: Vec<String>,
+    /// Add additional groups to join
+    #[arg(long, value_name = "list")]
+    group_add: Vec<String>,
+    /// Command to run to check health
+    #[arg(long, value_name = "string")]
+    health_cmd: Option<String>,
+    /// Time between running the check (ms|s|m|h)
+    #[arg(long, value_name = "duration", value_parser = duration)]
+    health_interval: Option<i64>,
+    /// Consecutive failures needed to report unhealthy
+    #[arg(long, value_name = "int")]
+    health_retries: Option<u32>,
+    /// Start period for the container to initialize before counting retries (ms|s|m|h)
+    #[arg(long, value_name = "duration", value_parser = duration)]
+    health_start_period: Option<i64>,
+    /// Maximum time to allow one check to run (ms|s|m|h)
+    #[arg(long, value_name = "duration", value_parser = duration)]
+    health_timeout: Option<i64>,
+    /// Container host name
+    #[arg(short = 'h', long, value_name = "string")]
+    hostname: Option<String>,
+    /// Print usage
+    #[arg(long, action = clap::ArgAction::Help)]
+    help: Option<bool>,
+    /// Run an init inside the container that forwards signals and reaps processes
+    #[arg(long)]
+    init: bool,
+    /// Keep STDIN open even if not attached
+    #[arg(short, long)]
+    interactive: bool,
+    /// IPC mode to use (private|host)
+    #[arg(long, value_name = "string", value_parser = ["private", "host", "shareable", "none"])]
+    ipc: Option<String>,
+    /// Set meta data on a container
+    #[arg(short, long, value_name = "list")]
+    label: Vec<String>,
+    /// Read in a line delimited file of labels
+    #[arg(long, value_name = "list")]
+    label_file: Vec<PathBuf>,
+    /// Logging driver for the container (json-file|none)
+    #[arg(long, value_name = "string", default_value = "json-file", hide_default_value = true)]
+    log_driver: String,
+    /// Log driver options (max-size, max-file)
+    #[arg(long, value_name = "list")]
+    log_opt: Vec<String>,
+    /// Memory limit
+    #[arg(short, long, value_name = "bytes")]
+    memory: Option<String>,
+    /// Swap limit equal to memory plus swap: '-1' to enable unlimited swap
+    #[arg(long, value_name = "bytes", allow_hyphen_values = true)]
+    memory_swap: Option<String>,
+    /// Attach a filesystem mount to the container
+    #[arg(long, value_name = "mount", value_parser = mount)]
+    mount: Vec<mounts::Request>,
+    /// Assign a name to the container
+    #[arg(long, value_name = "string")]
+    name: Option<String>,
+    /// Connect a container to a network (none|host)
+    #[arg(long, value_name = "network", visible_alias = "net", default_value = "none", hide_default_value = true)]
+    network: String,
+    /// Disable any container-specified HEALTHCHECK
+    #[arg(long)]
+    no_healthcheck: bool,
+    /// Tune host's OOM preferences (-1000 to 1000)
+    #[arg(long, value_name = "int", default_value_t = 0, hide_default_value = true, allow_hyphen_values = true,
+          value_parser = clap::value_parser!(i32).range(-1000..=1000))]
+    oom_score_adj: i32,
+    /// PID namespace to use (host|container:NAME)
+    #[arg(long, value_name = "string")]
+    pid: Option<String>,
+    /// Tune container pids limit (set -1 for unlimited)
+    #[arg(long, value_name = "int", allow_hyphen_values = true)]
+    pids_limit: Option<i64>,
+    /// Set platform; only this machine's
+    #[arg(long, value_name = "string")]
+    platform: Option<String>,
+    /// Give extended privileges to this container
+    #[arg(long)]
+    privileged: bool,
+    /// Publish a container's port(s) to the host
+    #[arg(short, long, value_name = "list")]
+    publish: Vec<String>,
+    /// Publish all exposed ports to random ports
+    #[arg(short = 'P', long)]
+    publish_all: bool,
+    /// Make the image before running (always|missing|never)
+    #[arg(long, value_name = "string", value_enum)]
+    pull: Option<Pull>,
+    /// Mount the container's root filesystem as read only
+    #[arg(long)]
+    read_only: bool,
+    /// Restart policy to apply when a container exits
+    #[arg(long, value_name = "string", default_value = "no", hide_default_value = true)]
+    restart: String,
+    /// Automatically remove the container and its anonymous volumes when it exits
+    #[arg(long)]
+    rm: bool,
+    /// OCI runtime to use for this container: a path or a name
+    #[arg(long, value_name = "string", default_value = "", hide_default_value = true)]
+    runtime: String,
+    /// Security options (seccomp=FILE|unconfined, no-new-privileges[:bool])
+    #[arg(long, value_name = "list")]
+    security_opt: Vec<String>,
+    /// Size of /dev/shm
+    #[arg(long, value_name = "bytes")]
+    shm_size: Option<String>,
+    /// Signal to stop the container
+    #[arg(long, value_name = "string")]
+    stop_signal: Option<String>,
+    /// Timeout (in seconds) to stop a container
+    #[arg(long, value_name = "int", allow_hyphen_values = true)]
+    stop_timeout: Option<i64>,
+    /// Sysctl options
+    #[arg(long, value_name = "map")]
+    sysctl: Vec<String>,
+    /// Mount a tmpfs directory
+    #[arg(long, value_name = "list", value_parser = tmpfs)]
+    tmpfs: Vec<mounts::Request>,
+    /// Allocate a pseudo-TTY
+    #[arg(short, long)]
+    tty: bool,
+    /// Ulimit options
+    #[arg(long, value_name = "ulimit", value_parser = ulimit)]
+    ulimit: Vec<Ulimit>,
+    /// Username or UID (format: <name|uid>[:<group|gid>])
+    #[arg(short, long, value_name = "string")]
+    user: Option<String>,
+    /// User namespace to use (host|keep-id)
+    #[arg(long, value_name = "string", default_value = "", hide_default_value = true)]
+    userns: String,
+    /// UTS namespace to use (host)
+    #[arg(long, value_name = "string", default_value = "", hide_default_value = true)]
+    uts: String,
+    /// Bind mount a volume
+    #[arg(short, long, value_name = "list", value_parser = volume)]
+    volume: Vec<mounts::Request>,
+    /// Mount volumes from the specified container(s)
+    #[arg(long, value_name = "list")]
+    volumes_from: Vec<String>,
+    /// Working directory inside the container
+    #[arg(short, long, value_name = "string")]
+    workdir: Option<String>,
+    /// The image; after it everything belongs to the command
+    #[arg(value_names = ["IMAGE", "COMMAND"], required = true, num_args = 1.., trailing_var_arg = true)]
+    words: Vec<String>,
+}
+
+// clap shows a parser's error in its own words; the engine's are kept, and kept apart, by `refused`.
+fn volume(text: &str) -> std::result::Result<mounts::Request, String> {
+    mounts::parse_volume(text).map_err(|error| error.to_string())
+}
+
+fn mount(text: &str) -> std::result::Result<mounts::Request, String> {
+    mounts::parse_mount(text).map_err(|error| error.to_string())
+}
+
+fn tmpfs(text: &str) -> std::result::Result<mounts::Request, String> {
+    mounts::parse_tmpfs(text).map_err(|error| error.to_string())
+}
+
+fn duration(text: &str) -> std::result::Result<i64, String> {
+    crate::cli::format::units::parse_duration(text).map_err(|error| error.to_string())
+}
+
+/// `nofile=1024:2048`, `nproc=512`.
+fn ulimit(text: &str) -> std::result::Result<Ulimit, String> {
+    let bad = || format!("invalid ulimit argument: {text}");
+    let (name, values) = text.split_once('=').ok_or_else(bad)?;
+    let (soft, hard) = values.split_once(':').unwrap_or((values, values));
+    let number = |text: &str| text.parse::<i64>().ok().filter(|number| *number >= -1).ok_or_else(bad);
+    let ulimit = Ulimit { name: name.to_owned(), soft: number(soft)?, hard: number(hard)? };
+    if ulimit.hard != -1 && (ulimit.soft > ulimit.hard || ulimit.soft == -1) {
+        return Err(format!(
+            "ulimit soft limit must be less than or equal to hard limit: {} > {}",
+            ulimit.soft, ulimit.hard
+        ));
+    }
+    Ok(ulimit)
+}
+
+impl Options {
+    pub fn tty(&self) -> bool {
+        self.tty
+    }
+
+    pub fn interactive(&self) -> bool {
+        self.interactive
+    }
+
+    /// What the engine is to make.
+    pub fn request(self, detached: bool) -> Result<Request> {
+        self.refuse_what_is_not_yet()?;
+        let mut env = Vec::new();
+        for file in &self.env_file {
+            env.extend(lines(file)?.iter().filter_map(|line| passed_on(line)));
+        }
+        env.extend(self.env.iter().filter_map(|entry| passed_on(entry)));
+        let mut labels = BTreeMap::new();
+        for file in &self.label_file {
+            labels.extend(lines(file)?.iter().map(|line| pair(line)));
+        }
+        labels.extend(self.label.iter().map(|label| pair(label)));
+        let host = self.host_config()?;
+        let health = Health {
+            command: self.health_cmd,
+            interval: self.health_interval,
+            timeout: self.health_timeout,
+            start_period: self.health_start_period,
+            retries: self.health_retries,
+            none: self.no_healthcheck,
+        };
+        let mut words = self.words.into_iter();
+        let image = words.next().ok_or_else(|| Error::of(Kind::Usage, "no image"))?;
+        Ok(Request {
+            image,
+            pull: self.pull,
+            name: self.name,
+            command: words.collect(),
+            entrypoint: self.entrypoint,
+            env,
+            labels,
+            user: self.user,
+            workdir: self.workdir,
+            hostname: self.hostname,
+            stop_signal: self.stop_signal,
+            stop_timeout: self.stop_timeout,
+            health,
+            expose: self.expose,
+            tty: self.tty,
+            interactive: self.interactive,
+            detached,
+            host,
+            mounts: [self.volume, self.mount, self.tmpfs].concat(),
+            cidfile: self.cidfile,
+        })
+    }
+
+    /// What belongs to later issues is refused with a sentence that says so, never ignored.
+    fn refuse_what_is_not_yet(&self) -> Result<()> {
+        if !self.publish.is_empty() || self.publish_all {
+            return Err(Error::new("publishing ports (-p, -P) comes with Ebb's networks, which are not here yet")
+                .with_cure("--network host shows the container's ports on the host as they are"));
+        }
+        match self.network.as_str() {
+            "none" | "host" => {}
+            other => {
+                return Err(Error::new(format!("network {other} not found: Ebb has none and host, more come later")));
+            }
+        }
+        if !self.volumes_from.is_empty() {
+            return Err(Error::new("--volumes-from comes with the volume issue; name the volumes with -v"));
+        }
+        match self.userns.as_str() {
+            "" | "host" => {}
+            "keep-id" => return Err(Error::new("--userns keep-id comes with the volume issue")),
+            other => return Err(Error::new(format!("--userns: invalid USER mode: {other}"))),
+        }
+        match self.uts.as_str() {
+            "" | "host" => Ok(()),
+            _ => Err(Error::new("--uts: invalid UTS mode")),
+        }
+    }
+
+    fn host_config(&self) -> Result<HostConfig> {
+        let size = |text: &Option<String>| text.as_deref().map_or(Ok(0), limits::memory);
+        let pid_mode = self.pid.clone().unwrap_or_default();
+        if !matches!(pid_mode.as_str(), "" | "host" | "private") && !pid_mode.starts_with("container:") {
+            return Err(Error::new("--pid: invalid PID mode"));
+        }
+        let option = |text: &String| text.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let log_options: Option<BTreeMap<_, _>> = self.log_opt.iter().map(option).collect();
+        let sysctls: Option<BTreeMap<_, _>> = self.sysctl.iter().map(option).collect();
+        let sysctls = sysctls.ok_or_else(|| Error::new("invalid argument for --sysctl: it is name=value"))?;
+        check_sysctls(&sysctls, &self.network, self.ipc.as_deref().unwrap_or_default())?;
+        Ok(HostConfig {
+            binds: self.volume.iter().filter_map(bind_text).collect(),
+            container_id_file: self.cidfile.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
+            log_config: LogConfig {
+                kind: self.log_driver.clone(),
+                config: log_options.ok_or_else(|| Error::new("invalid logging opts format: it is key=value"))?,
+            },
+            network_mode: self.network.clone(),
+            restart_policy: limits::restart_policy(&self.restart)?,
+            auto_remove: self.rm,
+            cap_add: self.cap_add.clone(),
+            cap_drop: self.cap_drop.clone(),
+            cgroupns_mode: self
+                .cgroupns
+                .clone()
+                .unwrap_or_else(|| if self.privileged { "host" } else { "private" }.into()),
+            dns: self.dns.clone(),
+            extra_hosts: self.add_host.clone(),
+            group_add: self.group_add.clone(),
+            ipc_mode: self.ipc.clone().unwrap_or_else(|| "private".into()),
+            oom_score_adj: self.oom_score_adj,
+            pid_mode,
+            privileged: self.privileged,
+            readonly_rootfs: self.read_only,
+            security_opt: self.security_opt.clone(),
+            tmpfs: self.tmpfs.iter().map(|one| (one.target.clone(), one.tmpfs_options.join(","))).collect(),
+            uts_mode: self.uts.clone(),
+            userns_mode: self.userns.clone(),
+            shm_size: match size(&self.shm_size)? {
+                0 => 64 << 20,
+                size => size,
+            },
+            sysctls,
+            runtime: if self.runtime == "ebb" { String::new() } else { self.runtime.clone() },
+            init: self.init,
+            memory: size(&self.memory)?,
+            memory_swap: size(&self.memory_swap)?,
+            nano_cpus: self.cpus.as_deref().map_or(Ok(0), limits::nano_cpus)?,
+            cpu_shares: self.cpu_shares,
+            cpuset_cpus: self.cpuset_cpus.clone(),
+            pids_limit: self.pids_limit,
+            ulimits: self.ulimit.clone(),
+            devices: self.device.clone(),
+        })
+    }
+}
+
+fn bind_text(request: &mounts::Request) -> Option<String> {
+    let source = request.source.as_deref()?;
+    Some(match request.mode.as_str() {
+        "" => format!("{source}:{}", request.target),
+        mode => format!("{source}:{}:{mode}", request.target),
+    })
+}
+
+/// A sysctl that is not the container's own would change the host.
+fn check_sysctls(sysctls: &BTreeMap<String, String>, network: &str, ipc: &str) -> Result<()> {
+    const IPC: [&str; 9] = [
+        "kernel.msgmax",
+        "kernel.msgmnb",
+        "kernel.msgmni",
+        "kernel.sem",
+        "kernel.shmall",
+        "kernel.shmmax",
+        "kernel.shmmni",
+        "kernel.shm_rmid_forced",
+        "fs.mqueue.",
+    ];
+    for name in sysctls.keys() {
+        let of_ipc = IPC.iter().any(|own| name == own || (own.ends_with('.') && name.starts_with(own)));
+        let of_network = name.starts_with("net.");
+        if (of_ipc && ipc != "host") || (of_network && network != "host") {
+            continue;
+        }
+        return Err(Error::new(format!(
+            "sysctl '{name}' is not allowed: it would change the host's, not the container's"
+        )));
+    }
+    Ok(())
+}
+
+fn lines(file: &PathBuf) -> Result<Vec<String>> {
+    let text = std::fs::read_to_string(file).doing(|| format!("open {}", file.display()))?;
+    let line = |line: &str| line.trim_start().to_owned();
+    Ok(text.lines().map(line).filter(|line| !line.is_empty() && !line.starts_with('#')).collect())
+}
+
+/// `NAME=value` as it is; a bare `NAME` with the caller's value, or nothing where the caller has none.
+pub fn passed_on(entry: &str) -> Option<String> {
+    match entry.contains('=') {
+        true => Some(entry.to_owned()),
+        false => std::env::var(entry).ok().map(|value| format!("{entry}={value}")),
+    }
+}
+
+fn pair(text: &str) -> (String, String) {
+    let (key, value) = text.split_once('=').unwrap_or((text, ""));
+    (key.to_owned(), value.to_owned())
+}

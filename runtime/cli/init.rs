@@ -1,0 +1,68 @@
+//! `--init`: Ebb's own binary as the container's first process, under the name that Docker's has there. It starts the
+//! container's program, passes signals on to it, and reaps every orphan.
+
+use crate::kernel::{self, Cloned};
+use nix::sys::signal::SigSet;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+/// Whether this process was started as a container's init.
+pub fn is_init(arguments: &[OsString]) -> bool {
+    arguments.first().is_some_and(|name| name == crate::engine::container::INIT_PATH)
+}
+
+/// Runs `docker-init -- PROGRAM ARGS…` and returns the program's exit code.
+pub fn main(arguments: &[OsString]) -> i32 {
+    let words = arguments.get(1..).unwrap_or_default();
+    let words = if words.first().is_some_and(|word| word == "--") { &words[1..] } else { words };
+    let Some((program, words)) = words.split_first() else {
+        eprintln!("ebb: init: no program given");
+        return 127;
+    };
+    // Blocked, they wait for sigwait(3) below; a first process has no default for them anyway (pid_namespaces(7)).
+    let all = SigSet::all();
+    let _ = all.thread_block();
+    let child = match kernel::fork() {
+        Ok(Cloned::Parent { pid, .. }) => pid,
+        Ok(Cloned::Child) => {
+            // A group of its own, in the foreground where there is a terminal, so that Ctrl-C reaches it.
+            let _ = nix::unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0));
+            let _ = nix::unistd::tcsetpgrp(std::io::stdin(), nix::unistd::getpgrp());
+            let _ = all.thread_unblock();
+            let error = Command::new(program).args(words).exec();
+            eprintln!("ebb: exec: {}: {error}", program.to_string_lossy());
+            let missing = error.kind() == std::io::ErrorKind::NotFound;
+            kernel::exit_now(if missing { 127 } else { 126 });
+        }
+        Err(errno) => {
+            eprintln!("ebb: init: fork: {errno}");
+            return 125;
+        }
+    };
+    loop {
+        let Ok(signal) = all.wait() else { continue };
+        if signal != nix::sys::signal::Signal::SIGCHLD {
+            let _ = nix::sys::signal::kill(child, signal);
+            continue;
+        }
+        if let Some(code) = reap(child) {
+            return code;
+        }
+    }
+}
+
+/// Reaps all that have ended; the program's exit code, if it is among them.
+fn reap(child: Pid) -> Option<i32> {
+    let mut code = None;
+    loop {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Exited(pid, status)) if pid == child => code = Some(status),
+            Ok(WaitStatus::Signaled(pid, signal, _)) if pid == child => code = Some(128 + signal as i32),
+            Ok(WaitStatus::StillAlive) | Err(_) => return code,
+            Ok(_) => {}
+        }
+    }
+}

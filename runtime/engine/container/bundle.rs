@@ -1,0 +1,297 @@
+//! The OCI bundle of a container: config.json, written anew at every start from what was asked for.
+
+use super::record::{Container, HostConfig, MountPoint, Ulimit};
+use super::{limits, security};
+use crate::engine::idmap::{self, StoreIds};
+use crate::engine::{container, mounts};
+use crate::error::{Doing, Error, Result};
+use crate::oci::{self, IdMap};
+use crate::store::{Store, atomic};
+use oci_spec::runtime::{
+    Linux, LinuxIdMapping, LinuxIdMappingBuilder, LinuxNamespace, LinuxNamespaceBuilder, LinuxNamespaceType as Type,
+    LinuxPids, LinuxResources, Mount, MountBuilder, PosixRlimit, PosixRlimitBuilder, PosixRlimitType, Process, Root,
+    Spec,
+};
+use std::path::{Path, PathBuf};
+
+/// The pids limit of who asked for none.
+const PIDS_LIMIT: i64 = 512;
+
+/// Writes `config.json`. `rootfs/` is the empty directory that the overlay is mounted on.
+pub fn write(store: &Store, container: &Container) -> Result<()> {
+    let directory = super::dir(store, &container.id);
+    let spec = spec(store, container)?;
+    atomic::write_json(&directory.join("config.json"), &spec)
+}
+
+fn spec(store: &Store, container: &Container) -> Result<Spec> {
+    let host = &container.host_config;
+    let ids = idmap::store_ids()?;
+    let user = super::users::of_container(store, container)?;
+    let namespaces = Namespaces::decide(store, container, &ids, user.uid, user.gid)?;
+    let mut spec = Spec::default();
+    spec.set_version("1.2.0".into());
+    let mut root = Root::default();
+    root.set_path(PathBuf::from("rootfs")).set_readonly(Some(host.readonly_rootfs));
+    spec.set_root(Some(root));
+    if host.uts_mode != "host" {
+        spec.set_hostname(Some(container.config.hostname.clone()));
+    }
+    let mut process = Process::default();
+    let mut words = if host.init { vec![super::INIT_PATH.to_owned(), "--".to_owned()] } else { Vec::new() };
+    words.extend(std::iter::once(&container.path).chain(&container.args).cloned());
+    let cwd = Some(container.config.image.working_dir.as_str()).filter(|cwd| !cwd.is_empty()).unwrap_or("/");
+    process
+        .set_terminal(Some(container.config.tty))
+        .set_args(Some(words))
+        .set_env(Some(super::environment::of(container, &user.home)))
+        .set_cwd(clean(cwd))
+        .set_user(user.to_oci())
+        .set_capabilities(Some(security::capabilities(host)?))
+        .set_no_new_privileges(Some(security::no_new_privileges(host)?))
+        .set_rlimits(Some(rlimits(&host.ulimits)?))
+        .set_oom_score_adj((host.oom_score_adj != 0).then_some(host.oom_score_adj));
+    spec.set_process(Some(process));
+    spec.set_mounts(Some(all_mounts(store, container, namespaces.mount_map.as_ref())?));
+    spec.set_linux(Some(linux(container, &ids, &namespaces)?));
+    Ok(spec)
+}
+
+/// A working directory of an image is data, and may be anything: it is looked up inside the container only.
+fn clean(path: &str) -> PathBuf {
+    Path::new("/").join(path)
+}
+
+/// Which namespaces the container gets, and which ids in them.
+struct Namespaces {
+    list: Vec<LinuxNamespace>,
+    map: Option<IdMap>,
+    /// What the mounts of host directories are mapped by: as root with a user namespace.
+    mount_map: Option<IdMap>,
+}
+
+impl Namespaces {
+    fn decide(store: &Store, container: &Container, ids: &StoreIds, uid: u32, gid: u32) -> Result<Namespaces> {
+        let host = &container.host_config;
+        let mut list = vec![new(Type::Mount)?];
+        for (kind, mode) in [
+            (Type::Pid, &host.pid_mode),
+            (Type::Uts, &host.uts_mode),
+            (Type::Ipc, &host.ipc_mode),
+            (Type::Network, &host.network_mode),
+            (Type::Cgroup, &host.cgroupns_mode),
+        ] {
+            if mode != "host" && !mode.starts_with("container:") {
+                list.push(new(kind)?);
+            }
+        }
+        if let Some(other) = host.pid_mode.strip_prefix("container:") {
+            return Self::beside(store, other, list, ids);
+        }
+        let wanted = match ids {
+            StoreIds::Host => wants_user_namespace(host) && mounts_can_be_mapped(store, container)?,
+            _ => true,
+        };
+        if !wanted {
+            return Ok(Namespaces { list, map: None, mount_map: None });
+        }
+        list.push(new(Type::User)?);
+        let map = idmap::container_map(ids, &container.id, uid, gid);
+        let mount_map = (*ids == StoreIds::Host).then(|| map.clone());
+        Ok(Namespaces { list, map: Some(map), mount_map })
+    }
+
+    /// `--pid container:X`: the pid namespace belongs to X's user namespace, so that is shared, too, and with it the ids.
+    fn beside(store: &Store, other: &str, mut list: Vec<LinuxNamespace>, ids: &StoreIds) -> Result<Namespaces> {
+        let other = container::find(store, other)?;
+        let init = super::exec::running(store, &other)?;
+        let bundle = super::exec::bundle_spec(store, &other)?;
+        let path = |name: &str| PathBuf::from(format!("/proc/{}/ns/{name}", init.pid));
+        let at = |kind, name| LinuxNamespaceBuilder::default().typ(kind).path(path(name)).build();
+        list.push(at(Type::Pid, "pid").doing(|| "describe a namespace")?);
+        let map = bundle.linux().as_ref().and_then(|linux| {
+            Some(IdMap { uids: triples(linux.uid_mappings().as_ref()?), gids: triples(linux.gid_mappings().as_ref()?) })
+        });
+        if map.is_some() {
+            list.push(at(Type::User, "user").doing(|| "describe a namespace")?);
+        }
+        let mount_map = map.clone().filter(|_| *ids == StoreIds::Host);
+        Ok(Namespaces { list, map, mount_map })
+    }
+}
+
+fn triples(mappings: &[LinuxIdMapping]) -> Vec<(u32, u32, u32)> {
+    mappings.iter().map(|one| (one.container_id(), one.host_id(), one.size())).collect()
+}
+
+fn new(kind: Type) -> Result<LinuxNamespace> {
+    LinuxNamespaceBuilder::default().typ(kind).build().doing(|| "describe a namespace")
+}
+
+/// As Docker's `--userns-remap`: not together with a namespace of the host's, which belongs to the host's root.
+fn wants_user_namespace(host: &HostConfig) -> bool {
+    let shares =
+        [&host.network_mode, &host.pid_mode, &host.ipc_mode, &host.userns_mode].iter().any(|mode| *mode == "host");
+    !host.privileged && !shares && host.runtime.is_empty()
+}
+
+/// Whether every directory of the host that the container sees is on a file system that can map ids.
+fn mounts_can_be_mapped(store: &Store, container: &Container) -> Result<bool> {
+    let mut tried: Vec<u64> = Vec::new();
+    let own = std::iter::once(store.root().to_owned());
+    let sources =
+        container.mounts.iter().filter(|mount| mount.kind != "tmpfs").map(|mount| PathBuf::from(&mount.source));
+    for source in own.chain(sources) {
+        let Ok(meta) = std::fs::metadata(&source) else { continue };
+        let device = std::os::unix::fs::MetadataExt::dev(&meta);
+        if tried.contains(&device) {
+            continue;
+        }
+        tried.push(device);
+        if !idmap::can_idmap(&source)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn all_mounts(store: &Store, container: &Container, map: Option<&IdMap>) -> Result<Vec<Mount>> {
+    let host = &container.host_config;
+    let mut list = vec![mapped(overlay(store, container)?, map)?];
+    let kernel_ro = if host.privileged { "rw" } else { "ro" };
+    let shm = format!("size={}", if host.shm_size > 0 { host.shm_size } else { 64 << 20 });
+    list.push(mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"])?);
+    list.push(mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"])?);
+    let pts = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"];
+    list.push(mount("/dev/pts", "devpts", "devpts", &pts)?);
+    list.push(mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", kernel_ro])?);
+    list.push(mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", kernel_ro])?);
+    if host.ipc_mode == "host" {
+        for path in ["/dev/mqueue", "/dev/shm"] {
+            list.push(mount(path, "bind", path, &["rbind", "nosuid", "noexec", "nodev"])?);
+        }
+    } else {
+        list.push(mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"])?);
+        list.push(mount("/dev/shm", "tmpfs", "shm", &["nosuid", "noexec", "nodev", "mode=1777", &shm])?);
+    }
+    let directory = super::dir(store, &container.id);
+    for name in ["resolv.conf", "hostname", "hosts"] {
+        let target = Path::new("/etc").join(name);
+        // What the user mounts there is what the user wants there.
+        if container.mounts.iter().any(|own| Path::new(&own.destination) == target) {
+            continue;
+        }
+        let source = directory.join(name);
+        let one = mount(&target.to_string_lossy(), "bind", &source.to_string_lossy(), &["bind", "nosuid", "nodev"])?;
+        list.push(mapped(one, map)?);
+    }
+    for own in &container.mounts {
+        let one = mounts::to_oci(store, own)?;
+        list.push(if own.kind == "tmpfs" { one } else { mapped(one, map)? });
+    }
+    if host.init {
+        let this = std::fs::read_link("/proc/self/exe").doing(|| "find Ebb's own binary")?;
+        let one = mount(super::INIT_PATH, "bind", &this.to_string_lossy(), &["bind", "ro", "nosuid", "nodev"])?;
+        list.push(mapped(one, map)?);
+    }
+    Ok(list)
+}
+
+fn mount(destination: &str, kind: &str, source: &str, options: &[&str]) -> Result<Mount> {
+    MountBuilder::default()
+        .destination(destination)
+        .typ(kind)
+        .source(source)
+        .options(options.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>())
+        .build()
+        .doing(|| format!("describe the mount at {destination}"))
+}
+
+fn mapped(mut mount: Mount, map: Option<&IdMap>) -> Result<Mount> {
+    if let Some(map) = map {
+        mount.set_uid_mappings(Some(mappings(&map.uids)?));
+        mount.set_gid_mappings(Some(mappings(&map.gids)?));
+    }
+    Ok(mount)
+}
+
+fn mappings(map: &[(u32, u32, u32)]) -> Result<Vec<LinuxIdMapping>> {
+    let one = |(inside, outside, length): &(u32, u32, u32)| {
+        LinuxIdMappingBuilder::default().container_id(*inside).host_id(*outside).size(*length).build()
+    };
+    map.iter().map(one).collect::<std::result::Result<_, _>>().doing(|| "describe the id map")
+}
+
+/// The bundle's first mount: the image's layers below, the container's own on top.
+fn overlay(store: &Store, container: &Container) -> Result<Mount> {
+    let directory = super::dir(store, &container.id);
+    let escape = |path: &Path| path.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:");
+    // The record has the bottom layer first, overlayfs wants the top one first.
+    let layers = super::layer_paths(store, container);
+    let lower: Vec<String> = layers.iter().rev().map(|layer| escape(layer)).collect();
+    if lower.is_empty() {
+        return Err(Error::new(format!("the image {} has no layers", container.image_name)));
+    }
+    let lower = format!("lowerdir={}", lower.join(":"));
+    let upper = format!("upperdir={}", directory.join("upper").display());
+    let work = format!("workdir={}", directory.join("work").display());
+    mount("/", "overlay", "overlay", &[&lower, &upper, &work, "userxattr"])
+}
+
+fn linux(container: &Container, ids: &StoreIds, namespaces: &Namespaces) -> Result<Linux> {
+    let host = &container.host_config;
+    let mut linux = Linux::default();
+    linux
+        .set_namespaces(Some(namespaces.list.clone()))
+        .set_cgroups_path(Some(PathBuf::from(format!("/ebb/{}", container.id))))
+        .set_resources(Some(resources(host)))
+        .set_seccomp(security::seccomp(host, ids)?)
+        .set_devices(Some(security::devices(host)?))
+        .set_rootfs_propagation(propagation(&container.mounts))
+        .set_masked_paths(Some(security::masked_paths(host)))
+        .set_readonly_paths(Some(security::readonly_paths(host)));
+    if let Some(map) = &namespaces.map {
+        linux.set_uid_mappings(Some(mappings(&map.uids)?)).set_gid_mappings(Some(mappings(&map.gids)?));
+    }
+    if !host.sysctls.is_empty() {
+        linux.set_sysctl(Some(host.sysctls.clone().into_iter().collect()));
+    }
+    Ok(linux)
+}
+
+/// A mount can only send or receive what its peer on the host may.
+fn propagation(mounts: &[MountPoint]) -> Option<String> {
+    let asked = |word: &str| mounts.iter().any(|mount| mount.propagation.trim_start_matches('r') == word);
+    match (asked("shared"), asked("slave")) {
+        (true, _) => Some("rshared".into()),
+        (false, true) => Some("rslave".into()),
+        (false, false) => None,
+    }
+}
+
+/// What the user limited, and Ebb's own limits where the user did not say and this user may limit at all.
+fn resources(host: &HostConfig) -> LinuxResources {
+    let mut resources = limits::resources(host);
+    if resources.pids().is_none() && oci::cgroup::available().is_ok() && can_limit("pids") {
+        let mut pids = LinuxPids::default();
+        pids.set_limit(PIDS_LIMIT);
+        resources.set_pids(Some(pids));
+    }
+    resources
+}
+
+fn can_limit(controller: &str) -> bool {
+    oci::cgroup::controllers().iter().any(|known| known == controller)
+}
+
+fn rlimits(ulimits: &[Ulimit]) -> Result<Vec<PosixRlimit>> {
+    let one = |ulimit: &Ulimit| {
+        let name = format!("RLIMIT_{}", ulimit.name.to_ascii_uppercase());
+        let kind: PosixRlimitType = serde_json::from_value(serde_json::Value::String(name))
+            .map_err(|_| Error::new(format!("invalid ulimit type: {}", ulimit.name)))?;
+        let value = |number: i64| u64::try_from(number).unwrap_or(u64::MAX);
+        let built = PosixRlimitBuilder::default().typ(kind).soft(value(ulimit.soft)).hard(value(ulimit.hard)).build();
+        built.doing(|| format!("describe the ulimit {}", ulimit.name))
+    };
+    ulimits.iter().map(one).collect()
+}

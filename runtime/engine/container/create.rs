@@ -1,0 +1,272 @@
+//! `create`: everything that a container is before it runs. It appears by one rename, whole, or not at all.
+
+use super::record::{Config, Container, HostConfig, VERSION};
+use super::state::State;
+use super::{environment, limits, log, names, security};
+use crate::engine::image::{self, Healthcheck, Image, Pull};
+use crate::engine::{idmap, mounts, time};
+use crate::error::{Doing, Error, Result};
+use crate::store::{Store, atomic, id};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// What the user asked for.
+#[derive(Debug, Default, Clone)]
+pub struct Request {
+    pub image: String,
+    pub pull: Option<Pull>,
+    /// `None`: one of our own making.
+    pub name: Option<String>,
+    pub command: Vec<String>,
+    /// `Some("")` takes the image's away.
+    pub entrypoint: Option<String>,
+    pub env: Vec<String>,
+    pub labels: BTreeMap<String, String>,
+    pub user: Option<String>,
+    pub workdir: Option<String>,
+    pub hostname: Option<String>,
+    pub stop_signal: Option<String>,
+    pub stop_timeout: Option<i64>,
+    pub health: Health,
+    pub expose: Vec<String>,
+    pub tty: bool,
+    pub interactive: bool,
+    /// Not attached: `-d`, or `create`.
+    pub detached: bool,
+    pub host: HostConfig,
+    pub mounts: Vec<mounts::Request>,
+    pub cidfile: Option<PathBuf>,
+}
+
+/// `--health-*`: what is given is laid over the image's.
+#[derive(Debug, Default, Clone)]
+pub struct Health {
+    pub command: Option<String>,
+    pub interval: Option<i64>,
+    pub timeout: Option<i64>,
+    pub start_period: Option<i64>,
+    pub retries: Option<u32>,
+    pub none: bool,
+}
+
+/// Makes the container. What can be refused is refused before anything is made.
+pub fn create(store: &Store, request: &Request) -> Result<Container> {
+    check(request)?;
+    let image = image::ensure(store, &request.image, request.pull.unwrap_or(Pull::Missing))?;
+    let id = id::random()?;
+    let mut container = describe(&id, request, &image)?;
+    let directory = super::dir(store, &id);
+    let made = store.make_tmp("container")?;
+    lay_out(&made.path, &container)?;
+    // Volumes are looked up and made under a lock that lasts until this container's record says that it uses them.
+    let resolved = mounts::resolve(store, &request.mounts, &image)?;
+    container.mounts.clone_from(&resolved.mounts);
+    mounts::copy_up(store, &container.mounts, &image.layers)?;
+    let claim = take_name(store, request.name.as_deref(), &mut container)?;
+    atomic::write_json(&made.path.join("container.json"), &container)?;
+    atomic::write_json(&made.path.join("state.json"), &State::new())?;
+    let written = request.cidfile.as_deref().map(|path| write_cidfile(path, &id)).transpose();
+    if let Err(error) = written.and_then(|_| atomic::publish_dir(&made.path, &directory)) {
+        names::release_claimed(store, &container.name, &id, claim);
+        return Err(error);
+    }
+    drop(claim);
+    drop(resolved);
+    Ok(container)
+}
+
+fn check(request: &Request) -> Result<()> {
+    let host = &request.host;
+    if let Some(name) = &request.name
+        && !id::valid_name(name)
+    {
+        return Err(Error::new(format!("Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")));
+    }
+    if host.auto_remove && host.restart_policy.name != "no" {
+        return Err(Error::new("conflicting options: cannot specify both --restart and --rm"));
+    }
+    if let Some(path) = request.cidfile.as_deref().filter(|path| path.exists()) {
+        let path = path.display();
+        return Err(Error::new(format!(
+            "container ID file found, make sure the other container isn't running or delete {path}"
+        )));
+    }
+    if let Some(workdir) = request.workdir.as_deref().filter(|workdir| !workdir.starts_with('/')) {
+        return Err(Error::new(format!(
+            "the working directory '{workdir}' is invalid, it needs to be an absolute path"
+        )));
+    }
+    if let Some(signal) = &request.stop_signal {
+        crate::engine::signal::parse(signal)?;
+    }
+    if let Some(name) = request.hostname.as_deref().filter(|name| !valid_hostname(name)) {
+        return Err(Error::new(format!("invalid hostname: {name}")));
+    }
+    limits::check(host)?;
+    log::check(&host.log_config)?;
+    security::check(host, &idmap::store_ids()?)
+}
+
+/// sethostname(2) takes 64 bytes; what else a name may be is RFC 1123's business, with `_` as everybody uses it.
+fn valid_hostname(name: &str) -> bool {
+    let letters = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    !name.is_empty() && name.len() <= 64 && name.bytes().all(letters)
+}
+
+/// The image's config with the request's words laid over it.
+fn describe(id: &str, request: &Request, image: &Image) -> Result<Container> {
+    let mut config = Config {
+        hostname: request.hostname.clone().unwrap_or_else(|| id[..12].to_owned()),
+        tty: request.tty,
+        open_stdin: request.interactive,
+        attach_stdin: request.interactive && !request.detached,
+        attach_stdout: !request.detached,
+        attach_stderr: !request.detached,
+        stop_timeout: request.stop_timeout,
+        image: image.config.clone(),
+    };
+    if request.host.uts_mode == "host" {
+        config.hostname =
+            nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    }
+    let own = &mut config.image;
+    environment::lay_over(&mut own.env, &request.env);
+    own.labels.extend(request.labels.clone());
+    own.exposed_ports.extend(request.expose.iter().map(|port| (port_name(port), serde_json::json!({}))));
+    let set = |slot: &mut String, value: &Option<String>| {
+        if let Some(value) = value {
+            slot.clone_from(value);
+        }
+    };
+    set(&mut own.user, &request.user);
+    set(&mut own.working_dir, &request.workdir);
+    set(&mut own.stop_signal, &request.stop_signal);
+    own.healthcheck = health(&request.health, own.healthcheck.take());
+    if let Some(entrypoint) = &request.entrypoint {
+        // A new entrypoint makes the image's arguments, which were for the old one, meaningless.
+        own.entrypoint = Some(entrypoint).filter(|word| !word.is_empty()).map(|word| vec![word.clone()]);
+        own.cmd = None;
+    }
+    if !request.command.is_empty() {
+        own.cmd = Some(request.command.clone());
+    }
+    let mut words = own.entrypoint.iter().flatten().chain(own.cmd.iter().flatten()).cloned();
+    let path = words.next().filter(|word| !word.is_empty()).ok_or_else(|| Error::new("no command specified"))?;
+    let args = words.collect();
+    let layer = |path: &PathBuf| -> Option<String> {
+        // `images/layers/NAME…`: the record holds what comes after `layers/`.
+        let text = path.to_string_lossy();
+        text.split_once("/images/layers/").map(|(_, name)| name.to_owned())
+    };
+    let layers: Option<Vec<String>> = image.layers.iter().map(layer).collect();
+    Ok(Container {
+        version: VERSION,
+        id: id.to_owned(),
+        name: String::new(),
+        created: time::now(),
+        image: image.id.clone(),
+        image_name: request.image.clone(),
+        layers: layers.ok_or_else(|| Error::new(format!("the layers of {} lie outside the store", request.image)))?,
+        path,
+        args,
+        config,
+        host_config: request.host.clone(),
+        mounts: Vec::new(),
+    })
+}
+
+fn port_name(port: &str) -> String {
+    if port.contains('/') { port.to_owned() } else { format!("{port}/tcp") }
+}
+
+fn health(asked: &Health, image: Option<Healthcheck>) -> Option<Healthcheck> {
+    if asked.none {
+        return Some(Healthcheck { test: vec!["NONE".into()], ..Healthcheck::default() });
+    }
+    let mut check = image.clone().unwrap_or_default();
+    if let Some(command) = &asked.command {
+        check.test = vec!["CMD-SHELL".into(), command.clone()];
+    }
+    check.interval = asked.interval.unwrap_or(check.interval);
+    check.timeout = asked.timeout.unwrap_or(check.timeout);
+    check.start_period = asked.start_period.unwrap_or(check.start_period);
+    check.retries = asked.retries.unwrap_or(check.retries);
+    (image.is_some() || !check.test.is_empty()).then_some(check)
+}
+
+/// The container's directories, and the files that the runtime gives it.
+fn lay_out(directory: &Path, container: &Container) -> Result<()> {
+    for name in ["upper", "work", "rootfs"] {
+        let path = directory.join(name);
+        std::fs::create_dir(&path).doing(|| format!("make {}", path.display()))?;
+        // The upper directory is the container's `/`: its own users must be able to pass it.
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&path, mode).doing(|| format!("open up {}", path.display()))?;
+    }
+    let host = &container.host_config;
+    let name = &container.config.hostname;
+    let write = |file: &str, text: &str| -> Result<()> {
+        let path = directory.join(file);
+        std::fs::write(&path, text).doing(|| format!("write {}", path.display()))?;
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+        std::fs::set_permissions(&path, mode).doing(|| format!("write {}", path.display()))
+    };
+    write("hostname", &format!("{name}\n"))?;
+    write("hosts", &hosts(name, host)?)?;
+    write("resolv.conf", &resolv_conf(host))
+}
+
+fn hosts(name: &str, host: &HostConfig) -> Result<String> {
+    let mut text = match host.network_mode.as_str() {
+        "host" => std::fs::read_to_string("/etc/hosts").unwrap_or_default(),
+        _ => format!(
+            "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\nff00::\tip6-mcastprefix\n\
+             ff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n127.0.1.1\t{name}\n"
+        ),
+    };
+    for extra in &host.extra_hosts {
+        let (name, address) = extra
+            .split_once([':', '='])
+            .filter(|(name, address)| !name.is_empty() && address.parse::<std::net::IpAddr>().is_ok())
+            .ok_or_else(|| Error::new(format!("bad format for add-host: \"{extra}\"")))?;
+        text.push_str(&format!("{address}\t{name}\n"));
+    }
+    Ok(text)
+}
+
+fn resolv_conf(host: &HostConfig) -> String {
+    if !host.dns.is_empty() {
+        return host.dns.iter().map(|server| format!("nameserver {server}\n")).collect();
+    }
+    match host.network_mode.as_str() {
+        "host" => std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default(),
+        // There is nobody to ask.
+        _ => String::new(),
+    }
+}
+
+/// The name that was asked for, or one that nobody has.
+fn take_name(store: &Store, asked: Option<&str>, container: &mut Container) -> Result<names::Claim> {
+    if let Some(name) = asked {
+        container.name = name.to_owned();
+        return names::claim(store, name, &container.id);
+    }
+    let digits = u64::from_str_radix(&container.id[..15], 16).unwrap_or(0);
+    for attempt in 0.. {
+        let name = super::random_name::from(digits, attempt);
+        match names::claim(store, &name, &container.id) {
+            Err(error) if error.kind == crate::error::Kind::Conflict && attempt < 100 => {}
+            claimed => {
+                container.name = name;
+                return claimed;
+            }
+        }
+    }
+    Err(Error::new("no free name was found"))
+}
+
+fn write_cidfile(path: &Path, id: &str) -> Result<()> {
+    use std::io::Write;
+    let opened = std::fs::File::options().write(true).create_new(true).open(path);
+    opened.and_then(|mut file| file.write_all(id.as_bytes())).doing(|| format!("write {}", path.display()))
+}

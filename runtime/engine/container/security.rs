@@ -1,0 +1,209 @@
+//! What a container may do to the kernel: capabilities, the seccomp filter, no_new_privs, devices, and what of /proc and
+//! /sys is hidden. The defaults are those of shared practice, and never wider than Docker's.
+
+use super::record::HostConfig;
+use crate::engine::idmap::StoreIds;
+use crate::error::{Doing, Error, Result};
+use crate::oci;
+use oci_spec::runtime::{
+    Capabilities, Capability, LinuxCapabilities, LinuxCapabilitiesBuilder, LinuxDevice, LinuxDeviceBuilder,
+    LinuxDeviceType, LinuxSeccomp,
+};
+use std::collections::HashSet;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::str::FromStr;
+
+/// Podman's eleven: three fewer than Docker's (no MKNOD, NET_RAW, AUDIT_WRITE).
+const DEFAULT_CAPABILITIES: [&str; 11] = [
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "NET_BIND_SERVICE",
+    "SETFCAP",
+    "SETGID",
+    "SETPCAP",
+    "SETUID",
+    "SYS_CHROOT",
+];
+
+/// The capabilities that `--privileged`, `--cap-add` and `--cap-drop` leave. Never inheritable (CVE-2022-29162).
+pub fn capabilities(host: &HostConfig) -> Result<LinuxCapabilities> {
+    let set = allowed(host)?;
+    LinuxCapabilitiesBuilder::default()
+        .bounding(set.clone())
+        .effective(set.clone())
+        .permitted(set)
+        .inheritable(Capabilities::new())
+        .ambient(Capabilities::new())
+        .build()
+        .doing(|| "describe the capabilities")
+}
+
+fn allowed(host: &HostConfig) -> Result<Capabilities> {
+    let all = || -> Result<Capabilities> { oci::capabilities::known().iter().map(|name| named(name)).collect() };
+    if host.privileged {
+        return all();
+    }
+    let says_all = |list: &[String]| list.iter().any(|name| name.eq_ignore_ascii_case("ALL"));
+    let mut set: Capabilities = match (says_all(&host.cap_add), says_all(&host.cap_drop)) {
+        (true, _) => all()?,
+        (false, true) => HashSet::new(),
+        (false, false) => DEFAULT_CAPABILITIES.iter().map(|name| named(name)).collect::<Result<_>>()?,
+    };
+    for name in host.cap_add.iter().filter(|name| !name.eq_ignore_ascii_case("ALL")) {
+        set.insert(named(name)?);
+    }
+    for name in host.cap_drop.iter().filter(|name| !name.eq_ignore_ascii_case("ALL")) {
+        set.remove(&named(name)?);
+    }
+    Ok(set)
+}
+
+/// With or without `CAP_`, in any case.
+fn named(name: &str) -> Result<Capability> {
+    let upper = name.to_ascii_uppercase();
+    let bare = upper.strip_prefix("CAP_").unwrap_or(&upper);
+    Capability::from_str(bare).map_err(|_| Error::new(format!("invalid capability: \"{name}\"")))
+}
+
+/// Checks `--cap-add`, `--cap-drop`, `--security-opt` and `--device` before anything is made.
+pub fn check(host: &HostConfig, ids: &StoreIds) -> Result<()> {
+    allowed(host)?;
+    no_new_privileges(host)?;
+    seccomp(host, ids)?;
+    devices(host).map(drop)
+}
+
+/// One `--security-opt`, in either of Docker's spellings.
+fn options(host: &HostConfig) -> impl Iterator<Item = (&str, &str)> {
+    host.security_opt.iter().map(|text| text.split_once(['=', ':']).unwrap_or((text, "")))
+}
+
+/// On, unless the user says otherwise or wants a privileged container.
+pub fn no_new_privileges(host: &HostConfig) -> Result<bool> {
+    let mut on = !host.privileged;
+    for (key, value) in options(host) {
+        match (key, value) {
+            ("no-new-privileges", "" | "true") => on = true,
+            ("no-new-privileges", "false") => on = false,
+            ("seccomp", _) => {}
+            ("label" | "apparmor", "disable" | "unconfined") => {}
+            ("label" | "apparmor", _) => {
+                return Err(Error::new(format!(
+                    "--security-opt {key}={value} cannot be honoured: ebb loads no {key} profiles"
+                )));
+            }
+            _ => return Err(Error::new(format!("invalid --security-opt: \"{key}\""))),
+        }
+    }
+    Ok(on)
+}
+
+/// The default profile for these capabilities, a profile of the user's, or none.
+pub fn seccomp(host: &HostConfig, ids: &StoreIds) -> Result<Option<LinuxSeccomp>> {
+    let asked = options(host).filter(|(key, _)| *key == "seccomp").map(|(_, value)| value).last();
+    let set = allowed(host)?;
+    let mut filter = match asked {
+        Some("unconfined") => None,
+        Some(file) if !file.is_empty() && file != "builtin" => {
+            let text = std::fs::read_to_string(file).doing(|| format!("opening seccomp profile ({file}) failed"))?;
+            Some(oci::seccomp::from_docker_json(&text, &set)?)
+        }
+        _ if host.privileged => None,
+        _ => Some(oci::seccomp::default_profile(&set)),
+    };
+    // With one id only, a program that wants to change its user is told that it has: see oci/seccomp/identity.rs.
+    if matches!(ids, StoreIds::Single(_)) {
+        let filter = filter.get_or_insert_with(allow_all);
+        oci::seccomp::pretend_identity(filter);
+    }
+    Ok(filter)
+}
+
+fn allow_all() -> LinuxSeccomp {
+    let mut filter = LinuxSeccomp::default();
+    filter.set_default_action(oci_spec::runtime::LinuxSeccompAction::ScmpActAllow);
+    filter
+}
+
+/// `--device HOST[:INSIDE[:rwm]]`; all of the host's with `--privileged`.
+pub fn devices(host: &HostConfig) -> Result<Vec<LinuxDevice>> {
+    let mut list = Vec::new();
+    for text in &host.devices {
+        let mut parts = text.split(':');
+        let outside = parts.next().unwrap_or_default();
+        let inside = parts.next().filter(|part| part.starts_with('/')).unwrap_or(outside);
+        list.push(device(outside, inside)?);
+    }
+    if host.privileged {
+        let entries = std::fs::read_dir("/dev").doing(|| "read /dev")?;
+        for entry in entries.flatten() {
+            let path = entry.path().to_string_lossy().into_owned();
+            // The container's own terminals and console are its own.
+            if !matches!(path.as_str(), "/dev/console" | "/dev/ptmx" | "/dev/tty")
+                && let Ok(device) = device(&path, &path)
+            {
+                list.push(device);
+            }
+        }
+    }
+    Ok(list)
+}
+
+fn device(outside: &str, inside: &str) -> Result<LinuxDevice> {
+    let meta = std::fs::symlink_metadata(outside).map_err(|_| {
+        Error::new(format!(
+            "error gathering device information while adding custom device \"{outside}\": no such file or directory"
+        ))
+    })?;
+    let kind = meta.file_type();
+    let kind = match (kind.is_char_device(), kind.is_block_device()) {
+        (true, _) => LinuxDeviceType::C,
+        (_, true) => LinuxDeviceType::B,
+        _ => {
+            return Err(Error::new(format!(
+                "error gathering device information while adding custom device \"{outside}\": not a device node"
+            )));
+        }
+    };
+    let number = meta.rdev();
+    LinuxDeviceBuilder::default()
+        .path(inside)
+        .typ(kind)
+        .major(nix::sys::stat::major(number) as i64)
+        .minor(nix::sys::stat::minor(number) as i64)
+        .file_mode(meta.mode() & 0o7777)
+        .uid(meta.uid())
+        .gid(meta.gid())
+        .build()
+        .doing(|| format!("describe the device {outside}"))
+}
+
+/// What shows or changes the host through /proc and /sys: the union of Docker's and Podman's lists.
+const MASKED: [&str; 14] = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/dev/block",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+    "/sys/fs/selinux",
+];
+const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+pub fn masked_paths(host: &HostConfig) -> Vec<String> {
+    if host.privileged { Vec::new() } else { MASKED.map(str::to_owned).to_vec() }
+}
+
+pub fn readonly_paths(host: &HostConfig) -> Vec<String> {
+    if host.privileged { Vec::new() } else { READ_ONLY.map(str::to_owned).to_vec() }
+}

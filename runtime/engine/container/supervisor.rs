@@ -1,0 +1,348 @@
+//! One small process a container: it starts it, relays its output, sees its end, and starts it again where the restart
+//! policy says so. Forked from the command, never executed: what it needs is loaded already.
+
+use super::record::Container;
+use super::relay::{Ends, Relay};
+use super::remove::{self, Refusal};
+use super::state::{self, ProcessId, State, Status};
+use super::{bundle, exec, foreign, health, names};
+use crate::engine::time;
+use crate::error::{Doing, Error, Result};
+use crate::kernel::{self, Cloned};
+use crate::oci::{self, Io};
+use crate::store::Store;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::unistd::pipe2;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Starts a created or stopped container under a new supervisor. Returns when its program has been executed, or with
+/// the reason why not. `attached` is the supervisor's end of [`super::protocol::pair`]; `size` that of its terminal.
+pub fn start(store: &Store, container: &Container, attached: Option<OwnedFd>, size: (u16, u16)) -> Result<()> {
+    let (report, reporter) = pipe2(nix::fcntl::OFlag::O_CLOEXEC).doing(|| "make a pipe")?;
+    match kernel::fork().doing(|| "fork the supervisor")? {
+        Cloned::Child => {
+            let _ = supervise(store, container, attached, reporter, size);
+            kernel::exit_now(0)
+        }
+        Cloned::Parent { .. } => {
+            drop((reporter, attached));
+            let mut text = Vec::new();
+            std::fs::File::from(report).read_to_end(&mut text).doing(|| "hear from the supervisor")?;
+            match serde_json::from_slice::<Result<()>>(&text) {
+                Ok(result) => result,
+                Err(_) => Err(Error::new("the container's supervisor died while it started the container")),
+            }
+        }
+    }
+}
+
+/// How the first start went, said once, to the command that waits for it.
+struct Reporter(Option<OwnedFd>);
+
+impl Reporter {
+    fn say(&mut self, result: &Result<()>) {
+        if let Some(pipe) = self.0.take() {
+            let _ = std::fs::File::from(pipe).write_all(&serde_json::to_vec(result).unwrap_or_default());
+        }
+    }
+}
+
+fn supervise(
+    store: &Store,
+    container: &Container,
+    attached: Option<OwnedFd>,
+    reporter: OwnedFd,
+    size: (u16, u16),
+) -> Result<()> {
+    let mut reporter = Reporter(Some(reporter));
+    let begun = detach(container).and_then(|signals| {
+        claim(store, container)?;
+        Ok(signals)
+    });
+    let signals = match begun {
+        Ok(signals) => signals,
+        Err(error) => {
+            reporter.say(&Err(error.clone()));
+            return Err(error);
+        }
+    };
+    let relay = Relay::new(store, container, attached);
+    let lived = relay.and_then(|mut relay| {
+        let code = lives(store, container, &mut relay, &mut reporter, &signals, size)?;
+        Ok((relay, code))
+    });
+    match lived {
+        Ok((mut relay, code)) => {
+            clear(store, container, false);
+            relay.farewell(code);
+            Ok(())
+        }
+        Err(error) => {
+            // It never ran: recorded as created, with the reason, as Docker does.
+            let _ = state::change(store, &container.id, |state| failed(state, &error));
+            clear(store, container, true);
+            reporter.say(&Err(error.clone()));
+            Err(error)
+        }
+    }
+}
+
+/// Becomes a process of its own: no terminal, no descriptors of the command's, no signals but SIGTERM, which wakes a
+/// supervisor that waits between two lives.
+fn detach(container: &Container) -> Result<SignalFd> {
+    nix::unistd::setsid().doing(|| "begin a session")?;
+    let null = exec::null()?;
+    nix::unistd::dup2_stdin(&null).doing(|| "let go of stdin")?;
+    nix::unistd::dup2_stdout(&null).doing(|| "let go of stdout")?;
+    nix::unistd::dup2_stderr(&null).doing(|| "let go of stderr")?;
+    nix::unistd::chdir("/").doing(|| "enter /")?;
+    for signal in [Signal::SIGPIPE, Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT] {
+        kernel::ignore_signal(signal);
+    }
+    // What `ps` and `top` on the host show of it.
+    let _ = std::fs::write("/proc/self/comm", format!("ebb:{}", container.name));
+    SigSet::all().thread_unblock().doing(|| "unblock signals")?;
+    let mask = SigSet::from_iter([Signal::SIGTERM]);
+    mask.thread_block().doing(|| "block SIGTERM")?;
+    SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).doing(|| "watch for SIGTERM")
+}
+
+/// Takes the container for this supervisor; one that already runs is refused. Under the container's lock.
+fn claim(store: &Store, container: &Container) -> Result<()> {
+    let before = state::current(store, container)?;
+    let running = || Error::conflict(format!("container {} is already running", container.name));
+    if before.is_running() || before.status == Status::Restarting {
+        return Err(running());
+    }
+    let mut taken = false;
+    state::change(store, &container.id, |state| {
+        let alive = state.supervisor.is_alive() && matches!(state.status, Status::Running | Status::Restarting);
+        if !alive {
+            taken = true;
+            begin(state);
+            state.supervisor = ProcessId::of(nix::unistd::getpid().as_raw());
+            state.restart_count = 0;
+            state.stopped_by_hand = false;
+            state.held = false;
+        }
+    })?;
+    if taken { Ok(()) } else { Err(running()) }
+}
+
+fn begin(state: &mut State) {
+    state.status = Status::Running;
+    state.init = ProcessId::default();
+    state.error.clear();
+    state.oom_killed = false;
+    state.exit_code = 0;
+}
+
+fn failed(state: &mut State, error: &Error) {
+    state.status = if state.started_at == time::NEVER { Status::Created } else { Status::Exited };
+    state.init = ProcessId::default();
+    state.error.clone_from(&error.message);
+    state.exit_code = match error.kind {
+        crate::error::Kind::NotExecutable => 126,
+        crate::error::Kind::CommandNotFound => 127,
+        _ => 128,
+    };
+    if state.status == Status::Exited {
+        state.finished_at = time::now();
+    }
+}
+
+/// One life after the other, as long as the restart policy wants. Returns the last exit code; an error only where the
+/// first start failed.
+fn lives(
+    store: &Store,
+    container: &Container,
+    relay: &mut Relay,
+    reporter: &mut Reporter,
+    signals: &SignalFd,
+    size: (u16, u16),
+) -> Result<i32> {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let born = Instant::now();
+        let (code, ended) = match life(store, container, relay, reporter, size) {
+            Ok(ended) => ended,
+            // A later start that fails counts as a failed life.
+            Err(error) if reporter.0.is_none() => {
+                (128, state::change(store, &container.id, |state| failed(state, &error))?)
+            }
+            Err(error) => return Err(error),
+        };
+        // The policy may have been changed by `update` meanwhile.
+        let policy =
+            super::load(store, &container.id).map_or_else(|_| container.clone(), |now| now).host_config.restart_policy;
+        let again = match policy.name.as_str() {
+            "always" | "unless-stopped" => true,
+            "on-failure" => {
+                code != 0 && (policy.maximum_retry_count == 0 || ended.restart_count < policy.maximum_retry_count)
+            }
+            _ => false,
+        };
+        if !again || ended.stopped_by_hand {
+            return Ok(code);
+        }
+        if born.elapsed() > Duration::from_secs(10) {
+            pause = FIRST_PAUSE;
+        }
+        state::change(store, &container.id, |state| state.status = Status::Restarting)?;
+        rest(signals, pause);
+        pause = (pause * 2).min(LONGEST_PAUSE);
+        let mut by_hand = false;
+        state::change(store, &container.id, |state| {
+            by_hand = state.stopped_by_hand;
+            if by_hand {
+                state.status = Status::Exited;
+            } else {
+                begin(state);
+                state.restart_count += 1;
+            }
+        })?;
+        if by_hand {
+            return Ok(code);
+        }
+    }
+}
+
+/// Docker's back-off: 100 ms, doubled with every life of less than 10 s, to at most a minute.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// Waits, or until SIGTERM says to look up.
+fn rest(signals: &SignalFd, pause: Duration) {
+    let timeout = PollTimeout::try_from(pause).unwrap_or(PollTimeout::MAX);
+    let _ = poll(&mut [PollFd::new(signals.as_fd(), PollFlags::POLLIN)], timeout);
+    while let Ok(Some(_)) = signals.read_signal() {}
+}
+
+/// A container that this supervisor has created, by Ebb's own `oci` or by another runtime.
+enum Made {
+    Ours(oci::Init),
+    Foreign(foreign::Foreign),
+}
+
+/// One life, from the bundle to the exit code.
+fn life(
+    store: &Store,
+    container: &Container,
+    relay: &mut Relay,
+    reporter: &mut Reporter,
+    size: (u16, u16),
+) -> Result<(i32, State)> {
+    let directory = super::dir(store, &container.id);
+    bundle::write(store, container)?;
+    let (io, mut ends) = streams(container, size)?;
+    let mut made = make(container, &directory, io)?;
+    let (pid, cgroup) = match &mut made {
+        Made::Ours(init) => {
+            ends.console = init.console.take();
+            (init.pid, init.cgroup.clone())
+        }
+        Made::Foreign(foreign) => {
+            ends.console = foreign.console.take();
+            (foreign.pid, foreign.cgroup.clone())
+        }
+    };
+    // Recorded before it runs: whatever happens now, the next command knows which process to ask the kernel about.
+    state::change(store, &container.id, |state| {
+        state.init = ProcessId::of(pid.as_raw());
+        state.cgroup.clone_from(&cgroup);
+        state.started_at = time::now();
+        state.health = health::initial(container);
+    })?;
+    let started = match &mut made {
+        Made::Ours(init) => init.start(),
+        Made::Foreign(foreign) => foreign.start(),
+    };
+    if let Err(error) = started {
+        let _ = end(&made, &cgroup);
+        let _ = state::change(store, &container.id, |state| state.started_at = time::NEVER.into());
+        return Err(error);
+    }
+    reporter.say(&Ok(()));
+    let pidfd = match &made {
+        Made::Ours(init) => &init.pidfd,
+        Made::Foreign(foreign) => &foreign.pidfd,
+    };
+    let relayed = relay.run(store, container, pidfd, ends);
+    let oom = !cgroup.is_empty() && oci::cgroup::usage(&cgroup).is_ok_and(|usage| usage.oom_kills > 0);
+    let code = end(&made, &cgroup)?;
+    relayed?;
+    let state = state::change(store, &container.id, |state| {
+        state.status = Status::Exited;
+        state.init = ProcessId::default();
+        state.exit_code = code;
+        state.oom_killed = oom;
+        state.finished_at = time::now();
+    })?;
+    Ok((code, state))
+}
+
+fn make(container: &Container, directory: &Path, io: Io) -> Result<Made> {
+    match container.host_config.runtime.as_str() {
+        "" | "ebb" => {
+            let options = oci::CreateOptions { die_with_parent: true, ..oci::CreateOptions::default() };
+            oci::create(directory, &container.id, io, &options).map(Made::Ours)
+        }
+        runtime => foreign::create(Path::new(runtime), directory, &container.id, io).map(Made::Foreign),
+    }
+}
+
+/// Reaps it, ends what may be left of it, and removes its cgroup.
+fn end(made: &Made, cgroup: &str) -> Result<i32> {
+    let pidfd = match made {
+        Made::Ours(init) => &init.pidfd,
+        Made::Foreign(foreign) => &foreign.pidfd,
+    };
+    let code = exec::exit_code(pidfd)?;
+    if !cgroup.is_empty() {
+        // With a pid namespace of its own nothing is left; with the host's (`--pid host`) its children may be.
+        for pid in oci::cgroup::processes(cgroup).unwrap_or_default() {
+            if let Ok(left) = kernel::pidfd_open(nix::unistd::Pid::from_raw(pid)) {
+                let _ = kernel::pidfd_send_signal(&left, libc::SIGKILL);
+            }
+        }
+        let _ = oci::cgroup::remove(cgroup);
+    }
+    if let Made::Foreign(foreign) = made {
+        let _ = foreign.delete();
+    }
+    Ok(code)
+}
+
+/// The container's descriptors, and our ends of them.
+fn streams(container: &Container, (rows, columns): (u16, u16)) -> Result<(Io, Ends)> {
+    if container.config.tty {
+        return Ok((Io::Terminal { rows, columns }, Ends::default()));
+    }
+    let pipe = || pipe2(nix::fcntl::OFlag::O_CLOEXEC).doing(|| "make a pipe");
+    let (stdin, ours) = match container.config.open_stdin {
+        true => pipe().map(|(read, write)| (read, Some(write)))?,
+        false => (exec::null()?, None),
+    };
+    let ((from_stdout, stdout), (from_stderr, stderr)) = (pipe()?, pipe()?);
+    let ends = Ends { stdin: ours, stdout: Some(from_stdout), stderr: Some(from_stderr), console: None };
+    Ok((Io::Descriptors { stdin, stdout, stderr }, ends))
+}
+
+/// After the last life: the door is gone, and with `--rm` all of it. `restart` has it held for its next start, unless
+/// that has failed.
+fn clear(store: &Store, container: &Container, failed: bool) {
+    let _ = std::fs::remove_file(super::dir(store, &container.id).join("attach.sock"));
+    let held = state::current(store, container).is_ok_and(|state| state.held) && !failed;
+    if container.host_config.auto_remove && !held {
+        match remove::erase(store, container, true) {
+            Ok(()) | Err(Refusal::Running(_)) => {}
+            // Gone by name at least, so that the name is free; the rest is `rm`'s.
+            Err(Refusal::Failed(_)) => names::release(store, &container.name, &container.id),
+        }
+    }
+}
