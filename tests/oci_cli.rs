@@ -287,7 +287,7 @@ fn limits_are_enforced_and_the_oom_killer_is_counted() {
 
 #[test]
 fn hooks_run_at_their_moments_with_the_state_on_stdin() {
-    let mut bundle = Bundle::new(&["true"]);
+    let mut bundle = Bundle::new(&["ls", "/dev/shm"]);
     let log = bundle.dir.join("hooks");
     let hook = |name: &str| {
         let script = format!("read -r state; echo \"{name} $state\" >> {}", log.display());
@@ -296,9 +296,12 @@ fn hooks_run_at_their_moments_with_the_state_on_stdin() {
     for moment in ["prestart", "createRuntime", "createContainer", "poststart", "poststop"] {
         bundle.config["hooks"][moment] = hook(moment);
     }
+    // This one runs inside, where the container's programs are.
+    bundle.config["hooks"]["startContainer"] = json!([{"path": "/bin/touch", "args": ["touch", "/dev/shm/hooked"]}]);
     bundle.create("c1");
     bundle.ok(&["start", "c1"]);
     wait_until_stopped(&bundle, "c1");
+    assert_eq!(bundle.said(), "hooked\n");
     bundle.ok(&["delete", "c1"]);
     let said = std::fs::read_to_string(&log).unwrap();
     let lines: Vec<(&str, Value)> = said

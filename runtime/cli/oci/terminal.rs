@@ -48,9 +48,9 @@ pub fn send(path: &Path, console: &OwnedFd) -> Result<()> {
 /// called once no signal can be lost any more. Returns the exit code, 128 + n for signal n.
 pub fn attend(pid: i32, pidfd: &OwnedFd, console: Option<&OwnedFd>, begin: impl FnOnce() -> Result<()>) -> Result<i32> {
     let mut mask = SigSet::all();
-    // What a fault of our own raises must not wait in a queue.
-    for fault in [Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGILL, Signal::SIGFPE, Signal::SIGABRT] {
-        mask.remove(fault);
+    // What we have done ourselves is not the container's: a fault, or a write to a reader that went away.
+    for own in [Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGILL, Signal::SIGFPE, Signal::SIGABRT, Signal::SIGPIPE] {
+        mask.remove(own);
     }
     let signals =
         SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).doing(|| "receive signals")?;

@@ -45,7 +45,8 @@ pub(super) fn base() -> std::result::Result<PathBuf, String> {
 }
 
 pub(super) fn controllers(base: &Path) -> Vec<String> {
-    let busy = read(base, "cgroup.procs").is_some_and(|procs| !procs.is_empty()) && base != Path::new(ROOT);
+    // Only the true root of the tree, which alone has no type, may hold processes and hand out controllers at once.
+    let busy = read(base, "cgroup.procs").is_some_and(|procs| !procs.is_empty()) && base.join("cgroup.type").exists();
     let file = if busy { "cgroup.subtree_control" } else { "cgroup.controllers" };
     read(base, file).unwrap_or_default().split_whitespace().map(str::to_owned).collect()
 }
