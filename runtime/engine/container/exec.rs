@@ -249,7 +249,9 @@ fn leave_behind(start: impl FnOnce() -> Result<oci::Init>) -> Result<()> {
             let _ = File::from(reporter).write_all(&text);
             if let Ok(mut child) = started {
                 let _ = let_go();
-                child.console.take().map(forget);
+                if let Some(console) = child.console.take() {
+                    forget(console);
+                }
                 let _ = exit_code(&child.pidfd);
             }
             kernel::exit_now(0)
