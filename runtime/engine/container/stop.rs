@@ -2,7 +2,7 @@
 
 use super::record::Container;
 use super::state::{self, State, Status};
-use super::wait;
+use super::{supervisor, wait};
 use crate::engine::signal;
 use crate::error::{Doing, Error, Result};
 use crate::kernel;
@@ -25,7 +25,7 @@ pub fn stop(store: &Store, container: &Container, asked: Option<i32>, timeout: O
 /// [`stop`], and then started again; one that did not run is started.
 pub fn restart(store: &Store, container: &Container, asked: Option<i32>, timeout: Option<i64>) -> Result<()> {
     end(store, container, asked, timeout, true)?;
-    super::supervisor::start(store, container, None, (0, 0))
+    supervisor::start(store, container, None, (0, 0))
 }
 
 fn end(store: &Store, container: &Container, asked: Option<i32>, timeout: Option<i64>, hold: bool) -> Result<()> {

@@ -10,7 +10,7 @@ use crate::engine::time;
 use crate::error::{Doing, Error, Result};
 use crate::kernel::{self, Cloned};
 use crate::oci::{self, Io};
-use crate::store::Store;
+use crate::store::{Store, lock};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -336,7 +336,7 @@ fn streams(container: &Container, (rows, columns): (u16, u16)) -> Result<(Io, En
 /// After the last life: the door is gone, and with `--rm` all of it. `restart` has it held for its next start, unless
 /// that has failed.
 fn clear(store: &Store, container: &Container, failed: bool) {
-    let _ = std::fs::remove_file(super::dir(store, &container.id).join("attach.sock"));
+    shut_door(store, container);
     let held = state::current(store, container).is_ok_and(|state| state.held) && !failed;
     if container.host_config.auto_remove && !held {
         match remove::erase(store, container, true) {
@@ -344,5 +344,15 @@ fn clear(store: &Store, container: &Container, failed: bool) {
             // Gone by name at least, so that the name is free; the rest is `rm`'s.
             Err(Refusal::Failed(_)) => names::release(store, &container.name, &container.id),
         }
+    }
+}
+
+/// Another supervisor may have started the container since its end was recorded; the door is that one's then.
+fn shut_door(store: &Store, container: &Container) {
+    let directory = super::dir(store, &container.id);
+    let Ok(_lock) = lock::exclusive(&directory) else { return };
+    let ours = |state: State| state.supervisor.pid == nix::unistd::getpid().as_raw();
+    if state::current(store, container).is_ok_and(ours) {
+        let _ = std::fs::remove_file(directory.join("attach.sock"));
     }
 }

@@ -1,5 +1,6 @@
 //! Waiting for what becomes of a container.
 
+use super::protocol::{self, Packet};
 use super::record::Container;
 use super::state::{self, State, Status};
 use crate::error::{Doing, Error, Result};
@@ -13,6 +14,20 @@ use std::path::Path;
 /// Blocks until the container has ended, and returns its exit code. One that does not run has ended already; one that
 /// is started again by its restart policy has ended in between.
 pub fn wait(store: &Store, container: &Container) -> Result<i32> {
+    // With `--rm` the state goes with the container; but the supervisor tells its last word to those at its door.
+    let door = match container.host_config.auto_remove {
+        true => protocol::knock(&super::dir(store, &container.id)).ok(),
+        false => None,
+    };
+    if let Some(door) = door {
+        loop {
+            match protocol::hear(&door)? {
+                Some(Packet::Exit(code)) => return Ok(code),
+                Some(Packet::End) => break,
+                _ => {}
+            }
+        }
+    }
     let ended = |state: &State| !matches!(state.status, Status::Running | Status::Paused);
     match until(store, container, ended)? {
         Some(state) => Ok(state.exit_code),
