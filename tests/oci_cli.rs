@@ -169,6 +169,35 @@ fn a_terminal_is_sent_to_the_console_socket() {
     assert!(said.contains("/dev/") && said.contains("on a terminal\r\n"), "{said}");
 }
 
+#[test]
+fn a_terminal_in_the_foreground_has_our_size_and_gets_our_keys() {
+    let mut bundle = Bundle::new(&[
+        "sh",
+        "-c",
+        "stty size; trap 'echo; echo interrupted; exit 4' INT; echo ready; while :; do sleep 1000; done",
+    ]);
+    bundle.config["process"]["terminal"] = json!(true);
+    let size = nix::pty::Winsize { ws_row: 33, ws_col: 111, ws_xpixel: 0, ws_ypixel: 0 };
+    let pty = nix::pty::openpty(&size, None).unwrap();
+    let slave = || pty.slave.try_clone().unwrap();
+    let mut child = bundle.oci().args(["run", "c1"]).stdin(slave()).stdout(slave()).stderr(slave()).spawn().unwrap();
+    let mut shown = String::new();
+    let mut read_until = |wanted: &str| {
+        let mut buffer = [0; 1024];
+        while !shown.contains(wanted) {
+            let count = nix::unistd::read(&pty.master, &mut buffer).unwrap();
+            shown.push_str(&String::from_utf8_lossy(&buffer[..count]));
+        }
+        shown.clone()
+    };
+    assert!(read_until("ready").contains("33 111"));
+    nix::unistd::write(&pty.master, b"\x03").unwrap();
+    read_until("interrupted");
+    assert_eq!(common::exit_code(child.wait().unwrap()), 4);
+    let after = nix::sys::termios::tcgetattr(&pty.slave).unwrap();
+    assert!(after.local_flags.contains(nix::sys::termios::LocalFlags::ECHO), "our terminal is as it was");
+}
+
 fn receive(listener: &UnixListener) -> std::os::fd::OwnedFd {
     use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
     use std::os::fd::AsRawFd;
