@@ -74,6 +74,18 @@ fn options_may_stand_before_the_command_and_behind_the_id() {
 }
 
 #[test]
+fn a_link_named_ebb_oci_is_the_runtime_itself() {
+    let bundle = Bundle::new(&["echo", "by its name"]);
+    bundle.ok(&["list"]); // Writes config.json.
+    let link = bundle.dir.join("ebb-oci");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_ebb"), &link).unwrap();
+    let mut command = std::process::Command::new(link);
+    command.arg("--root").arg(bundle.root()).args(["run", "--bundle"]).arg(&bundle.dir).arg("c1").stdin(Stdio::null());
+    assert_eq!(answer(&mut command).stdout, "by its name\n");
+    assert_eq!(bundle.run(&["create", "--no-such-option", "c1"]).code, 1, "runc knows one code");
+}
+
+#[test]
 fn run_waits_and_exits_with_the_containers_code() {
     let bundle = Bundle::new(&["sh", "-c", "cat; echo to stderr >&2; exit 7"]);
     let answer = answer_to(bundle.oci().args(["run", "c1"]), b"from stdin\n");

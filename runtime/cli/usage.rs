@@ -102,7 +102,8 @@ pub fn rejected(entry: &'static Entry, words: &[OsString], error: &clap::Error) 
         _ => first_line(error),
     };
     flag_error(entry, &message);
-    Ok(BAD_FLAG)
+    // runc knows one code for all that goes wrong.
+    Ok(if entry.path.starts_with("oci ") { 1 } else { BAD_FLAG })
 }
 
 fn context(error: &clap::Error, kind: ContextKind) -> String {

@@ -37,37 +37,14 @@ pub fn features() -> Value {
     })
 }
 
+/// Those of `options.rs` that have an effect, or are the kernel's default.
+#[rustfmt::skip]
 const MOUNT_OPTIONS: &[&str] = &[
-    "async",
-    "atime",
-    "bind",
-    "defaults",
-    "dev",
-    "diratime",
-    "dirsync",
-    "exec",
-    "noatime",
-    "nodev",
-    "nodiratime",
-    "noexec",
-    "norelatime",
-    "nostrictatime",
-    "nosuid",
-    "private",
-    "rbind",
-    "relatime",
-    "rprivate",
-    "rshared",
-    "rslave",
-    "rw",
-    "ro",
-    "shared",
-    "slave",
-    "strictatime",
-    "suid",
-    "sync",
-    "unbindable",
-    "runbindable",
+    "async", "atime", "bind", "defaults", "dev", "diratime", "exec", "noatime", "nodev", "nodiratime", "noexec",
+    "nostrictatime", "nosuid", "nosymfollow", "private", "ratime", "rbind", "rdev", "rdiratime", "relatime", "rexec",
+    "rnoatime", "rnodev", "rnodiratime", "rnoexec", "rnosuid", "rnosymfollow", "ro", "rprivate", "rrelatime", "rro",
+    "rrw", "rshared", "rslave", "rstrictatime", "rsuid", "runbindable", "rw", "shared", "slave", "strictatime", "suid",
+    "symfollow", "unbindable",
 ];
 
 /// A container that runs `sh` from the directory `rootfs`, with three capabilities and a network of its own.

@@ -13,7 +13,7 @@ mod terminal;
 pub use exec::Exec;
 pub use lifecycle::{Create, Delete, Kill, Run, Start};
 pub use observe::{Events, List, Ps, State};
-pub use options::{Globals, find};
+pub use options::{Globals, by_name, find};
 pub use resources::{Pause, Resume, Update};
 pub use spec::{Features, Spec};
 

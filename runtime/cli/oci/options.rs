@@ -5,7 +5,7 @@ use crate::error::{Error, Kind, Result};
 use crate::oci::state::{self, Container};
 use std::ffi::OsString;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Debug, Default, Clone, clap::Args)]
 pub struct Globals {
@@ -63,6 +63,15 @@ impl Globals {
             eprintln!("ebb: warning: write to the log {}: {error}", path.display());
         }
     }
+}
+
+/// Called as `ebb-oci` (a link to `ebb`), it is `ebb oci`: podman and containerd take a runtime as a path, without words.
+pub fn by_name(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    let name = arguments.first().and_then(|path| Path::new(path).file_name());
+    if name.is_some_and(|name| name == "ebb-oci") {
+        arguments.insert(1, "oci".into());
+    }
+    arguments
 }
 
 /// Finds the row of an `ebb oci …` command line. runc's global options before the command are put behind it, where the

@@ -52,9 +52,8 @@ impl Prepared {
     }
 }
 
-/// Makes the cgroup `path` (the bundle's `linux.cgroupsPath`) and sets its limits, before the process is cloned. An
-/// absolute path is taken from the root of each tree, for root; an ordinary user's, and a relative one, from the place
-/// that the host has delegated.
+/// Makes the cgroup `path` (the bundle's `linux.cgroupsPath`) and sets its limits, before the process is cloned. The path
+/// begins at the root of each tree, for an ordinary user at the place that the host has delegated.
 ///
 /// Where no cgroup can be made that is an error only if `resources` asks for a limit; what is prepared is then empty.
 pub fn prepare(path: &str, resources: &Option<LinuxResources>) -> Result<Prepared> {
