@@ -40,7 +40,8 @@ pub fn order(a: &Datum, b: &Datum) -> Result<Ordering, String> {
         (Datum::Int(_) | Datum::Float(_), Datum::Int(_) | Datum::Float(_)) => {
             number(a).partial_cmp(&number(b)).ok_or_else(|| "incompatible types for comparison".into())
         }
-        (Datum::Bool(_) | Datum::List(_) | Datum::Map(_) | Datum::Struct(_) | Datum::Nil | Datum::Missing, _) => {
+        (Datum::Bool(_), Datum::Bool(_))
+        | (Datum::List(_) | Datum::Map(_) | Datum::Struct(_) | Datum::Nil | Datum::Missing, _) => {
             Err("invalid type for comparison".into())
         }
         _ => Err("incompatible types for comparison".into()),

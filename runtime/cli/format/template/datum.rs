@@ -17,6 +17,8 @@ pub enum Datum {
     /// `None` prints as an empty one, and is `null` in JSON.
     List(Option<Rc<Vec<Datum>>>),
     Map(Option<Rc<BTreeMap<String, Datum>>>),
+    /// A field that the JSON leaves out and Docker's struct has: how it prints.
+    Omitted(&'static str),
     /// In the order of its fields.
     Struct(Rc<Vec<(String, Datum)>>),
 }
@@ -106,14 +108,17 @@ impl Datum {
                 None => Datum::Float(number.as_f64().unwrap_or(0.0)),
             },
             Value::String(text) => Datum::text(text),
-            Value::Array(items) => Datum::list(items.iter().map(|item| Datum::under("", item)).collect()),
+            Value::Array(items) => {
+                let item_key = if key == "Mounts" { MOUNT } else { "" };
+                Datum::list(items.iter().map(|item| Datum::under(item_key, item)).collect())
+            }
             Value::Object(object) if is_map(key, object) => {
                 let entries = object.iter().map(|(name, value)| (name.clone(), Datum::under("", value)));
                 Datum::Map(Some(Rc::new(entries.collect())))
             }
             Value::Object(object) => {
                 let fields = object.iter().map(|(name, value)| (name.clone(), Datum::under(name, value)));
-                Datum::Struct(Rc::new(fields.collect()))
+                Datum::Struct(Rc::new(with_omitted(key, fields.collect())))
             }
         }
     }
@@ -121,7 +126,7 @@ impl Datum {
     /// Back to JSON, for `json`.
     pub fn to_json(&self) -> Value {
         match self {
-            Datum::Missing | Datum::Nil | Datum::List(None) | Datum::Map(None) => Value::Null,
+            Datum::Missing | Datum::Nil | Datum::Omitted(_) | Datum::List(None) | Datum::Map(None) => Value::Null,
             Datum::Bool(value) => Value::Bool(*value),
             Datum::Int(number) => (*number).into(),
             Datum::Float(number) => (*number).into(),
@@ -131,7 +136,8 @@ impl Datum {
                 Value::Object(entries.iter().map(|(key, value)| (key.clone(), value.to_json())).collect())
             }
             Datum::Struct(fields) => {
-                Value::Object(fields.iter().map(|(key, value)| (key.clone(), value.to_json())).collect())
+                let shown = fields.iter().filter(|(_, value)| !matches!(value, Datum::Omitted(_)));
+                Value::Object(shown.map(|(key, value)| (key.clone(), value.to_json())).collect())
             }
         }
     }
@@ -139,7 +145,7 @@ impl Datum {
     /// Go's idea of truth: not false, not zero, not empty.
     pub fn is_true(&self) -> bool {
         match self {
-            Datum::Missing | Datum::Nil => false,
+            Datum::Missing | Datum::Nil | Datum::Omitted(_) => false,
             Datum::Bool(value) => *value,
             Datum::Int(number) => *number != 0,
             Datum::Float(number) => *number != 0.0,
@@ -153,7 +159,7 @@ impl Datum {
     /// The name of its Go type, for errors.
     pub fn kind(&self) -> &'static str {
         match self {
-            Datum::Missing | Datum::Nil => "nil",
+            Datum::Missing | Datum::Nil | Datum::Omitted(_) => "nil",
             Datum::Bool(_) => "bool",
             Datum::Int(_) => "int",
             Datum::Float(_) => "float64",
@@ -171,6 +177,24 @@ pub fn left_out(key: &str) -> Option<Datum> {
         return Some(Datum::text(""));
     }
     OPTIONAL.contains(&key).then_some(Datum::Nil)
+}
+
+/// The key of what stands in `Mounts`.
+const MOUNT: &str = "Mounts[]";
+
+/// Of structs that people print as a whole: a field that may be left out, the one that it stands behind, and how it prints.
+const OMITTED: &[(&str, &str, &str, &str)] =
+    &[("State", "Health", "FinishedAt", "<nil>"), (MOUNT, "Name", "Type", ""), (MOUNT, "Driver", "Destination", "")];
+
+fn with_omitted(key: &str, mut fields: Vec<(String, Datum)>) -> Vec<(String, Datum)> {
+    for (_, name, before, prints) in OMITTED.iter().filter(|(holder, ..)| *holder == key) {
+        if !fields.iter().any(|(known, _)| known == name)
+            && let Some(place) = fields.iter().position(|(known, _)| known == before)
+        {
+            fields.insert(place + 1, ((*name).to_owned(), Datum::Omitted(prints)));
+        }
+    }
+    fields
 }
 
 /// An object is a struct where its keys look like Go's field names. An empty one inside a map (`ExposedPorts`) is Go's

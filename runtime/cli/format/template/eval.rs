@@ -151,7 +151,7 @@ impl Walk {
             let message = match &first.what {
                 What::Field(names) | What::Chain(_, names) => {
                     let name = names.last().map_or("", String::as_str);
-                    format!("{name} has arguments but cannot be invoked as function")
+                    format!("{name} is not a method but has arguments")
                 }
                 _ => format!("can't give argument to non-function {first}"),
             };
@@ -164,39 +164,42 @@ impl Walk {
     }
 
     fn call(&mut self, name: &str, command: &Command, dot: &Datum, piped: Option<Datum>) -> Result<Datum, Fault> {
+        let words = &command.words[1..];
+        // As Go, which finds fault with the number of arguments before it looks at any, and names the function alone.
+        functions::check_count(name, words.len() + usize::from(piped.is_some()))
+            .map_err(|message| fault(command.position(), &name, message))?;
         let stops_at = match name {
             "and" => Some(false),
             "or" => Some(true),
             _ => None,
         };
         let mut values = Vec::new();
-        for word in &command.words[1..] {
+        for (place, word) in words.iter().enumerate() {
             let value = self.operand(word, dot)?;
+            let is_literal = matches!(word.what, What::Bool(_) | What::Int(..) | What::Float(..) | What::Text(..));
+            functions::check_type(name, place, &value, is_literal.then(|| word.to_string()), self.fields)
+                .map_err(|message| fault(word.position, word, message))?;
             if stops_at == Some(value.is_true()) {
                 return Ok(value);
             }
             values.push(value);
         }
+        if let Some(value) = &piped {
+            functions::check_type(name, words.len(), value, None, self.fields)
+                .map_err(|message| fault(command.position(), command, message))?;
+        }
         values.extend(piped);
         match (stops_at, values.last()) {
             (Some(_), Some(last)) => Ok(last.clone()),
-            (Some(_), None) => {
-                let message = format!("wrong number of args for {name}: want at least 1 got 0");
-                Err(fault(command.position(), command, message))
-            }
-            (None, _) => functions::call(name, &values, self.fields).map_err(|message| {
-                // Go checks the arguments' number and types before it calls.
-                let message =
-                    if message.starts_with("wrong ") { message } else { format!("error calling {name}: {message}") };
-                fault(command.position(), command, message)
-            }),
+            _ => functions::call(name, &values, self.fields)
+                .map_err(|message| fault(command.position(), command, format!("error calling {name}: {message}"))),
         }
     }
 
     fn operand(&mut self, operand: &Operand, dot: &Datum) -> Result<Datum, Fault> {
         match &operand.what {
             What::Dot => Ok(dot.clone()),
-            What::Nil => Ok(Datum::Nil),
+            What::Nil => Ok(Datum::Missing),
             What::Bool(value) => Ok(Datum::Bool(*value)),
             What::Int(number, _) => Ok(Datum::Int(*number)),
             What::Float(number, _) => Ok(Datum::Float(*number)),
@@ -212,9 +215,9 @@ impl Walk {
                 let value = self.operand(inner, dot)?;
                 self.fields(value, names, operand)
             }
-            What::Function(name) => {
-                functions::call(name, &[], self.fields).map_err(|message| fault(operand.position, operand, message))
-            }
+            What::Function(name) => functions::check_count(name, 0)
+                .and_then(|()| functions::call(name, &[], self.fields))
+                .map_err(|message| fault(operand.position, operand, message)),
         }
     }
 
@@ -237,10 +240,10 @@ impl Walk {
     fn field(&self, value: &Datum, before: &str, name: &str) -> Result<Datum, (String, bool)> {
         match value {
             Datum::Struct(fields) => match fields.iter().find(|(known, _)| known == name) {
-                Some((_, found)) => Ok(found.clone()),
-                None if self.fields == Fields::OfObject => {
+                Some((_, Datum::Omitted(_))) | None if self.fields == Fields::OfObject => {
                     left_out(name).ok_or_else(|| (format!("map has no entry for key {name:?}"), true))
                 }
+                Some((_, found)) => Ok(found.clone()),
                 None => Err((format!("can't evaluate field {name} in type row"), true)),
             },
             Datum::Map(entries) => {

@@ -7,14 +7,86 @@ use super::print;
 use super::printf::printf;
 use std::cmp::Ordering;
 
-/// All that [`call`] knows, and `and` and `or`, which do not look at all of their arguments (eval.rs).
-const KNOWN: &[&str] = &[
-    "and", "eq", "ge", "gt", "html", "index", "join", "js", "json", "le", "len", "lower", "lt", "ne", "not", "or",
-    "pad", "print", "printf", "println", "slice", "split", "title", "truncate", "upper", "urlquery",
+/// Every function, how many arguments it takes, and of what type; a function with no most takes any number more.
+/// `and` and `or` do not look at all of their arguments (eval.rs).
+const KNOWN: &[(&str, usize, Option<usize>, &[Type])] = &[
+    ("and", 1, None, &[]),
+    ("eq", 1, None, &[]),
+    ("ge", 2, Some(2), &[]),
+    ("gt", 2, Some(2), &[]),
+    ("html", 0, None, &[]),
+    ("index", 1, None, &[]),
+    ("join", 2, Some(2), &[Type::List, Type::Text]),
+    ("js", 0, None, &[]),
+    ("json", 1, Some(1), &[]),
+    ("le", 2, Some(2), &[]),
+    ("len", 1, Some(1), &[]),
+    ("lower", 1, Some(1), &[Type::Text]),
+    ("lt", 2, Some(2), &[]),
+    ("ne", 2, Some(2), &[]),
+    ("not", 1, Some(1), &[]),
+    ("or", 1, None, &[]),
+    ("pad", 3, Some(3), &[Type::Text, Type::Whole, Type::Whole]),
+    ("print", 0, None, &[]),
+    ("printf", 1, None, &[Type::Text]),
+    ("println", 0, None, &[]),
+    ("slice", 1, None, &[]),
+    ("split", 2, Some(2), &[Type::Text, Type::Text]),
+    ("title", 1, Some(1), &[Type::Text]),
+    ("truncate", 2, Some(2), &[Type::Text, Type::Whole]),
+    ("upper", 1, Some(1), &[Type::Text]),
+    ("urlquery", 0, None, &[]),
 ];
 
+#[derive(Clone, Copy, PartialEq)]
+enum Type {
+    Text,
+    Whole,
+    List,
+}
+
 pub fn is_known(name: &str) -> bool {
-    KNOWN.contains(&name)
+    KNOWN.iter().any(|(known, ..)| *known == name)
+}
+
+/// Whether the function `name` can be called with so many arguments.
+pub fn check_count(name: &str, count: usize) -> Result<(), String> {
+    let wrong = |wanted: String| Err(format!("wrong number of args for {name}: want {wanted} got {count}"));
+    match KNOWN.iter().find(|(known, ..)| *known == name) {
+        Some((_, least, Some(most), _)) if count < *least || count > *most => wrong(most.to_string()),
+        Some((_, least, None, _)) if count < *least => wrong(format!("at least {least}")),
+        _ => Ok(()),
+    }
+}
+
+/// Whether the argument at `place` is of the type that the function wants. `literal` is how it was written, where it was.
+pub fn check_type(
+    name: &str,
+    place: usize,
+    value: &Datum,
+    literal: Option<String>,
+    fields: Fields,
+) -> Result<(), String> {
+    let wanted = KNOWN.iter().find(|(known, ..)| *known == name).and_then(|(.., types)| types.get(place));
+    let (is_right, wanted) = match (wanted, value) {
+        // A table's header line has strings where its rows may have something else.
+        (Some(Type::List), Datum::Text(_)) if fields == Fields::OfHeader => return Ok(()),
+        (None, _) => return Ok(()),
+        (Some(Type::Text), value) => (matches!(value, Datum::Text(_)), "string"),
+        (Some(Type::Whole), value) => (matches!(value, Datum::Int(_)), "int"),
+        (Some(Type::List), value) => (matches!(value, Datum::List(_)), "[]string"),
+    };
+    match (is_right, literal) {
+        (true, _) => Ok(()),
+        (false, Some(literal)) => {
+            let wanted = if wanted == "int" { "integer" } else { wanted };
+            Err(format!("expected {wanted}; found {literal}"))
+        }
+        (false, None) => match value {
+            Datum::Missing => Err(format!("invalid value; expected {wanted}")),
+            value => Err(format!("wrong type for value; expected {wanted}; got {}", value.kind())),
+        },
+    }
 }
 
 /// Calls the function `name`. In a table's header line, what would change a value leaves the header as it is.
@@ -22,7 +94,7 @@ pub fn call(name: &str, values: &[Datum], fields: Fields) -> Result<Datum, Strin
     let in_header = fields == Fields::OfHeader;
     let truth = |ordering: fn(Ordering) -> bool| match values {
         [a, b] => compare::order(a, b).map(|found| Datum::Bool(ordering(found))),
-        _ => Err(wrong_count(name, 2, values)),
+        _ => Err(format!("wrong number of args for {name}")),
     };
     match (name, values) {
         ("json" | "title" | "lower" | "upper", [value]) | ("truncate", [value, _]) if in_header => Ok(value.clone()),
@@ -36,34 +108,24 @@ pub fn call(name: &str, values: &[Datum], fields: Fields) -> Result<Datum, Strin
         ("truncate", [value, length]) => truncate(text(name, value)?, whole(name, length)?),
         ("not", [value]) => Ok(Datum::Bool(!value.is_true())),
         ("len", [value]) => length(value).map(Datum::Int),
+        ("index", [Datum::Missing, ..]) => Err("index of untyped nil".into()),
         ("index", [value, keys @ ..]) => keys.iter().try_fold(value.clone(), |value, key| index(&value, key)),
+        ("slice", [value]) => Ok(value.clone()),
         ("slice", [value, ends @ ..]) => slice(value, ends),
         ("print", values) => Ok(Datum::text(print::joined(values))),
         ("println", values) => Ok(Datum::text(values.iter().map(print::plain).collect::<Vec<_>>().join(" ") + "\n")),
         ("printf", [format, values @ ..]) => Ok(Datum::text(printf(text(name, format)?, values))),
-        ("html", values) => Ok(Datum::text(html(&print::joined(values)))),
-        ("js", values) => Ok(Datum::text(script(&print::joined(values)))),
-        ("urlquery", values) => Ok(Datum::text(url_query(&print::joined(values)))),
+        ("html", values) => Ok(Datum::text(html(&spoken(values)))),
+        ("js", values) => Ok(Datum::text(script(&spoken(values)))),
+        ("urlquery", values) => Ok(Datum::text(url_query(&spoken(values)))),
         ("eq", values) => compare::equal(values).map(Datum::Bool),
         ("ne", [_, _]) => compare::equal(values).map(|equal| Datum::Bool(!equal)),
         ("lt", _) => truth(Ordering::is_lt),
         ("le", _) => truth(Ordering::is_le),
         ("gt", _) => truth(Ordering::is_gt),
         ("ge", _) => truth(Ordering::is_ge),
-        (name, values) => Err(wrong_count(name, expected_count(name), values)),
+        (name, _) => Err(format!("wrong number of args for {name}")),
     }
-}
-
-fn expected_count(name: &str) -> usize {
-    match name {
-        "pad" => 3,
-        "split" | "join" | "truncate" | "ne" => 2,
-        _ => 1,
-    }
-}
-
-fn wrong_count(name: &str, wanted: usize, values: &[Datum]) -> String {
-    format!("wrong number of args for {name}: want {wanted} got {}", values.len())
 }
 
 fn text<'a>(name: &str, value: &'a Datum) -> Result<&'a str, String> {
@@ -207,6 +269,15 @@ fn script(text: &str) -> String {
         }
     }
     escaped
+}
+
+/// What is escaped: the values as `print` has them, except that what is not there is said so.
+fn spoken(values: &[Datum]) -> String {
+    let said = |value: &Datum| match value {
+        Datum::Missing => Datum::text("<no value>"),
+        value => value.clone(),
+    };
+    print::joined(&values.iter().map(said).collect::<Vec<_>>())
 }
 
 fn html(text: &str) -> String {

@@ -28,6 +28,8 @@ pub enum Kind {
     Comma,
     Open,
     Close,
+    /// A character that means nothing.
+    Other,
     End,
 }
 
@@ -39,11 +41,12 @@ pub struct Token {
     pub position: usize,
 }
 
-pub fn tokens(text: &str) -> Result<Vec<Token>, Fault> {
+/// The tokens, `End` last, and what could not be read: the parser may find fault with what stands before it.
+pub fn tokens(text: &str) -> (Vec<Token>, Option<Fault>) {
     let mut lexer = Lexer { text, at: 0, tokens: Vec::new() };
-    lexer.outside()?;
-    lexer.push(Kind::End, text.len());
-    Ok(lexer.tokens)
+    let fault = lexer.outside().err();
+    lexer.tokens.push(Token { kind: Kind::End, text: String::new(), position: text.len() });
+    (lexer.tokens, fault)
 }
 
 struct Lexer<'a> {
@@ -90,7 +93,7 @@ impl Lexer<'_> {
                 Some(trims) => trims,
                 None => {
                     self.tokens.push(Token { kind: Kind::Left, text: "{{".into(), position: end });
-                    self.inside(end)?
+                    self.inside()?
                 }
             };
         }
@@ -110,7 +113,7 @@ impl Lexer<'_> {
     }
 
     /// The words of one action, through its closing braces; returns whether these trim the text behind them.
-    fn inside(&mut self, opened: usize) -> Result<bool, Fault> {
+    fn inside(&mut self) -> Result<bool, Fault> {
         let mut depth = 0usize;
         loop {
             let from = self.at;
@@ -128,7 +131,7 @@ impl Lexer<'_> {
                 self.push(Kind::Right, from);
                 return Ok(false);
             }
-            let Some(first) = self.rest().chars().next() else { return Err(Fault::at(opened, "unclosed action")) };
+            let Some(first) = self.rest().chars().next() else { return Err(Fault::at(self.at, "unclosed action")) };
             let kind = self.word(first)?;
             depth = match kind {
                 Kind::Open => depth + 1,
@@ -170,7 +173,9 @@ impl Lexer<'_> {
                 (Kind::Number, self.rest().find(|c| !number(c)).unwrap_or(self.rest().len()))
             }
             _ if first.is_alphabetic() || first == '_' => (Kind::Word, self.name_length(0)),
-            _ => return Err(Fault::at(from, format!("unexpected {} in action", go_character(first)))),
+            ':' => return Err(Fault::at(from, "expected :=")),
+            ' '..='~' => single(Kind::Other),
+            _ => return Err(Fault::at(from, format!("unrecognized character in action: {}", go_character(first)))),
         };
         self.at += length;
         if matches!(kind, Kind::Word | Kind::Field | Kind::Variable) {

@@ -44,7 +44,13 @@ pub enum Fields {
 
 impl Template {
     pub fn parse(text: &str) -> Result<Template> {
-        match lexer::tokens(text).and_then(parser::parse) {
+        let (tokens, unread) = lexer::tokens(text);
+        let nodes = match (parser::parse(tokens), unread) {
+            (Err(fault), Some(unread)) if fault.position < unread.position => Err(fault),
+            (_, Some(unread)) => Err(unread),
+            (nodes, None) => nodes,
+        };
+        match nodes {
             Ok(nodes) => Ok(Template { text: text.to_owned(), nodes }),
             Err(fault) => {
                 let line = line_of(text, fault.position);

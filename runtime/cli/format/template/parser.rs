@@ -183,7 +183,20 @@ impl Parser {
                 self.at += 1;
                 break;
             }
-            let command = self.command(context)?;
+            if matches!(
+                token.kind,
+                Kind::Right
+                    | Kind::Close
+                    | Kind::Pipe
+                    | Kind::Comma
+                    | Kind::Declare
+                    | Kind::Assign
+                    | Kind::Other
+                    | Kind::End
+            ) {
+                return Err(unexpected(&token, context));
+            }
+            let command = self.command()?;
             if let Some(first) = command.words.first().filter(|_| !commands.is_empty()) {
                 // What a pipe feeds must be able to eat.
                 if !matches!(first.what, What::Function(_)) && !is_field(first) {
@@ -237,7 +250,7 @@ impl Parser {
         }
     }
 
-    fn command(&mut self, context: &str) -> Result<Command, Fault> {
+    fn command(&mut self) -> Result<Command, Fault> {
         let mut words = Vec::new();
         loop {
             self.skip_space();
@@ -250,10 +263,6 @@ impl Parser {
                 Kind::Right | Kind::Close => break,
                 Kind::Pipe => {
                     self.at += 1;
-                    self.skip_space();
-                    if matches!(self.peek().kind, Kind::Right | Kind::Close) {
-                        return Err(Fault::at(token.position, format!("missing value for {context}")));
-                    }
                     break;
                 }
                 _ => return Err(unexpected(&token, "operand")),
@@ -353,6 +362,7 @@ fn number(token: &Token) -> Result<What, Fault> {
         Ok(value) if lower.starts_with(|c: char| c.is_ascii_digit() || c == '.') => {
             Ok(What::Float(value, token.text.clone()))
         }
+        _ if digits.is_empty() => Err(Fault::at(token.position, format!("illegal number syntax: {:?}", token.text))),
         _ => Err(Fault::at(token.position, format!("bad number syntax: {:?}", token.text))),
     }
 }

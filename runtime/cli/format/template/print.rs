@@ -15,6 +15,7 @@ pub fn plain(datum: &Datum) -> String {
     let joined = |items: Vec<String>| items.join(" ");
     match datum {
         Datum::Missing | Datum::Nil => "<nil>".into(),
+        Datum::Omitted(text) => (*text).into(),
         Datum::Bool(value) => value.to_string(),
         Datum::Int(number) => number.to_string(),
         Datum::Float(number) => float(*number),

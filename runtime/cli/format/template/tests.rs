@@ -7,13 +7,13 @@ fn inspected() -> Value {
     json!({
         "Id": "9371d1148d65",
         "Args": ["-c", "sleep 1"],
-        "State": {"Status": "running", "Running": true, "Pid": 42, "ExitCode": 0},
+        "State": {"Status": "running", "Running": true, "Pid": 42, "ExitCode": 0, "FinishedAt": "never"},
         "Name": "/hc",
         "RestartCount": 2,
         "ExecIDs": null,
         "HostConfig": {"RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 2}, "Binds": null,
             "LogConfig": {"Type": "json-file", "Config": {}}},
-        "Mounts": [{"Type": "volume", "Name": "v1", "Destination": "/a", "RW": true},
+        "Mounts": [{"Type": "volume", "Name": "v1", "Destination": "/a", "Driver": "local", "RW": true},
             {"Type": "bind", "Destination": "/b", "RW": false}],
         "Config": {"Env": ["A=1", "B=2"], "Labels": {"b": "2", "a.b": "1"}, "Cmd": null, "ExposedPorts": {"80/tcp": {}},
             "Volumes": null, "Text": "a<b&\"c\""},
@@ -38,7 +38,8 @@ fn fields_are_followed_and_printed_as_go_prints_them() {
     shows("{{.Config.ExposedPorts}}", "map[80/tcp:{}]");
     shows("{{.HostConfig.LogConfig}}", "{json-file map[]}");
     shows("{{.Config.Labels.b}} {{.Config.Labels.nope}}", "2 <no value>");
-    shows("{{.State.Health}}", "<nil>");
+    shows("{{.State.Health}} {{.State}}", "<nil> {running true 42 0 never <nil>}");
+    shows("{{.Mounts}}", "[{volume v1 /a local true} {bind  /b  false}]");
     shows("plain text, {{/* nothing */}}and no braces", "plain text, and no braces");
     shows("{{ .Name }}\\t{{$.Id}}", "/hc\\t9371d1148d65");
 }
@@ -50,7 +51,7 @@ fn json_is_compact_and_escapes_no_html() {
     shows("{{json .Config.Labels}}", "{\"a.b\":\"1\",\"b\":\"2\"}");
     shows(
         "{{json .HostConfig.Binds}} {{.State | json}}",
-        "null {\"Status\":\"running\",\"Running\":true,\"Pid\":42,\"ExitCode\":0}",
+        "null {\"Status\":\"running\",\"Running\":true,\"Pid\":42,\"ExitCode\":0,\"FinishedAt\":\"never\"}",
     );
 }
 
@@ -146,7 +147,7 @@ fn what_is_not_there_is_an_error_that_says_where() {
         "{{lt 1 \"a\"}}",
         ":1:2: executing \"\" at <lt 1 \"a\">: error calling lt: incompatible types for comparison",
     );
-    refuses("{{.Name 1}}", ":1:2: executing \"\" at <.Name>: Name has arguments but cannot be invoked as function");
+    refuses("{{.Name 1}}", ":1:2: executing \"\" at <.Name>: Name is not a method but has arguments");
     refuses("{{nil}}", ":1:2: executing \"\" at <nil>: nil is not a command");
     refuses("{{range .Name}}{{end}}", ":1:8: executing \"\" at <.Name>: range can't iterate over /hc");
 }
@@ -159,7 +160,9 @@ fn what_cannot_be_read_is_an_error_with_its_line() {
     refuses("{{end}}", ":1: unexpected {{end}}");
     refuses("{{}}", ":1: missing value for command");
     refuses("{{\"abc}}", ":1: unterminated quoted string");
-    refuses("{{.Name | }}", ":1: missing value for command");
+    refuses("{{| .Name}}", ":1: unexpected \"|\" in command");
+    refuses("{{if}}x{{end}}", ":1: missing value for if");
+    refuses("{{nofunc {", ":1: function \"nofunc\" not defined");
     refuses("{{break}}", ":1: {{break}} outside {{range}}");
     refuses("{{/* x }}", ":1: unclosed comment");
     refuses("{{template \"x\"}}", ":1: {{template}} is not known to ebb");
