@@ -113,7 +113,8 @@ fn a_detached_one_goes_on_and_dies_with_the_container() {
     let top = ebb.ok(["top", "box"]);
     let row = top.lines().find(|line| line.ends_with("sleep 2000")).unwrap_or_else(|| panic!("{top}"));
     let pid = row.split_whitespace().nth(1).expect("a pid").to_owned();
-    let attached = ebb.spawn(["exec", "box", "sleep", "3000"]);
+    let mut attached = ebb.spawn(["exec", "box", "sh", "-c", "echo up; exec sleep 3000"]);
+    read_until(attached.stdout.as_mut().expect("a pipe"), "up");
     ebb.ok(["kill", "box"]);
     assert_eq!(common::exit_code(attached.wait_with_output().expect("exec ends").status), 137);
     let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
