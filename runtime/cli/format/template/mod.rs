@@ -8,6 +8,7 @@ mod datum;
 mod eval;
 mod functions;
 mod lexer;
+mod literal;
 mod parser;
 mod print;
 mod printf;
