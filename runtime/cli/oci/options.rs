@@ -1,6 +1,7 @@
 //! runc's global options, and how its errors are reported.
 
 use crate::cli::table::{self, Entry};
+use crate::cli::{output, usage};
 use crate::error::{Error, Kind, Result};
 use crate::oci::state::{self, Container};
 use std::ffi::OsString;
@@ -95,8 +96,8 @@ pub fn find(words: &[OsString]) -> std::result::Result<(&'static Entry, Vec<OsSt
         } else if matches!(name, "--debug" | "--systemd-cgroup") {
             front.push(word.clone());
         } else if matches!(name, "--version" | "-v") {
-            println!("ebb version {}\nspec: {}", env!("CARGO_PKG_VERSION"), super::spec::OCI_VERSION);
-            return Err(0);
+            let version = format!("ebb version {}\nspec: {}", env!("CARGO_PKG_VERSION"), super::spec::OCI_VERSION);
+            return Err(i32::from(output::line(&version).is_err()));
         } else if let Some(entry) = table::row_named(&format!("oci {text}")) {
             front.extend(rest.cloned());
             return Ok((entry, front));
@@ -108,13 +109,5 @@ pub fn find(words: &[OsString]) -> std::result::Result<(&'static Entry, Vec<OsSt
 }
 
 fn no_command(name: &str) -> i32 {
-    let asked_for_help = matches!(name, "" | "help" | "--help" | "-h");
-    if !asked_for_help {
-        eprintln!("ebb: 'oci {name}' is no command");
-    }
-    let mut whole = table::whole();
-    if let Some(family) = whole.find_subcommand_mut("oci") {
-        let _ = family.clone().bin_name("ebb oci").print_help();
-    }
-    i32::from(!asked_for_help)
+    usage::no_command(&["oci".into(), name.into()])
 }
