@@ -121,7 +121,8 @@ pub fn process(spec: &mut Spec, container: &Container, init: &ProcessId, request
     if let Some(user) = &request.user {
         let groups = container.host_config.group_add.clone();
         let found =
-            oci::within(oci::View::Running(Pid::from_raw(init.pid)), |root| users::resolve(root, user, &groups))?;
+            oci::within(oci::View::Running(Pid::from_raw(init.pid)), |root| users::resolve(root, user, &groups))?
+                .as_far_as_ids_go()?;
         // A HOME of the user's own or the image's stays; the one that the runtime had filled in goes with the user.
         if !container.config.image.env.iter().any(|entry| entry.starts_with("HOME=")) {
             set_env(&mut env, &format!("HOME={}", found.home));

@@ -1,6 +1,7 @@
 //! Who a container's process is: `-u name|uid[:group|gid]`, through the passwd and group files of the container itself.
 
 use super::record::Container;
+use crate::engine::idmap::{self, StoreIds};
 use crate::error::{Doing, Error, Result};
 use crate::store::{Store, beneath};
 use nix::fcntl::OFlag;
@@ -27,6 +28,15 @@ impl User {
         user.set_uid(self.uid).set_gid(self.gid).set_additional_gids(Some(self.groups.clone()));
         user
     }
+
+    /// Without supplementary groups where the caller's user has no subordinate ids: whoever maps a single id must give
+    /// setgroups(2) up (user_namespaces(7)), so the container has none, whatever its /etc/group says.
+    pub fn as_far_as_ids_go(mut self) -> Result<User> {
+        if let StoreIds::Single(_) = idmap::store_ids()? {
+            self.groups.clear();
+        }
+        Ok(self)
+    }
 }
 
 /// Resolves `text` (empty: root) inside the container's `root`. `more` are `--group-add`'s groups.
@@ -51,7 +61,7 @@ pub fn of_container(store: &Store, container: &Container) -> Result<User> {
         Ok(String::new())
     };
     let found = look_up(&find("/etc/passwd")?, &find("/etc/group")?, &container.config.image.user)?;
-    add_groups(found, &find("/etc/group")?, &container.host_config.group_add)
+    add_groups(found, &find("/etc/group")?, &container.host_config.group_add)?.as_far_as_ids_go()
 }
 
 fn database(root: BorrowedFd, path: &str) -> Result<String> {
