@@ -1,15 +1,24 @@
 //! Images: content-addressed layers, a config, and names that point at them.
 
+pub mod compression;
+pub mod digest;
 pub mod inspect;
+pub mod layer;
+pub mod names;
 pub mod recipe;
+pub mod reference;
+pub mod split;
+pub mod unpack;
+pub mod whiteout;
 
 pub use inspect::inspect;
 
-use crate::error::{Error, Result};
-use crate::store::Store;
+use crate::error::{Doing, Error, Result};
+use crate::store::{Store, atomic};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::PathBuf;
 
 /// An image that this store holds.
@@ -26,6 +35,8 @@ pub struct Image {
     pub created: String,
     /// Bytes of all layers.
     pub size: u64,
+    /// The whole configuration.
+    pub file: ImageFile,
 }
 
 /// What an image says about the containers made of it: the `config` of the OCI image configuration, with Docker's
@@ -80,8 +91,36 @@ pub enum Pull {
 
 /// Finds a local image by name, `name@digest`, id or unambiguous id prefix. `Kind::NotFound` otherwise.
 pub fn find(store: &Store, reference: &str) -> Result<Image> {
-    let _ = store;
-    Err(Error::not_found(format!("No such image: {reference}")))
+    let index = names::read(store)?;
+    let missing = || Error::not_found(format!("No such image: {}", shown(reference)));
+    if let Ok(name) = reference::normalise(reference)
+        && !reference.contains('@')
+        && let Some(id) = index.get(&name)
+    {
+        return load(store, id, &index);
+    }
+    if let Some(digest) = reference::digest(reference) {
+        return load(store, digest, &index).map_err(|error| if error.is_not_found() { missing() } else { error });
+    }
+    let prefix = reference.strip_prefix("sha256:").unwrap_or(reference);
+    if prefix.is_empty() || prefix.len() > 64 || !prefix.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(missing());
+    }
+    let mut found = ids(store)?.into_iter().filter(|id| id["sha256:".len()..].starts_with(prefix));
+    match (found.next(), found.next()) {
+        (Some(id), None) => load(store, &id, &index),
+        (Some(_), Some(_)) => Err(Error::new(format!("multiple IDs found with provided prefix: {reference}"))),
+        (None, _) => Err(missing()),
+    }
+}
+
+/// As Docker names what it did not find: with the tag that was meant.
+fn shown(text: &str) -> String {
+    if text.contains(['@', ':']) || reference::normalise(text).is_err() {
+        text.to_owned()
+    } else {
+        format!("{text}:latest")
+    }
 }
 
 /// [`find`], and where there is none and a recipe in images/ has that name, makes it, telling so on stderr:
@@ -102,12 +141,150 @@ pub fn ensure(store: &Store, reference: &str, pull: Pull) -> Result<Image> {
 
 /// All images, the newest first.
 pub fn list(store: &Store) -> Result<Vec<Image>> {
-    let _ = store;
-    Ok(Vec::new())
+    let index = names::read(store)?;
+    let mut all = Vec::new();
+    for id in ids(store)? {
+        match load(store, &id, &index) {
+            // Removed while we read.
+            Err(error) if error.is_not_found() => {}
+            image => all.push(image?),
+        }
+    }
+    all.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
+    Ok(all)
+}
+
+/// The ids of all images: each is the digest of its configuration, which is a file of that name.
+fn ids(store: &Store) -> Result<Vec<String>> {
+    let entries = match std::fs::read_dir(configs(store)) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        result => result.doing(|| format!("read {}", configs(store).display()))?,
+    };
+    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    Ok(names.filter(|name| name.len() == 64).map(|name| format!("sha256:{name}")).collect())
+}
+
+fn configs(store: &Store) -> PathBuf {
+    store.images().join("configs/sha256")
+}
+
+fn load(store: &Store, id: &str, index: &names::Index) -> Result<Image> {
+    let file = configuration(store, id)?;
+    let layers = file.rootfs.diff_ids.iter().map(|diff_id| layer::tree(store, diff_id)).collect();
+    let size = file.rootfs.diff_ids.iter().map(|diff_id| layer::size(store, diff_id)).sum();
+    Ok(Image {
+        id: id.to_owned(),
+        layers,
+        names: index.iter().filter(|(_, named)| *named == id).map(|(name, _)| name.clone()).collect(),
+        created: file.created.clone().unwrap_or_else(|| "1970-01-01T00:00:00Z".into()),
+        size,
+        config: file.config.clone().unwrap_or_default(),
+        file,
+    })
+}
+
+/// An image's configuration, as its file says it (OCI image specification, config.md).
+pub fn configuration(store: &Store, id: &str) -> Result<ImageFile> {
+    let hex = id.strip_prefix("sha256:").unwrap_or(id);
+    let path = configs(store).join(hex);
+    let bytes = std::fs::read(&path).doing(|| format!("read {}", path.display()))?;
+    parse(&bytes)
+}
+
+fn parse(bytes: &[u8]) -> Result<ImageFile> {
+    serde_json::from_slice(bytes).doing(|| "read the image's configuration")
 }
 
 /// Adds an image of one layer, and gives it its name: `tar` is the root file system, plain.
-pub fn add_rootfs(store: &Store, tar: impl std::io::Read, config: &ImageConfig, name: &str) -> Result<Image> {
-    let _ = (store, tar, config);
-    Err(Error::new(format!("cannot add {name} yet")))
+pub fn add_rootfs(store: &Store, tar: impl Read, config: &ImageConfig, name: &str) -> Result<Image> {
+    let file = ImageFile { config: Some(config.clone()), ..ImageFile::default() };
+    add_layer(store, tar, file, Some(name), "")
+}
+
+/// [`add_rootfs`] with a configuration of the caller's, and with no name where there is none.
+pub fn add_layer(
+    store: &Store,
+    tar: impl Read,
+    mut file: ImageFile,
+    name: Option<&str>,
+    comment: &str,
+) -> Result<Image> {
+    let name = name.map(reference::normalise).transpose()?;
+    let unpacked = layer::unpack(store, tar, None)?;
+    let now = crate::engine::time::now();
+    file.created.get_or_insert_with(|| now.clone());
+    file.architecture = architecture().into();
+    file.os = "linux".into();
+    file.rootfs = RootFs { kind: "layers".into(), diff_ids: vec![unpacked.diff_id.clone()] };
+    file.history = vec![History { created: file.created.clone(), comment: comment.into(), ..History::default() }];
+    let bytes = serde_json::to_vec(&file).doing(|| "encode the image's configuration")?;
+    let id = publish(store, vec![unpacked], &bytes)?;
+    if let Some(name) = &name {
+        names::set(store, name, &id)?;
+    }
+    load(store, &id, &names::read(store)?)
+}
+
+/// The durable end of every way in: layers, then the configuration that names them. Returns the image's id.
+fn publish(store: &Store, layers: Vec<layer::Unpacked>, config: &[u8]) -> Result<String> {
+    // What was unpacked reaches the disk before any name says that it is there.
+    store.sync()?;
+    for layer in layers {
+        layer.publish(store)?;
+    }
+    let hex = digest::of(config);
+    let directory = configs(store);
+    std::fs::create_dir_all(&directory).doing(|| format!("make {}", directory.display()))?;
+    let path = directory.join(&hex);
+    if !path.exists() {
+        atomic::write(&path, config)?;
+    }
+    Ok(format!("sha256:{hex}"))
+}
+
+/// This machine's, in Go's words.
+pub fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+/// The image configuration of the OCI image specification. What Ebb does not know in one that it is given stays in its
+/// file, whose bytes are never changed.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ImageFile {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created: Option<String>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub author: String,
+    pub architecture: String,
+    pub os: String,
+    pub config: Option<ImageConfig>,
+    pub rootfs: RootFs,
+    pub history: Vec<History>,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RootFs {
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The digests of the layers' uncompressed tars, the bottom one first.
+    pub diff_ids: Vec<String>,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct History {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created: Option<String>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub created_by: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub comment: String,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub empty_layer: bool,
 }

@@ -1,0 +1,95 @@
+//! gzip, zstd or neither: told by the first bytes, never by a name.
+
+use crate::error::{Doing, Result};
+use std::io::{self, BufRead, BufReader, Read};
+
+/// Reads `inner` decompressed.
+pub fn reader<'a>(inner: impl Read + 'a) -> Result<Box<dyn Read + 'a>> {
+    let mut buffered = BufReader::with_capacity(256 * 1024, Counting { inner, length: 0 });
+    let start = buffered.fill_buf().doing(|| "read the archive")?;
+    if start.starts_with(&[0x1f, 0x8b]) {
+        return Ok(Box::new(Bounded::new(Gzip(flate2::bufread::MultiGzDecoder::new(buffered)))));
+    }
+    if start.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+        let decoder = zstd::stream::read::Decoder::with_buffer(buffered).doing(|| "read the zstd archive")?;
+        return Ok(Box::new(Bounded::new(Zstd(decoder))));
+    }
+    Ok(Box::new(buffered))
+}
+
+/// Whether the first bytes are those of gzip or zstd.
+pub fn is_compressed(start: &[u8]) -> bool {
+    start.starts_with(&[0x1f, 0x8b]) || start.starts_with(&[0x28, 0xb5, 0x2f, 0xfd])
+}
+
+struct Counting<R> {
+    inner: R,
+    length: u64,
+}
+
+impl<R: Read> Read for Counting<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.inner.read(buffer)?;
+        self.length += length as u64;
+        Ok(length)
+    }
+}
+
+/// A decompressor that knows how much it has been given.
+trait Inflates: Read {
+    fn consumed(&self) -> u64;
+}
+
+struct Gzip<R>(flate2::bufread::MultiGzDecoder<BufReader<Counting<R>>>);
+
+impl<R: Read> Read for Gzip<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl<R: Read> Inflates for Gzip<R> {
+    fn consumed(&self) -> u64 {
+        self.0.get_ref().get_ref().length
+    }
+}
+
+struct Zstd<'a, R: Read>(zstd::stream::read::Decoder<'a, BufReader<Counting<R>>>);
+
+impl<R: Read> Read for Zstd<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl<R: Read> Inflates for Zstd<'_, R> {
+    fn consumed(&self) -> u64 {
+        self.0.get_ref().get_ref().length
+    }
+}
+
+/// Refuses what only a bomb does: gigabytes out of next to nothing.
+struct Bounded<D> {
+    inner: D,
+    length: u64,
+}
+
+const HARMLESS: u64 = 1 << 30;
+const STEEPEST: u64 = 200;
+
+impl<D: Inflates> Bounded<D> {
+    fn new(inner: D) -> Bounded<D> {
+        Bounded { inner, length: 0 }
+    }
+}
+
+impl<D: Inflates> Read for Bounded<D> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.inner.read(buffer)?;
+        self.length += length as u64;
+        if self.length > HARMLESS && self.length / STEEPEST > self.inner.consumed() {
+            return Err(io::Error::other("it unpacks to more than 200 times its size: a decompression bomb"));
+        }
+        Ok(length)
+    }
+}

@@ -1,0 +1,154 @@
+//! A layer: a directory tree, as an overlay wants it for a lower directory.
+//!
+//! ```text
+//! images/layers/sha256/DIFF_ID/
+//!   fs/            the tree
+//!   split.zst      its tar without the contents of its files (split.rs)
+//!   layer.json     sizes
+//! ```
+
+use super::digest::Digesting;
+use super::split;
+use super::unpack::{self, Limits};
+use crate::engine::idmap::{self, StoreIds};
+use crate::error::{Doing, Error, Result};
+use crate::oci;
+use crate::store::{Store, TmpDir, atomic, tree as trees};
+use serde::{Deserialize, Serialize};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// layer.json
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Facts {
+    pub version: u32,
+    /// Bytes of the files in it.
+    pub size: u64,
+    /// Bytes of its tar.
+    pub tar_size: u64,
+    /// Where ownership could not be kept, since the user had one id only.
+    pub flattened: bool,
+}
+
+/// A layer in `tmp/`, whole, whose digest is known.
+pub struct Unpacked {
+    pub diff_id: String,
+    /// `None` where the store had it already.
+    made: Option<TmpDir>,
+}
+
+fn place(store: &Store, diff_id: &str) -> PathBuf {
+    store.images().join("layers/sha256").join(diff_id.strip_prefix("sha256:").unwrap_or(diff_id))
+}
+
+/// The tree of a layer.
+pub fn tree(store: &Store, diff_id: &str) -> PathBuf {
+    place(store, diff_id).join("fs")
+}
+
+pub fn split_of(store: &Store, diff_id: &str) -> PathBuf {
+    place(store, diff_id).join("split.zst")
+}
+
+pub fn facts(store: &Store, diff_id: &str) -> Result<Facts> {
+    atomic::read_json(&place(store, diff_id).join("layer.json"))
+}
+
+pub fn size(store: &Store, diff_id: &str) -> u64 {
+    facts(store, diff_id).map_or(0, |facts| facts.size)
+}
+
+pub fn exists(store: &Store, diff_id: &str) -> bool {
+    place(store, diff_id).join("layer.json").exists()
+}
+
+/// A layer that the store has already.
+pub fn known(diff_id: &str) -> Unpacked {
+    Unpacked { diff_id: diff_id.to_owned(), made: None }
+}
+
+/// Unpacks a plain tar into `tmp/`. With `expected`, a tar of another digest is refused.
+///
+/// The work is done in a child that has all of the store's ids, so that an ordinary user's layers keep their owners.
+pub fn unpack(store: &Store, tar: impl Read, expected: Option<&str>) -> Result<Unpacked> {
+    let made = store.make_tmp("layer")?;
+    let ids = idmap::store_ids()?;
+    let flattened = matches!(ids, StoreIds::Single(_));
+    let unpacked = oci::with_ids(ids.map(), || into(&made.path, tar, flattened));
+    let result = unpacked.and_then(|(hex, facts)| {
+        let diff_id = format!("sha256:{hex}");
+        if let Some(expected) = expected.filter(|expected| *expected != diff_id) {
+            return Err(Error::new(format!("the layer's digest is {diff_id}, but it should be {expected}"))
+                .with_cure("the archive is damaged, or not what it says it is"));
+        }
+        atomic::write_json(&made.path.join("layer.json"), &facts)?;
+        Ok(diff_id)
+    });
+    match result {
+        Ok(diff_id) => Ok(Unpacked { diff_id, made: Some(made) }),
+        Err(error) => {
+            let _ = remove_tree(&made.path);
+            Err(error)
+        }
+    }
+}
+
+fn into(directory: &Path, tar: impl Read, flattened: bool) -> Result<(String, Facts)> {
+    let root = directory.join("fs");
+    std::fs::create_dir(&root).doing(|| "make the layer's tree")?;
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&root, mode).doing(|| "make the layer's tree")?;
+    let recorder = split::Recorder::create(&directory.join("split.zst"), Digesting::new(tar))?;
+    let (recorder, size) = unpack::unpack(recorder, &root, Limits { flattened })?;
+    let digesting = recorder.finish()?;
+    let tar_size = digesting.length;
+    Ok((digesting.finish(), Facts { version: 1, size, tar_size, flattened }))
+}
+
+impl Unpacked {
+    /// Puts the layer in its place. Where another command was faster, its copy serves, and this one goes.
+    pub fn publish(self, store: &Store) -> Result<()> {
+        let Some(made) = self.made else { return Ok(()) };
+        let place = place(store, &self.diff_id);
+        let parent = place.parent().unwrap_or(Path::new("/"));
+        std::fs::create_dir_all(parent).doing(|| format!("make {}", parent.display()))?;
+        if !place.exists() {
+            match atomic::publish_dir(&made.path, &place) {
+                Err(_) if place.exists() => {}
+                result => return result,
+            }
+        }
+        remove_tree(&made.path)
+    }
+}
+
+/// Removes a layer, which no image and no container may need any more.
+pub fn remove(store: &Store, diff_id: &str) -> Result<()> {
+    let place = place(store, diff_id);
+    if !place.exists() {
+        return Ok(());
+    }
+    let grave = trees::set_aside(store, &place)?;
+    remove_tree(&grave)
+}
+
+/// A layer's files may carry any of the store's ids.
+fn remove_tree(path: &Path) -> Result<()> {
+    let ids = idmap::store_ids()?;
+    oci::with_ids(ids.map(), || trees::remove(path))
+}
+
+/// The diff_ids of all layers that the store has.
+pub fn all(store: &Store) -> Result<Vec<String>> {
+    let directory = store.images().join("layers/sha256");
+    match std::fs::read_dir(&directory) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        entries => {
+            let entries = entries.doing(|| format!("read {}", directory.display()))?.flatten();
+            Ok(entries
+                .filter_map(|entry| entry.file_name().into_string().ok())
+                .map(|hex| format!("sha256:{hex}"))
+                .collect())
+        }
+    }
+}
