@@ -281,10 +281,16 @@ fn clean(bytes: &[u8]) -> Result<PathBuf> {
 }
 
 fn owner<R: Read>(entry: &Entry<Recorder<R>>) -> Result<(Uid, Gid)> {
-    let id = |number: io::Result<u64>| -> Result<u32> {
+    let header = entry.header();
+    let id = |field: &[u8], number: io::Result<u64>| -> Result<u32> {
+        // A field that was left empty is 0, as GNU tar reads it.
+        if field.iter().all(|byte| matches!(byte, 0 | b' ')) {
+            return Ok(0);
+        }
         u32::try_from(number.doing(|| "read its owner")?).map_err(|_| Error::new("its owner is no 32-bit id"))
     };
-    Ok((Uid::from_raw(id(entry.header().uid())?), Gid::from_raw(id(entry.header().gid())?)))
+    let fields = header.as_old();
+    Ok((Uid::from_raw(id(&fields.uid, header.uid())?), Gid::from_raw(id(&fields.gid, header.gid())?)))
 }
 
 fn time<R: Read>(entry: &Entry<Recorder<R>>) -> TimeSpec {
