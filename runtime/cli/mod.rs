@@ -79,7 +79,7 @@ pub fn for_each<N: AsRef<str>>(names: &[N], mut each: impl FnMut(&str) -> Result
             Ok(None) => {}
             Err(error) => {
                 failed = true;
-                eprintln!("ebb: {error}");
+                output::complain(&error);
             }
         }
     }

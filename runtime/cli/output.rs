@@ -16,3 +16,8 @@ pub fn bytes(bytes: &[u8]) -> Result<()> {
         _ => Error::new(format!("write to stdout: {error}")),
     })
 }
+
+/// An error on stderr, in one write, so that those of commands that run side by side do not mix.
+pub fn complain(error: &impl std::fmt::Display) {
+    let _ = std::io::stderr().write_all(format!("ebb: {error}\n").as_bytes());
+}

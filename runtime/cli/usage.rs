@@ -46,8 +46,10 @@ pub fn report(error: &Error, entry: Option<&'static Entry>) -> i32 {
         (Kind::Reported, _) => {}
         (Kind::Usage, Some(entry)) => flag_error(entry, error),
         (Kind::Usage, None) => eprintln!("{error}\n\nUsage:  {}\n\nRun 'ebb --help' for more information", help::USAGE),
-        (_, Some(entry)) if name == "run" => eprintln!("ebb: {error}\n\n{}", more("Run", entry.path)),
-        _ => eprintln!("ebb: {error}"),
+        (_, Some(entry)) if name == "run" => {
+            super::output::complain(&format!("{error}\n\n{}", more("Run", entry.path)));
+        }
+        _ => super::output::complain(error),
     }
     match (name, error.kind) {
         ("run" | "create" | "exec" | "start", Kind::NotExecutable) => 126,

@@ -34,7 +34,7 @@ impl Execute for Rm {
                 Ok(()) => Ok(Some(name.to_owned())),
                 // As in Docker: said, but what was wanted is so.
                 Err(error) if self.force && error.is_not_found() => {
-                    eprintln!("ebb: {error}");
+                    output::complain(&error);
                     Ok(None)
                 }
                 Err(error) => Err(error),

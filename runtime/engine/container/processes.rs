@@ -4,8 +4,7 @@ use super::state::State;
 use crate::error::{Doing, Result};
 use crate::oci;
 use std::collections::HashMap;
-use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The pids of all of them, sorted: of its cgroup, or without one, of its pid namespace.
 pub fn pids(state: &State) -> Result<Vec<i32>> {
@@ -75,7 +74,7 @@ pub fn process(pid: i32) -> Option<Process> {
     Some(Process {
         pid,
         parent: stat.parent,
-        uid: std::fs::metadata(&dir).ok()?.uid(),
+        uid: effective_uid(&dir)?,
         terminal: stat.terminal,
         cpu_ticks: stat.cpu_ticks,
         start_ticks: stat.start_ticks,
@@ -83,6 +82,24 @@ pub fn process(pid: i32) -> Option<Process> {
         resident_bytes: stat.resident_pages * page_size(),
         command: if line.is_empty() { format!("[{}]", stat.name) } else { line.to_owned() },
     })
+}
+
+/// Not the owner of the directory: that is root for a process that may not be looked into.
+fn effective_uid(dir: &Path) -> Option<u32> {
+    let status = std::fs::read_to_string(dir.join("status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// What a user of the host is called inside the user namespace of process `init`, by its map; `uid` itself where it is
+/// not mapped.
+pub fn inside(init: i32, uid: u32) -> u32 {
+    let map = std::fs::read_to_string(format!("/proc/{init}/uid_map")).unwrap_or_default();
+    let ranges = map.lines().filter_map(|line| {
+        let mut numbers = line.split_whitespace().filter_map(|number| number.parse::<u32>().ok());
+        Some((numbers.next()?, numbers.next()?, numbers.next()?))
+    });
+    let mut found = ranges.filter(|(_, outside, length)| uid >= *outside && uid - outside < *length);
+    found.next().map_or(uid, |(inside, outside, _)| inside + (uid - outside))
 }
 
 struct Stat {

@@ -165,7 +165,8 @@ pub fn settle(store: &Store, container: &Container) -> Result<State> {
     let written: State = atomic::read_json(&dir.join("state.json"))?;
     let state = current(store, container)?;
     if state.status == Status::Exited && written.status != Status::Exited {
-        save(store, &container.id, &state)?;
+        // On a full disk it stays unwritten, and is found again whenever somebody asks.
+        let _ = save(store, &container.id, &state);
     }
     Ok(state)
 }

@@ -23,17 +23,19 @@ pub fn top(store: &Store, container: &Container, options: &[String]) -> Result<P
         return Err(Error::conflict(format!("container {} is not running", container.id)));
     }
     let pids = processes::pids(&state)?;
-    if options.is_empty() { own(&pids) } else { hosts_ps(&pids, options) }
+    if options.is_empty() { own(&pids, state.init.pid) } else { hosts_ps(&pids, options) }
 }
 
-fn own(pids: &[i32]) -> Result<Processes> {
+/// Users have the names that the host gives to the container's numbers, as in Docker.
+fn own(pids: &[i32], init: i32) -> Result<Processes> {
     let clock = Clock::read()?;
     let names = user_names();
     let titles = ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"].map(str::to_owned).to_vec();
     let row = |process: Process| {
-        let name = names.iter().find(|(uid, _)| *uid == process.uid).map(|(_, name)| name.clone());
+        let uid = processes::inside(init, process.uid);
+        let name = names.iter().find(|(known, _)| *known == uid).map(|(_, name)| name.clone());
         vec![
-            name.unwrap_or_else(|| process.uid.to_string()),
+            name.unwrap_or_else(|| uid.to_string()),
             process.pid.to_string(),
             process.parent.to_string(),
             clock.utilization(&process).to_string(),
@@ -96,7 +98,7 @@ fn terminal(device: u32) -> String {
     }
 }
 
-/// The host's users. The container's own ids are others, where it has a user namespace.
+/// The host's users.
 fn user_names() -> Vec<(u32, String)> {
     let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let entry = |line: &str| {
