@@ -249,3 +249,42 @@ fn a_container_that_is_half_gone_is_left_out() {
     std::fs::remove_file(ebb.store().join("containers").join(id).join("state.json")).expect("removed");
     assert_eq!(ebb.ok(["ps", "-a", "--format", "{{.Names}}"]), "whole");
 }
+
+#[test]
+fn the_words_follow_a_real_container_through_its_life() {
+    let ebb = Ebb::new();
+    let id = ebb.ok(["create", "--name", "dd", "--label", "a=b", "busybox", "sleep", "1000"]);
+    let row = || ebb.ok(["ps", "-a", "--no-trunc", "--format", "{{.ID}} {{.Image}} {{.State}} {{.Label \"a\"}}"]);
+    let state =
+        || ebb.ok(["inspect", "-f", "{{.State.Running}} {{if .State.Pid}}pid{{end}} {{.State.ExitCode}}", "dd"]);
+    assert_eq!((row(), state()), (format!("{id} busybox created b"), "false  0".into()));
+    ebb.ok(["start", "dd"]);
+    assert_eq!((row(), state()), (format!("{id} busybox running b"), "true pid 0".into()));
+    assert!(ebb.ok(["ps", "--format", "{{.Status}}"]).starts_with("Up "));
+    ebb.ok(["kill", "dd"]);
+    ebb.ok(["wait", "dd"]);
+    assert_eq!((row(), state()), (format!("{id} busybox exited b"), "false  137".into()));
+    assert!(ebb.ok(["ps", "-a", "--format", "{{.Status}}"]).starts_with("Exited (137) "));
+    assert_eq!(ebb.ok(["ps", "-aq", "-f", "ancestor=busybox"]), id[..12]);
+    ebb.ok(["rm", "dd"]);
+    assert_eq!(ebb.ok(["ps", "-aq"]), "");
+}
+
+#[test]
+fn what_a_container_wrote_is_measured_whoever_it_belongs_to() {
+    let ebb = Ebb::new();
+    let write = "mkdir /d && echo -n 1234567 > /d/f && chown 1000:1000 /d /d/f && chmod 700 /d";
+    ebb.ok(["run", "--name", "gg", "busybox", "sh", "-c", write]);
+    let image: u64 = ebb.ok(["inspect", "-f", "{{.Size}}", "busybox"]).parse().expect("a number");
+    assert_eq!(ebb.ok(["inspect", "-s", "-f", "{{.SizeRw}} {{.SizeRootFs}}", "gg"]), format!("7 {}", image + 7));
+    assert!(ebb.ok(["ps", "-as", "--format", "{{.Size}}"]).starts_with("7B (virtual "));
+}
+
+#[test]
+fn one_name_may_be_a_containers_or_an_images() {
+    let ebb = Ebb::new();
+    assert_eq!(ebb.ok(["inspect", "-f", "{{.RepoTags}}", "busybox"]), "[busybox:latest]");
+    ebb.ok(["create", "--name", "busybox", "busybox"]);
+    assert_eq!(ebb.ok(["inspect", "-f", "{{.Name}}", "busybox"]), "/busybox");
+    assert_eq!(ebb.ok(["inspect", "--type", "image", "-f", "{{.RepoTags}}", "busybox"]), "[busybox:latest]");
+}

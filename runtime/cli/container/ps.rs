@@ -176,7 +176,8 @@ fn is_named(pattern: &str, name: &str) -> bool {
 
 impl Ancestor {
     fn find(store: &Store, name: &str) -> Ancestor {
-        let layer = |path: &std::path::PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let layers = store.images().join("layers");
+        let layer = |path: &std::path::PathBuf| path.strip_prefix(&layers).unwrap_or(path).display().to_string();
         let image = image::find(store, name).ok().map(|image| (image.id, image.layers.iter().map(layer).collect()));
         Ancestor { named: name.to_owned(), image }
     }

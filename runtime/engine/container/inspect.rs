@@ -121,13 +121,16 @@ fn of_host_config(config: &HostConfig, place: &Path) -> Value {
         tree["Tmpfs"] = json!(config.tmpfs);
     }
     tree["UTSMode"] = json!(config.uts_mode);
-    tree["UsernsMode"] = json!(config.userns_mode);
+    // Where the kernel cannot map the mounts, root's containers have the host's ids, unasked.
+    let namespaces = bundle.pointer("/linux/namespaces").and_then(Value::as_array);
+    let has_users = namespaces.is_none_or(|all| all.iter().any(|namespace| namespace["type"] == "user"));
+    tree["UsernsMode"] = json!(if has_users { &config.userns_mode } else { "host" });
     tree["ShmSize"] = json!(config.shm_size);
     if !config.sysctls.is_empty() {
         tree["Sysctls"] = json!(config.sysctls);
     }
     let rest = json!({
-        "Runtime": config.runtime,
+        "Runtime": if config.runtime.is_empty() { "ebb" } else { &config.runtime },
         "CpuShares": config.cpu_shares,
         "Memory": config.memory,
         "NanoCpus": config.nano_cpus,

@@ -16,10 +16,19 @@ pub fn inspect(_store: &Store, image: &Image) -> Value {
         "Comment": "",
         "Created": image.created,
         "Config": image.config,
-        "Architecture": std::env::consts::ARCH,
+        "Architecture": architecture(),
         "Os": "linux",
         "Size": image.size,
         "VirtualSize": image.size,
         "GraphDriver": {"Data": {"LowerDir": lower.join(":"), "UpperDir": upper}, "Name": "overlay2"},
     })
+}
+
+/// This machine's, as Go and so the OCI specification call it.
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
 }
