@@ -130,6 +130,7 @@ pub fn ensure(store: &Store, reference: &str, pull: Pull) -> Result<Image> {
         Ok(image) if pull != Pull::Always => Ok(image),
         Err(error) if pull == Pull::Never || !error.is_not_found() => Err(error),
         found => {
+            reference::normalise(reference)?;
             if found.is_err() && pull == Pull::Missing {
                 eprintln!("Unable to find image '{}' locally", recipe::familiar(reference));
             }

@@ -7,7 +7,8 @@ mod host;
 mod pack;
 mod script;
 
-use super::{Image, ImageConfig};
+use super::reference::normalise;
+use super::{Image, ImageConfig, ImageFile};
 use crate::error::{Doing, Error, Result};
 use crate::store::{Store, lock, tree};
 use std::os::unix::fs::PermissionsExt;
@@ -49,19 +50,13 @@ pub const RECIPES: &[Recipe] = &[
 
 /// The recipe that makes `reference`: `nginx`, `nginx:latest`, `docker.io/library/nginx`. Other tags have none.
 pub fn of(reference: &str) -> Option<&'static Recipe> {
-    let name = ["docker.io/", "index.docker.io/"].iter().find_map(|host| reference.strip_prefix(host));
-    let name = name.unwrap_or(reference);
-    let name = name.strip_prefix("library/").unwrap_or(name);
-    let name = name.strip_suffix(":latest").unwrap_or(name);
-    RECIPES.iter().find(|recipe| recipe.name == name)
+    let name = normalise(reference).ok().filter(|_| !reference.contains('@'))?;
+    RECIPES.iter().find(|recipe| name.strip_suffix(":latest") == Some(recipe.name))
 }
 
 /// The name as Docker shows it to people: with its tag.
 pub fn familiar(reference: &str) -> String {
-    let reference = reference.strip_prefix("docker.io/").unwrap_or(reference);
-    let reference = reference.strip_prefix("library/").unwrap_or(reference);
-    let name = reference.rsplit('/').next().unwrap_or(reference);
-    if name.contains([':', '@']) { reference.to_owned() } else { format!("{reference}:latest") }
+    normalise(reference).ok().filter(|_| !reference.contains('@')).unwrap_or_else(|| reference.to_owned())
 }
 
 /// Why there is no such image, and what there is.
@@ -87,11 +82,14 @@ pub fn make(store: &Store, recipe: &Recipe, unless: impl Fn() -> Option<Image>) 
     let root = workshop.path.join("root");
     host::copy_programs(&root, &made.host).doing(failed)?;
     let tar = workshop.path.join("rootfs.tar");
-    pack::write(&root, &tar, made.began).doing(failed)?;
+    let newest = pack::write(&root, &tar, made.began).doing(failed)?;
     let mut config: ImageConfig = serde_json::from_str(recipe.file("image.json")).doing(failed)?;
     config.env.extend(made.env);
     let tar = std::fs::File::open(&tar).doing(failed)?;
-    super::add_rootfs(store, tar, &config, &name).doing(failed)
+    // The image is as old as the newest thing in it: made tomorrow of the same packages, it is the same image.
+    let created = jiff::Timestamp::from_second(newest).map(|time| time.to_string()).ok();
+    let file = ImageFile { created, config: Some(config), ..ImageFile::default() };
+    super::add_layer(store, tar, file, Some(&name), &format!("images/{}/recipe.sh", recipe.name)).doing(failed)
 }
 
 impl Recipe {

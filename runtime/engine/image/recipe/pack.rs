@@ -11,14 +11,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tar::{Builder, EntryType, Header};
 
 /// Writes `root` to the new file `tar`. What was changed after `began` was made by the recipe and not by a package: it
-/// gets the time of the newest file that came in a package.
-pub fn write(root: &Path, tar: &Path, began: SystemTime) -> Result<()> {
+/// gets the time of the newest file that came in a package, which is also returned (seconds since 1970).
+pub fn write(root: &Path, tar: &Path, began: SystemTime) -> Result<i64> {
     let mut entries = Vec::new();
     collect(root, &mut entries)?;
     entries.sort_by(|(one, _), (other, _)| one.cmp(other));
-    let began = began.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let packaged = entries.iter().map(|(_, meta)| meta.mtime() as u64).filter(|time| *time < began);
-    let newest = packaged.max().unwrap_or(0);
+    let began = began.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
+    // Links are made by whoever copies, and directories change with what is in them: only files have times of their own.
+    let files = entries.iter().filter(|(_, meta)| meta.is_file());
+    let newest = files.map(|(_, meta)| meta.mtime()).filter(|time| *time < began).max().unwrap_or(0).max(0);
     let out = File::create_new(tar).doing(|| format!("make {}", tar.display()))?;
     let mut builder = Builder::new(BufWriter::new(out));
     let mut first_names = BTreeMap::new();
@@ -26,7 +27,7 @@ pub fn write(root: &Path, tar: &Path, began: SystemTime) -> Result<()> {
         let name = path.strip_prefix(root).unwrap_or(path);
         let mut header = Header::new_gnu();
         header.set_mode(meta.mode() & 0o7777);
-        header.set_mtime(if (meta.mtime() as u64) < began { meta.mtime() as u64 } else { newest });
+        header.set_mtime(if (0..began).contains(&meta.mtime()) { meta.mtime() } else { newest } as u64);
         let added = if let Some(first) = first_names.get(&(meta.dev(), meta.ino())) {
             header.set_entry_type(EntryType::Link);
             header.set_size(0);
@@ -39,7 +40,8 @@ pub fn write(root: &Path, tar: &Path, began: SystemTime) -> Result<()> {
         };
         added.doing(|| format!("pack {}", path.display()))?;
     }
-    builder.into_inner().and_then(|mut out| out.flush()).doing(|| format!("write {}", tar.display()))
+    builder.into_inner().and_then(|mut out| out.flush()).doing(|| format!("write {}", tar.display()))?;
+    Ok(newest)
 }
 
 fn add(
