@@ -211,3 +211,28 @@ fn completions_and_man_pages_come_from_the_same_definitions() {
     assert!(page.contains(r"ebb\-volume\-rm"), "{page}");
     assert!(dir.join("ebb.1").exists() && dir.join("ebb-ps.1").exists());
 }
+
+#[test]
+fn a_failing_run_says_where_to_read_on() {
+    let ebb = Ebb::new();
+    let rest = "\n\nRun 'ebb run --help' for more information\n";
+    let error = ebb.fails(125, ["run", "nosuchimage:1", "true"]);
+    assert!(
+        error.starts_with("Unable to find image 'nosuchimage:1' locally\nebb: ") && error.ends_with(rest),
+        "{error}"
+    );
+    let error = ebb.fails(127, ["run", "--rm", "busybox", "nosuch"]);
+    assert!(error.contains("exec: \"nosuch\": executable file not found in $PATH") && error.ends_with(rest), "{error}");
+    let error = ebb.fails(125, ["run", "--restart", "always", "--rm", "busybox", "true"]);
+    assert_eq!(error, format!("ebb: conflicting options: cannot specify both --restart and --rm{rest}"));
+    assert_eq!(ebb.fails(1, ["run", "-it", "busybox", "true"]), "ebb: the input device is not a TTY\n");
+    assert_eq!(ebb.ok(["ps", "-aq"]), "", "what was refused left nothing behind");
+}
+
+#[test]
+fn what_stands_after_the_image_belongs_to_the_command() {
+    let ebb = Ebb::new();
+    let echo = ["run", "--rm=true", "--init=false", "busybox", "echo", "--rm=true", "-d", "--", "--help"];
+    assert_eq!(ebb.ok(echo), "--rm=true -d -- --help");
+    assert_eq!(ebb.ok(["ps", "-aq"]), "");
+}

@@ -10,6 +10,9 @@ use std::ffi::{OsStr, OsString};
 /// Docker's exit code for a flag that cannot be parsed, whatever the command.
 const BAD_FLAG: i32 = 125;
 
+/// `-t` where standard input is no terminal.
+pub const NO_TERMINAL: &str = "the input device is not a TTY";
+
 /// Takes the global options off the front of the arguments.
 pub fn globals(arguments: &[OsString]) -> Result<(Globals, Vec<OsString>)> {
     let mut globals = Globals::default();
@@ -42,11 +45,13 @@ fn after_prefix<'a>(word: &'a OsStr, prefix: &str) -> Option<&'a OsStr> {
 /// flag that is wrong, 1 for the rest.
 pub fn report(error: &Error, entry: Option<&'static Entry>) -> i32 {
     let name = entry.map_or("", |entry| entry.alias_of.unwrap_or(entry.path));
+    // Docker's client finds this out by itself, before it asks for a container: 1, as from any other command.
+    let no_terminal = error.message == NO_TERMINAL;
     match (error.kind, entry) {
         (Kind::Reported, _) => {}
         (Kind::Usage, Some(entry)) => flag_error(entry, error),
         (Kind::Usage, None) => eprintln!("{error}\n\nUsage:  {}\n\nRun 'ebb --help' for more information", help::USAGE),
-        (_, Some(entry)) if name == "run" => {
+        (_, Some(entry)) if name == "run" && !no_terminal => {
             super::output::complain(&format!("{error}\n\n{}", more("Run", entry.path)));
         }
         _ => super::output::complain(error),
@@ -54,7 +59,7 @@ pub fn report(error: &Error, entry: Option<&'static Entry>) -> i32 {
     match (name, error.kind) {
         ("run" | "create" | "exec" | "start", Kind::NotExecutable) => 126,
         ("run" | "create" | "exec" | "start", Kind::CommandNotFound) => 127,
-        ("run" | "create", kind) if kind != Kind::Reported => 125,
+        ("run" | "create", kind) if kind != Kind::Reported && !no_terminal => 125,
         (_, Kind::Usage) => BAD_FLAG,
         _ => 1,
     }
