@@ -3,10 +3,7 @@
 //! There is no thread and no timer: the bar moves when [`Progress::set`] is called, which is when there is news.
 
 use std::io::{IsTerminal, Write};
-use std::time::{Duration, Instant};
 
-/// No eye follows more than this, and a slow terminal should not slow the step.
-const REDRAW_AFTER: Duration = Duration::from_millis(40);
 const BAR: usize = 32;
 
 /// A bar for one step. Dropping it wipes the line.
@@ -20,7 +17,8 @@ pub struct Progress {
 struct Screen {
     columns: usize,
     colour: bool,
-    drawn: Option<(u64, Instant)>,
+    /// The percentage on it: a bar is drawn a hundred times at most, however often it is set.
+    drawn: Option<u64>,
 }
 
 impl Progress {
@@ -36,12 +34,10 @@ impl Progress {
         let total = self.total;
         let Some(screen) = &mut self.screen else { return };
         let percent = done.saturating_mul(100).checked_div(total).unwrap_or(0).min(100);
-        if let Some((shown, at)) = screen.drawn
-            && (shown == percent || (percent < 100 && at.elapsed() < REDRAW_AFTER))
-        {
+        if screen.drawn == Some(percent) {
             return;
         }
-        screen.drawn = Some((percent, Instant::now()));
+        screen.drawn = Some(percent);
         let line = line(&self.label, percent, total > 0, screen);
         let mut out = std::io::stderr().lock();
         let _ = out.write_all(line.as_bytes()).and_then(|()| out.flush());
