@@ -84,12 +84,12 @@ fn through(program: &str, pid: Pid, map: &[(u32, u32, u32)]) -> Result<()> {
 pub fn become_root() -> Result<()> {
     // Refused where setgroups is denied (one id only); the groups of the user stay then, and are shown as nobody's.
     let _ = nix::unistd::setgroups(&[Gid::from_raw(0)]);
-    // Where 0 is not mapped (the one id is that of another user) we stay who we are.
-    if nix::unistd::setresgid(Gid::from_raw(0), Gid::from_raw(0), Gid::from_raw(0)).is_ok() {
-        nix::unistd::setresuid(Uid::from_raw(0), Uid::from_raw(0), Uid::from_raw(0))
-            .doing(|| "become root of the user namespace")?;
+    let zero = (Gid::from_raw(0), Uid::from_raw(0));
+    match nix::unistd::setresgid(zero.0, zero.0, zero.0).and_then(|()| nix::unistd::setresuid(zero.1, zero.1, zero.1)) {
+        // 0 is not mapped: the one id is that of another user, who we are already, with all of the namespace's power.
+        Ok(()) | Err(nix::errno::Errno::EINVAL) => Ok(()),
+        Err(errno) => Err(errno).doing(|| "become root of the user namespace"),
     }
-    Ok(())
 }
 
 /// A user namespace with these maps that no process lives in: the id map of an id-mapped mount.

@@ -104,6 +104,8 @@ pub enum View<'a> {
     Running(Pid),
     /// A stopped one's: its bundle's user namespace and its mounts (volumes too), made again in a private namespace.
     Bundle(&'a Path),
+    /// Only the layers of an image (the bottom one first), read-only, with the given ids.
+    Layers { layers: &'a [PathBuf], ids: Option<&'a IdMap> },
 }
 
 /// Runs `work` in a forked child that sees the container's files, with the container's ids, and returns what it

@@ -13,7 +13,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub fn within<T: Serialize + DeserializeOwned>(view: View, work: impl FnOnce(BorrowedFd) -> Result<T>) -> Result<T> {
     match view {
@@ -25,6 +25,15 @@ pub fn within<T: Serialize + DeserializeOwned>(view: View, work: impl FnOnce(Bor
                 kernel::prctl(libc::PR_SET_DUMPABLE, 0).doing(|| "hide from the container")?;
                 exec::join(&pidfd, flags)?;
                 work(beneath::root(Path::new("/"))?.as_fd())
+            })
+        }
+        View::Layers { layers, ids } => {
+            let flags = libc::CLONE_NEWNS | if ids.is_some() { libc::CLONE_NEWUSER } else { 0 };
+            in_child(flags as u64, ids.map(|map| Outside { map, mounts: None }), |_| {
+                if ids.is_some() {
+                    ids::become_root()?;
+                }
+                work(view_of_layers(layers)?.as_fd())
             })
         }
         View::Bundle(bundle) => {
@@ -45,6 +54,21 @@ pub fn within<T: Serialize + DeserializeOwned>(view: View, work: impl FnOnce(Bor
                 mounts::make(&spec, &root, &mut sources, Which::Binds)?;
                 work(root.as_fd())
             })
+        }
+    }
+}
+
+/// A read-only view of layers. One needs no mount; of several an overlay is made, which is attached nowhere.
+fn view_of_layers(layers: &[PathBuf]) -> Result<OwnedFd> {
+    let escape = |path: &PathBuf| path.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:");
+    match layers {
+        [] => Err(Error::new("the image has no layers")),
+        [layer] => beneath::root(layer),
+        layers => {
+            let lower: Vec<String> = layers.iter().rev().map(escape).collect();
+            let options =
+                ["source=overlay".to_owned(), format!("lowerdir={}", lower.join(":")), "userxattr".to_owned()];
+            mounts::new(c"overlay", &options, libc::MOUNT_ATTR_RDONLY).doing(|| "mount the image's layers")
         }
     }
 }

@@ -12,6 +12,7 @@
 
 pub mod atomic;
 pub mod beneath;
+pub mod copy;
 pub mod id;
 pub mod lock;
 pub mod tree;

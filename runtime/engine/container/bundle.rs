@@ -27,7 +27,11 @@ pub fn write(store: &Store, container: &Container) -> Result<()> {
 fn spec(store: &Store, container: &Container) -> Result<Spec> {
     let host = &container.host_config;
     let ids = idmap::store_ids()?;
-    let user = super::users::of_container(store, container)?;
+    let mut user = super::users::of_container(store, container)?;
+    if matches!(ids, StoreIds::Single(_)) {
+        // There is one group, and it is the process's own.
+        user.groups.clear();
+    }
     let namespaces = Namespaces::decide(store, container, &ids, user.uid, user.gid)?;
     let mut spec = Spec::default();
     spec.set_version("1.2.0".into());

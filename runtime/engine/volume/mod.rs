@@ -1,17 +1,25 @@
 //! Volumes: directories that no `rm` of a container reaches.
+//!
+//! ```text
+//! volumes/NAME/
+//!   _data/         what containers see
+//!   volume.json    name, labels, time
+//! ```
 
-pub mod inspect;
+mod remove;
 
-pub use inspect::inspect;
+pub use remove::{Pruned, prune, remove, users};
 
-use crate::error::{Error, Result};
-use crate::store::Store;
+use crate::error::{Doing, Error, Result};
+use crate::store::{Store, atomic, id};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// The label that Docker gives a volume nobody named.
 pub const ANONYMOUS: &str = "com.docker.volume.anonymous";
+const VERSION: u32 = 1;
 
 /// volumes/NAME/volume.json
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -48,18 +56,119 @@ pub struct Request {
 
 /// Makes a volume, or finds the one of that name with the same options. Durable when it returns.
 pub fn create(store: &Store, request: &Request) -> Result<Volume> {
-    let _ = (store, request);
-    Err(Error::new("being written"))
+    if let Some(name) = &request.name {
+        let doing = || format!("create {name}");
+        check_name(name).doing(doing)?;
+        check_options(&request.options).doing(doing)?;
+    } else {
+        check_options(&request.options)?;
+    }
+    find_or_create(store, request)
+}
+
+/// [`create`] for a request that was checked already.
+pub fn find_or_create(store: &Store, request: &Request) -> Result<Volume> {
+    if let Some(name) = &request.name
+        && let Ok(found) = get(store, name)
+    {
+        return Ok(found);
+    }
+    let mut labels = request.labels.clone();
+    let name = match &request.name {
+        Some(name) => name.clone(),
+        None => {
+            labels.insert(ANONYMOUS.into(), String::new());
+            id::random()?
+        }
+    };
+    let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let options = request.options.clone();
+    let volume = Volume { version: VERSION, name, created_at: now, driver: "local".into(), labels, options };
+    let made = store.make_tmp("volume")?;
+    let data = made.path.join("_data");
+    std::fs::create_dir(&data).doing(|| format!("make {}", data.display()))?;
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&data, mode).doing(|| format!("make {}", data.display()))?;
+    // Syncs the file and its directory, `_data` included; the rename syncs the name.
+    atomic::write_json(&made.path.join("volume.json"), &volume)?;
+    let place = store.volumes().join(&volume.name);
+    match atomic::publish_dir(&made.path, &place) {
+        // Another command was faster: theirs is the volume of that name.
+        Err(_) if place.exists() => get(store, &volume.name),
+        result => result.map(|()| volume),
+    }
+}
+
+/// Docker's rule for names, in Docker's words.
+pub fn check_name(name: &str) -> Result<()> {
+    if name.len() == 1 && name.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return Err(Error::new("volume name is too short, names should be at least two alphanumeric characters"));
+    }
+    if !id::valid_name(name) {
+        return Err(Error::new(format!(
+            "\"{name}\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are \
+             allowed. If you intended to pass a host directory, use absolute path"
+        )));
+    }
+    if name.len() > 255 {
+        return Err(Error::new("volume name is too long: a file's name has at most 255 bytes"));
+    }
+    Ok(())
+}
+
+fn check_options(options: &BTreeMap<String, String>) -> Result<()> {
+    if let Some(unknown) = options.keys().find(|key| !matches!(key.as_str(), "type" | "o" | "device" | "size")) {
+        return Err(Error::new(format!("invalid option: \"{unknown}\"")));
+    }
+    if options.contains_key("size") {
+        return Err(Error::new("quota size requested but no quota support"));
+    }
+    if !options.is_empty() && !options.contains_key("device") {
+        return Err(Error::new("missing required option: \"device\""));
+    }
+    if !options.is_empty() {
+        return Err(Error::new("driver options (type, o, device) come with the volume issue")
+            .with_cure("-v /HOST/DIR:/PATH and --tmpfs /PATH do what most of them are used for"));
+    }
+    Ok(())
 }
 
 /// `get NAME: no such volume` (`Kind::NotFound`) where there is none.
 pub fn get(store: &Store, name: &str) -> Result<Volume> {
-    let _ = store;
-    Err(Error::not_found(format!("get {name}: no such volume")))
+    let missing = || Error::not_found(format!("get {name}: no such volume"));
+    if !id::valid_name(name) {
+        return Err(missing());
+    }
+    match atomic::read_json(&store.volumes().join(name).join("volume.json")) {
+        Err(error) if error.is_not_found() => Err(missing()),
+        result => result,
+    }
 }
 
-/// Removes a volume that no container uses; refuses otherwise, naming who does.
-pub fn remove(store: &Store, name: &str) -> Result<()> {
-    let _ = store;
-    Err(Error::not_found(format!("get {name}: no such volume")))
+/// All volumes, by name.
+pub fn list(store: &Store) -> Result<Vec<Volume>> {
+    let directory = store.volumes();
+    let entries = std::fs::read_dir(&directory).doing(|| format!("read {}", directory.display()))?;
+    let mut all = Vec::new();
+    for name in entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
+        match get(store, &name) {
+            Err(error) if error.is_not_found() => {}
+            volume => all.push(volume?),
+        }
+    }
+    all.sort_by(|a: &Volume, b: &Volume| a.name.cmp(&b.name));
+    Ok(all)
+}
+
+/// Docker's tree of a volume.
+pub fn inspect(store: &Store, volume: &Volume) -> Value {
+    json!({
+        "CreatedAt": volume.created_at,
+        "Driver": volume.driver,
+        "Labels": volume.labels,
+        "Mountpoint": mountpoint(store, &volume.name),
+        "Name": volume.name,
+        "Options": volume.options,
+        "Scope": "local",
+    })
 }

@@ -1,0 +1,137 @@
+//! The end of a volume: only when no container uses it, and nothing of anybody else's goes with it.
+
+use super::{Volume, get, list, mountpoint};
+use crate::engine::container::record::Container;
+use crate::engine::container::{self, state};
+use crate::engine::idmap;
+use crate::error::{Doing, Error, Result};
+use crate::oci;
+use crate::store::{Store, lock, tree};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// The containers, running or not, that use a volume: derived from their own records, by the whole name.
+pub fn users(store: &Store, name: &str) -> Result<Vec<Container>> {
+    let uses =
+        |container: &Container| container.mounts.iter().any(|mount| mount.kind == "volume" && mount.name == name);
+    Ok(container::list(store)?.into_iter().filter(uses).collect())
+}
+
+/// Removes a volume that no container uses; refuses otherwise, naming who does.
+pub fn remove(store: &Store, name: &str) -> Result<()> {
+    // No container can come to use it while this is held: `create` holds the other half of it.
+    let lock = lock::exclusive(&store.volumes())?;
+    let volume = get(store, name)?;
+    let users = users(store, name)?;
+    if !users.is_empty() {
+        return Err(in_use(store, name, &users));
+    }
+    let place = store.volumes().join(&volume.name);
+    if let Some(mount) = mounted_below(&place)? {
+        return Err(Error::conflict(format!("remove {name}: {} is mounted inside it", mount.display()))
+            .with_cure(format!("umount {} first: what is mounted there is not the volume's", mount.display())));
+    }
+    let grave = tree::set_aside(store, &place)?;
+    drop(lock);
+    let ids = idmap::store_ids()?;
+    oci::with_ids(ids.map(), || tree::remove(&grave))
+}
+
+fn in_use(store: &Store, name: &str, users: &[Container]) -> Error {
+    let ids: Vec<&str> = users.iter().map(|user| user.id.as_str()).collect();
+    let who: Vec<String> = users
+        .iter()
+        .map(|user| {
+            let status = state::current(store, user).map_or("unknown", |state| state.status.word());
+            format!("{} ({status})", user.name)
+        })
+        .collect();
+    let names: Vec<&str> = users.iter().map(|user| user.name.as_str()).collect();
+    Error::conflict(format!("remove {name}: volume is in use - [{}]", ids.join(", "))).with_cure(format!(
+        "used by {}; `ebb rm -f {}` removes what uses it, and leaves the volume",
+        who.join(", "),
+        names.join(" ")
+    ))
+}
+
+/// A mount point in the volume's directory, seen from here: what it shows would be deleted with it (moby #35323).
+fn mounted_below(place: &Path) -> Result<Option<PathBuf>> {
+    let text = std::fs::read_to_string("/proc/self/mountinfo").doing(|| "read /proc/self/mountinfo")?;
+    let place = std::fs::canonicalize(place).doing(|| format!("resolve {}", place.display()))?;
+    let point = |line: &str| line.split(' ').nth(4).map(unescape);
+    Ok(text.lines().filter_map(point).find(|point| point.starts_with(&place)))
+}
+
+/// proc(5): a space, a tab, a newline and a backslash are written as three octal digits.
+fn unescape(field: &str) -> PathBuf {
+    let mut bytes = Vec::new();
+    let mut rest = field.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let octal = after.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
+        match octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()).filter(|_| *first == b'\\') {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &after[3..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    PathBuf::from(<std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(bytes))
+}
+
+/// What [`prune`] did.
+#[derive(Debug)]
+pub struct Pruned {
+    pub names: Vec<String>,
+    pub bytes: u64,
+    pub result: Result<()>,
+}
+
+/// Removes the unused volumes that `wanted` picks. Goes on past those that it cannot remove.
+pub fn prune(store: &Store, wanted: impl Fn(&Volume) -> bool) -> Result<Pruned> {
+    let mut pruned = Pruned { names: Vec::new(), bytes: 0, result: Ok(()) };
+    let used: Vec<String> = container::list(store)?
+        .into_iter()
+        .flat_map(|container| container.mounts)
+        .filter(|mount| mount.kind == "volume")
+        .map(|mount| mount.name)
+        .collect();
+    for volume in list(store)?.into_iter().filter(|volume| wanted(volume) && !used.contains(&volume.name)) {
+        let size = size(store, &volume.name).unwrap_or(0);
+        match remove(store, &volume.name) {
+            Ok(()) => {
+                pruned.names.push(volume.name);
+                pruned.bytes += size;
+            }
+            // Came into use, or went, meanwhile.
+            Err(error) if error.is_not_found() || error.kind == crate::error::Kind::Conflict => {}
+            Err(error) => pruned.result = pruned.result.and(Err(error)),
+        }
+    }
+    Ok(pruned)
+}
+
+/// Bytes of the files in a volume.
+pub fn size(store: &Store, name: &str) -> Result<u64> {
+    let data = mountpoint(store, name);
+    let ids = idmap::store_ids()?;
+    oci::with_ids(ids.map(), || measure(&data))
+}
+
+fn measure(directory: &Path) -> Result<u64> {
+    let mut total = 0;
+    for entry in std::fs::read_dir(directory).doing(|| format!("read {}", directory.display()))?.flatten() {
+        let Ok(meta) = entry.path().symlink_metadata() else { continue };
+        total += if meta.is_dir() {
+            measure(&entry.path())?
+        } else if meta.is_file() {
+            meta.size()
+        } else {
+            0
+        };
+    }
+    Ok(total)
+}

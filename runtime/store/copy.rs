@@ -1,0 +1,165 @@
+//! Copies a directory tree with all that belongs to it: owner, mode, times, extended attributes, hard links, symlinks,
+//! FIFOs. By descriptors from one end to the other, so that nothing that changes meanwhile can lead it elsewhere.
+
+use crate::error::{Doing, Error, Result};
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
+use nix::sys::stat::{
+    FileStat, Mode, SFlag, UtimensatFlags, fchmod, fstat, fstatat, futimens, mkdirat, mknodat, utimensat,
+};
+use nix::sys::time::TimeSpec;
+use nix::unistd::{Gid, LinkatFlags, Uid, UnlinkatFlags, fchown, fchownat, linkat, symlinkat, unlinkat};
+use std::collections::HashMap;
+use std::ffi::{CStr, CString, OsStr};
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use xattr::FileExt;
+
+/// Copies what is in `source` into `target`. Files that are there under the same names are replaced; others stay.
+pub fn tree(source: impl AsFd, target: impl AsFd) -> Result<()> {
+    let target = openat(&target, ".", DIRECTORY, Mode::empty()).doing(|| "open the target")?;
+    let mut copying = Copying { top: target.try_clone().doing(|| "open the target")?, links: HashMap::new() };
+    let source = openat(&source, ".", DIRECTORY, Mode::empty()).doing(|| "open the source")?;
+    copying.contents(source, &target, &PathBuf::new())
+}
+
+/// Gives `target` the owner, mode, times and attributes of `source`.
+pub fn attributes(source: impl AsFd, target: impl AsFd) -> Result<()> {
+    let stat = fstat(&source).doing(|| "look at the source")?;
+    let open = |fd: &dyn Fn() -> nix::Result<OwnedFd>| fd().map(File::from).doing(|| "open a directory");
+    let source = open(&|| openat(&source, ".", DIRECTORY, Mode::empty()))?;
+    let target = open(&|| openat(&target, ".", DIRECTORY, Mode::empty()))?;
+    describe(&source, &target, &stat)
+}
+
+const DIRECTORY: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+
+struct Copying {
+    top: OwnedFd,
+    /// Where a file with several names was first copied to.
+    links: HashMap<(u64, u64), PathBuf>,
+}
+
+impl Copying {
+    fn contents(&mut self, source: OwnedFd, target: &OwnedFd, below: &PathBuf) -> Result<()> {
+        let mut directory = Dir::from_fd(source).doing(|| "read a directory")?;
+        let mut names: Vec<CString> = Vec::new();
+        for entry in directory.iter() {
+            let name = entry.doing(|| "read a directory")?.file_name().to_owned();
+            if name.as_c_str() != c"." && name.as_c_str() != c".." {
+                names.push(name);
+            }
+        }
+        for name in names {
+            let path = below.join(OsStr::from_bytes(name.as_bytes()));
+            self.one(&directory, target, &name, &path).doing(|| format!("copy {}", path.display()))?;
+        }
+        Ok(())
+    }
+
+    fn one(&mut self, source: &Dir, target: &OwnedFd, name: &CStr, path: &PathBuf) -> Result<()> {
+        let stat = fstatat(source, name, AtFlags::AT_SYMLINK_NOFOLLOW).doing(|| "look at it")?;
+        let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
+        if kind == SFlag::S_IFDIR {
+            return self.directory(source, target, name, path, &stat);
+        }
+        match unlinkat(target, name, UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => {}
+            Err(errno) => return Err(errno).doing(|| "replace what was there"),
+        }
+        if stat.st_nlink > 1 {
+            if let Some(first) = self.links.get(&(stat.st_dev, stat.st_ino)) {
+                return linkat(&self.top, first, target, name, LinkatFlags::empty()).doing(|| "link it");
+            }
+            self.links.insert((stat.st_dev, stat.st_ino), path.clone());
+        }
+        match kind {
+            SFlag::S_IFREG => regular(source, target, name, &stat),
+            SFlag::S_IFLNK => {
+                let to = readlinkat(source, name).doing(|| "read the symlink")?;
+                symlinkat(to.as_os_str(), target, name).doing(|| "make the symlink")?;
+                own_at(target, name, &stat)
+            }
+            SFlag::S_IFIFO | SFlag::S_IFSOCK => {
+                let mode = Mode::from_bits_truncate(stat.st_mode & 0o7777);
+                mknodat(target, name, kind, mode, 0).doing(|| "make it")?;
+                own_at(target, name, &stat)
+            }
+            // A device in a volume would be the host's; the mount is nodev in any case.
+            _ => Ok(()),
+        }
+    }
+
+    fn directory(
+        &mut self,
+        source: &Dir,
+        target: &OwnedFd,
+        name: &CStr,
+        path: &PathBuf,
+        stat: &FileStat,
+    ) -> Result<()> {
+        match mkdirat(target, name, Mode::S_IRWXU) {
+            Ok(()) | Err(Errno::EEXIST) => {}
+            Err(errno) => return Err(errno).doing(|| "make the directory"),
+        }
+        let made = openat(target, name, DIRECTORY, Mode::empty()).doing(|| "open the new directory")?;
+        let from = openat(source, name, DIRECTORY, Mode::empty()).doing(|| "open the directory")?;
+        let kept = from.try_clone().doing(|| "open the directory")?;
+        self.contents(from, &made, path)?;
+        // Its time changed with everything that was put into it.
+        describe(&File::from(kept), &File::from(made), stat)
+    }
+}
+
+fn regular(source: &Dir, target: &OwnedFd, name: &CStr, stat: &FileStat) -> Result<()> {
+    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let mut from = File::from(openat(source, name, flags, Mode::empty()).doing(|| "open it")?);
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let mut to = File::from(openat(target, name, flags, Mode::S_IRUSR | Mode::S_IWUSR).doing(|| "make the copy")?);
+    // std::io::copy uses copy_file_range(2) where the kernel has it: a reflink where the file system can.
+    std::io::copy(&mut from, &mut to).doing(|| "copy its contents")?;
+    describe(&from, &to, stat)
+}
+
+/// In this order: a change of owner takes setuid bits away, and everything changes the time.
+fn describe(source: &File, target: &File, stat: &FileStat) -> Result<()> {
+    allow(fchown(target, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid))))?;
+    fchmod(target, Mode::from_bits_truncate(stat.st_mode & 0o7777)).doing(|| "set its mode")?;
+    for name in source.list_xattr().into_iter().flatten() {
+        let bytes = name.as_bytes();
+        if !bytes.starts_with(b"user.") || bytes.starts_with(b"user.overlay.") {
+            continue;
+        }
+        if let Some(value) = source.get_xattr(&name).doing(|| "read its attributes")? {
+            match target.set_xattr(&name, &value) {
+                Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {}
+                result => result.doing(|| "set its attributes")?,
+            }
+        }
+    }
+    let (accessed, modified) = times(stat);
+    futimens(target, &accessed, &modified).doing(|| "set its time")
+}
+
+fn own_at(target: &OwnedFd, name: &CStr, stat: &FileStat) -> Result<()> {
+    let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
+    allow(fchownat(target, name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW))?;
+    let (accessed, modified) = times(stat);
+    utimensat(target, name, &accessed, &modified, UtimensatFlags::NoFollowSymlink).doing(|| "set its time")
+}
+
+/// A user with one id owns the copy as they own the original.
+fn allow(changed: nix::Result<()>) -> Result<()> {
+    match changed {
+        Err(Errno::EINVAL) => Ok(()),
+        Err(errno) => Err(Error::new(errno.desc().to_lowercase())).doing(|| "set its owner"),
+        Ok(()) => Ok(()),
+    }
+}
+
+fn times(stat: &FileStat) -> (TimeSpec, TimeSpec) {
+    (TimeSpec::new(stat.st_atime, stat.st_atime_nsec), TimeSpec::new(stat.st_mtime, stat.st_mtime_nsec))
+}
