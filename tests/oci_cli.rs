@@ -183,11 +183,9 @@ fn a_terminal_is_sent_to_the_console_socket() {
 
 #[test]
 fn a_terminal_in_the_foreground_has_our_size_and_gets_our_keys() {
-    let mut bundle = Bundle::new(&[
-        "sh",
-        "-c",
-        "stty size; trap 'echo; echo interrupted; exit 4' INT; echo ready; while :; do sleep 1000; done",
-    ]);
+    // It is the inner shell that says "ready", so the key cannot come before there is somebody to interrupt.
+    let script = "stty size; trap : INT; sh -c 'echo ready; exec cat'; echo interrupted; exit 4";
+    let mut bundle = Bundle::new(&["sh", "-c", script]);
     bundle.config["process"]["terminal"] = json!(true);
     let size = nix::pty::Winsize { ws_row: 33, ws_col: 111, ws_xpixel: 0, ws_ypixel: 0 };
     let pty = nix::pty::openpty(&size, None).unwrap();
