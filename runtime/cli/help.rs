@@ -51,7 +51,11 @@ pub fn global_options() -> [Arg; 3] {
     let root = Arg::new("root").long("root").value_name("DIR").value_hint(clap::ValueHint::DirPath);
     let debug = Arg::new("debug").short('D').long("debug").action(ArgAction::SetTrue);
     let version = Arg::new("version").short('v').long("version").action(ArgAction::Version);
-    [root.help("Where the store is"), debug.help("Tell more about what goes wrong"), version.help("Print the version")]
+    [
+        root.help("Where the store is"),
+        debug.help("Taken because docker takes it; there is no daemon to debug"),
+        version.help("Print the version"),
+    ]
 }
 
 fn takes_one_value(argument: &Arg) -> bool {
@@ -203,7 +207,7 @@ pub fn whole() -> String {
     format!(
         "Usage:  {USAGE}\n\n{ABOUT}\n\n{groups}\
          Options:\n  \
-         -D, --debug      Tell more about what goes wrong\n      \
+         -D, --debug      Taken because docker takes it; there is no daemon to debug\n      \
          --help       Print this help\n      \
          --root DIR   Where the store is (default: $EBB_ROOT, else /var/lib/ebb, or ~/.local/share/ebb without root)\n  \
          -v, --version    Print the version\n\n\
