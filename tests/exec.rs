@@ -207,3 +207,27 @@ fn ctrl_c_goes_to_the_process_and_the_detach_keys_leave_it_running() {
     assert_eq!(child.wait().expect("ends").code(), Some(0));
     assert!(ebb.ok(["top", "box"]).contains("echo interrupted"));
 }
+
+#[test]
+fn a_client_that_is_suspended_does_not_hold_up_the_containers_end() {
+    let ebb = running(&[]);
+    let mut client = ebb.spawn(["exec", "-i", "box", "sh", "-c", "echo up; exec sleep 3000"]);
+    read_until(client.stdout.as_mut().expect("a pipe"), "up");
+    let signal = |name: nix::sys::signal::Signal| {
+        let pid = nix::unistd::Pid::from_raw(client.id() as i32);
+        nix::sys::signal::kill(pid, name).expect("a signal is sent");
+    };
+    signal(nix::sys::signal::Signal::SIGSTOP);
+    ebb.ok(["kill", "box"]);
+    signal(nix::sys::signal::Signal::SIGCONT);
+    assert_eq!(common::exit_code(client.wait_with_output().expect("exec ends").status), 137);
+}
+
+#[test]
+fn its_working_directory_is_never_one_of_the_hosts() {
+    let ebb = running(&[]);
+    for number in 0..20 {
+        let path = format!("/proc/self/fd/{number}");
+        assert_ne!(ebb.run(["exec", "-w", &path, "box", "true"]).code, 0, "{path}");
+    }
+}

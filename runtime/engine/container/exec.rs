@@ -1,5 +1,6 @@
 //! exec: one more process in a running container.
 
+use super::keeper;
 use super::record::Container;
 use super::state::{self, ProcessId, Status};
 use super::streams::{self, End, Output, Streams};
@@ -7,16 +8,16 @@ use super::terminal::{DetachKeys, Raw};
 use super::users;
 use crate::engine::idmap::{StoreIds, store_ids};
 use crate::error::{Doing, Error, Kind, Result};
-use crate::kernel::{self, Cloned};
+use crate::kernel;
 use crate::oci::{self, Io};
 use crate::store::Store;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::OFlag;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 use oci_spec::runtime::{Capability, LinuxCapabilitiesBuilder, Process, Spec};
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{IsTerminal, Read, Write};
+use std::io::IsTerminal;
 use std::os::fd::{AsFd, OwnedFd};
 use std::str::FromStr;
 
@@ -52,19 +53,18 @@ pub fn exec(store: &Store, container: &Container, request: &Request) -> Result<i
         (false, true) => (Io::Descriptors { stdin: null()?, stdout: null()?, stderr: null()? }, Ends::default()),
         (false, false) => pipes(request.interactive)?,
     };
+    let mut ends = Some(ends);
+    let kept = keeper::start(&mut ends, || start(&init, container, &spec, &process, io))?;
     if request.detach {
-        return leave_behind(|| start(&init, container, &spec, &process, io)).map(|()| 0);
+        return Ok(0);
     }
-    let mut child = start(&init, container, &spec, &process, io)?;
-    let console = child.console.take();
-    let (streams, raw) = connect(request, ends, console.as_ref(), detach_keys)?;
-    let end = streams::copy(streams, child.pidfd.as_fd());
+    let (streams, raw) = connect(request, ends.unwrap_or_default(), kept.console.as_ref(), detach_keys)?;
+    let end = streams::copy(streams, kept.ended());
     drop(raw);
     match end? {
-        End::Process => exit_code(&child.pidfd),
+        End::Process => kept.exit_code(),
         End::Signal(signal) => Ok(128 + signal),
         End::Detached => {
-            console.map(hold).transpose()?;
             eprintln!("read escape sequence");
             Ok(0)
         }
@@ -230,63 +230,6 @@ fn connect(
     let outputs = vec![Output { from: own(console.as_fd())?, to: own(stdout.as_fd())? }];
     let terminal = Some((own(console.as_fd())?, own(stdin.as_fd())?));
     Ok((Streams { input, outputs, terminal, detach_keys: Some(detach_keys) }, raw))
-}
-
-/// Starts the process from one that stays behind as its parent, to reap it: until it is reaped, the container's pid
-/// namespace cannot end, and not every host's process 1 is quick at that.
-fn leave_behind(start: impl FnOnce() -> Result<oci::Init>) -> Result<()> {
-    let (report, reporter) = nix::unistd::pipe2(OFlag::O_CLOEXEC).doing(|| "make a pipe")?;
-    match kernel::fork().doing(|| "leave a process behind")? {
-        Cloned::Parent { .. } => {
-            drop(reporter);
-            let mut text = Vec::new();
-            File::from(report).read_to_end(&mut text).doing(|| "hear from the process left behind")?;
-            serde_json::from_slice::<Result<()>>(&text).doing(|| "hear from the process left behind")?
-        }
-        Cloned::Child => {
-            drop(report);
-            let started = start();
-            let text = serde_json::to_vec(&started.as_ref().map(|_| ())).unwrap_or_default();
-            let _ = File::from(reporter).write_all(&text);
-            if let Ok(mut child) = started {
-                let _ = let_go();
-                if let Some(console) = child.console.take() {
-                    forget(console);
-                }
-                let _ = exit_code(&child.pidfd);
-            }
-            kernel::exit_now(0)
-        }
-    }
-}
-
-/// Leaves a process behind that keeps the terminal open: without it the process on the terminal would get SIGHUP as
-/// soon as we exit.
-fn hold(console: OwnedFd) -> Result<()> {
-    match kernel::fork().doing(|| "leave a process behind for the terminal")? {
-        Cloned::Parent { .. } => Ok(()),
-        Cloned::Child => {
-            let _ = let_go();
-            forget(console);
-            kernel::exit_now(0)
-        }
-    }
-}
-
-/// Lets go of the user's terminal and descriptors.
-fn let_go() -> Result<()> {
-    let null = null()?;
-    let _ = nix::unistd::setsid();
-    nix::unistd::dup2_stdin(&null).doing(|| "let go of stdin")?;
-    nix::unistd::dup2_stdout(&null).doing(|| "let go of stdout")?;
-    nix::unistd::dup2_stderr(&null).doing(|| "let go of stderr")
-}
-
-/// Reads what is written to the terminal, for nobody, until none of its processes is left.
-fn forget(console: OwnedFd) {
-    let _ = fcntl(&console, FcntlArg::F_SETFL(OFlag::O_RDWR));
-    let mut forgotten = [0u8; 4096];
-    while nix::unistd::read(&console, &mut forgotten).is_ok_and(|length| length > 0) {}
 }
 
 /// Reaps a child that has ended: its exit code, or 128 and the signal's number.

@@ -19,6 +19,7 @@ pub mod exec;
 pub mod foreign;
 pub mod health;
 pub mod inspect;
+pub mod keeper;
 pub mod limits;
 pub mod log;
 pub mod names;
