@@ -15,11 +15,12 @@ pub struct Bundle {
 impl Bundle {
     /// A container that runs `command` without a terminal, as whoever runs the test.
     pub fn new(command: &[&str]) -> Bundle {
+        let rootfs = rootfs();
         let dir = super::scratch("bundle");
         let mut config = ebb::oci::features::example(!super::is_root());
         config["process"]["terminal"] = json!(false);
         config["process"]["args"] = json!(command);
-        config["root"]["path"] = json!(rootfs());
+        config["root"]["path"] = json!(rootfs);
         Bundle { dir, config }
     }
 
