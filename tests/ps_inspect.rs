@@ -288,3 +288,14 @@ fn one_name_may_be_a_containers_or_an_images() {
     assert_eq!(ebb.ok(["inspect", "-f", "{{.Name}}", "busybox"]), "/busybox");
     assert_eq!(ebb.ok(["inspect", "--type", "image", "-f", "{{.RepoTags}}", "busybox"]), "[busybox:latest]");
 }
+
+#[test]
+fn what_is_mounted_is_shown_by_its_name_or_its_source() {
+    let ebb = Ebb::new();
+    ebb.ok(["create", "--name", "mm", "-v", "myvolume:/data", "-v", "/etc/hostname:/h:ro", "--tmpfs", "/t", "busybox"]);
+    assert_eq!(ebb.ok(["ps", "-a", "--format", "{{.Mounts}} {{.LocalVolumes}}"]), "myvolume,/etc/hostname 1");
+    assert_eq!(ebb.ok(["ps", "-a", "-f", "volume=myvolume", "-f", "volume=/nope", "--format", "{{.Names}}"]), "mm");
+    let mounts = "{{range .Mounts}}{{.Type}} {{.Name}} {{.Destination}} {{.RW}};{{end}}{{.HostConfig.Tmpfs}}";
+    assert_eq!(ebb.ok(["inspect", "-f", mounts, "mm"]), "volume myvolume /data true;bind  /h false;map[/t:]");
+    assert_eq!(ebb.ok(["inspect", "--type", "volume", "-f", "{{.Name}} {{.Scope}}", "myvolume"]), "myvolume local");
+}

@@ -207,7 +207,8 @@ impl Screen<'_> {
         let cut = |text: &str, width| if self.whole { text.to_owned() } else { ellipsis(text, width) };
         let mounts =
             container.mounts.iter().map(|mount| if mount.name.is_empty() { &mount.source } else { &mount.name });
-        let mounts: Vec<_> = mounts.map(|name| cut(name, 15)).collect();
+        // A tmpfs has neither name nor source.
+        let mounts: Vec<_> = mounts.filter(|name| !name.is_empty()).map(|name| cut(name, 15)).collect();
         let labels: Vec<_> =
             container.config.image.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
         let locals = container.mounts.iter().filter(|mount| mount.kind == "volume").count();
