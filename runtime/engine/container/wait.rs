@@ -65,9 +65,9 @@ impl Watch {
     /// Blocks until a file of the container has been replaced, or it has been removed, or its supervisor has ended; where
     /// that was killed, until the container's first process has, which follows it.
     fn next(&self, state: &State) -> Result<()> {
-        let process = state.supervisor.open().or_else(|| state.init.open());
-        let mut fds = vec![PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
-        fds.extend(process.iter().map(|pidfd| PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)));
+        // Both may have ended since the state was read; nobody would wake us then.
+        let Some(process) = state.supervisor.open().or_else(|| state.init.open()) else { return Ok(()) };
+        let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN), PollFd::new(process.as_fd(), PollFlags::POLLIN)];
         match poll(&mut fds, PollTimeout::NONE) {
             Err(Errno::EINTR) => {}
             result => drop(result.doing(|| "wait for the container")?),
