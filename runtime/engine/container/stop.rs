@@ -99,16 +99,18 @@ fn mark(store: &Store, container: &Container, hold: bool) -> Result<Option<State
     }
 }
 
-/// Signals, and then thaws: a frozen process sees no signal, and on cgroup v1 not even SIGKILL ends it.
+/// Signals, and then thaws: a frozen process sees no signal, and on cgroup v1 not even SIGKILL ends it. Another command
+/// may thaw or end it meanwhile, and its cgroup be gone.
 fn deliver(init: &OwnedFd, signal: i32, state: &State) -> Result<()> {
     match kernel::pidfd_send_signal(init, signal) {
         Ok(()) | Err(Errno::ESRCH) => {}
         Err(errno) => return Err(errno).doing(|| format!("send signal {signal} to process {}", state.init.pid)),
     }
-    if !state.cgroup.is_empty() && oci::cgroup::is_frozen(&state.cgroup) {
-        oci::cgroup::thaw(&state.cgroup)?;
+    let frozen = || !state.cgroup.is_empty() && oci::cgroup::is_frozen(&state.cgroup);
+    match frozen() {
+        true => oci::cgroup::thaw(&state.cgroup).or_else(|error| if frozen() { Err(error) } else { Ok(()) }),
+        false => Ok(()),
     }
-    Ok(())
 }
 
 /// Waits until the supervisor has written down how it ended, and with `--rm` removed it. Where the supervisor was killed
