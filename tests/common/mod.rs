@@ -187,19 +187,38 @@ pub fn scratch(purpose: &str) -> PathBuf {
 /// The archive of the image `busybox`, made once for each user and each build of Ebb.
 pub fn busybox_archive() -> &'static Path {
     static ARCHIVE: OnceLock<PathBuf> = OnceLock::new();
-    ARCHIVE.get_or_init(|| {
-        let binary = std::fs::metadata(env!("CARGO_BIN_EXE_ebb")).expect("the binary");
-        let built =
-            binary.modified().expect("a time").duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_nanos();
-        let user = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").expect("procfs"));
-        let archive = std::env::temp_dir().join(format!("ebb-test-busybox-{user}-{built}.tar"));
-        if !archive.exists() {
-            let ebb = Ebb::empty();
-            ebb.ok(["pull", "busybox"]);
-            let half = archive.with_extension(format!("{}", std::process::id()));
-            ebb.ok(["image", "save", "-o", half.to_str().expect("UTF-8"), "busybox"]);
-            std::fs::rename(&half, &archive).expect("renamed");
+    ARCHIVE.get_or_init(|| archive("busybox"))
+}
+
+/// The archive of the image `nginx`, the real one, from the distribution's packages.
+pub fn nginx_archive() -> &'static Path {
+    static ARCHIVE: OnceLock<PathBuf> = OnceLock::new();
+    ARCHIVE.get_or_init(|| archive("nginx"))
+}
+
+fn archive(image: &str) -> PathBuf {
+    let binary = std::fs::metadata(env!("CARGO_BIN_EXE_ebb")).expect("the binary");
+    let built =
+        binary.modified().expect("a time").duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_nanos();
+    let user = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").expect("procfs"));
+    let directory = std::env::temp_dir().join(format!("ebb-test-images-{user}"));
+    std::fs::create_dir_all(&directory).expect("a directory for the archives");
+    // Several test binaries run one after the other, and each needs it: the first makes it, the rest wait for that.
+    let lock = std::fs::File::create(directory.join(format!("{image}.lock"))).expect("a lock");
+    lock.lock().expect("the lock");
+    let archive = directory.join(format!("{image}-{built}.tar"));
+    if !archive.exists() {
+        for old in std::fs::read_dir(&directory).expect("the archives").flatten() {
+            let name = old.file_name().to_string_lossy().into_owned();
+            if name.starts_with(&format!("{image}-")) {
+                let _ = std::fs::remove_file(old.path());
+            }
         }
-        archive
-    })
+        let ebb = Ebb::empty();
+        ebb.ok(["pull", "-q", image]);
+        let half = archive.with_extension("half");
+        ebb.ok(["image", "save", "-o", half.to_str().expect("UTF-8"), image]);
+        std::fs::rename(&half, &archive).expect("renamed");
+    }
+    archive
 }

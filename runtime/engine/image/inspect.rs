@@ -8,27 +8,22 @@ use serde_json::{Value, json};
 pub fn inspect(_store: &Store, image: &Image) -> Value {
     let layers: Vec<_> = image.layers.iter().rev().map(|layer| layer.display().to_string()).collect();
     let (upper, lower) = layers.split_first().map_or((String::new(), &[][..]), |(upper, lower)| (upper.clone(), lower));
+    let comment = image.file.history.last().map_or("", |step| step.comment.as_str());
     json!({
         "Id": image.id,
         "RepoTags": image.names,
         "RepoDigests": [],
         "Parent": "",
-        "Comment": "",
+        "Comment": comment,
         "Created": image.created,
+        "Author": image.file.author,
         "Config": image.config,
-        "Architecture": architecture(),
-        "Os": "linux",
+        "Architecture": image.file.architecture,
+        "Os": image.file.os,
         "Size": image.size,
         "VirtualSize": image.size,
         "GraphDriver": {"Data": {"LowerDir": lower.join(":"), "UpperDir": upper}, "Name": "overlay2"},
+        "RootFS": {"Type": "layers", "Layers": image.file.rootfs.diff_ids},
+        "Metadata": {"LastTagTime": "0001-01-01T00:00:00Z"},
     })
-}
-
-/// This machine's, as Go and so the OCI specification call it.
-fn architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    }
 }

@@ -1,12 +1,16 @@
 //! Images: content-addressed layers, a config, and names that point at them.
 
+pub mod change;
 pub mod compression;
 pub mod digest;
 pub mod inspect;
 pub mod layer;
+pub mod load;
 pub mod names;
 pub mod recipe;
 pub mod reference;
+pub mod remove;
+pub mod save;
 pub mod split;
 pub mod unpack;
 pub mod whiteout;

@@ -55,7 +55,8 @@ fn valid_repository(repository: &str) -> bool {
     // A first part with a dot or a port is a registry's host, for which other rules hold.
     if parts.len() > 1 && (parts[0].contains(['.', ':']) || parts[0] == "localhost") {
         let host = parts.remove(0);
-        if !host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:".contains(&byte)) {
+        let letter = |byte: u8| byte.is_ascii_alphanumeric() || b".-:".contains(&byte);
+        if !host.bytes().all(letter) || !host.starts_with(|first: char| first.is_ascii_alphanumeric()) {
             return false;
         }
     }

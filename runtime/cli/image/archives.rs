@@ -1,0 +1,166 @@
+//! load, save and import: images as files.
+
+use crate::cli::{Execute, output, store};
+use crate::engine::image::{self, Image, ImageConfig, ImageFile, change, compression, load, reference, save};
+use crate::error::{Doing, Error, Result};
+use crate::progress::Progress;
+use std::fs::File;
+use std::io::IsTerminal;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+
+/// Load images from a tar archive or stdin
+#[derive(Debug, clap::Parser)]
+#[command(after_help = "Examples:
+  ebb load -i nginx.tar.gz
+  docker save nginx | ebb load")]
+pub struct Load {
+    /// Read from tar archive file, instead of stdin
+    #[arg(short, long, value_name = "string")]
+    input: Option<PathBuf>,
+    /// Suppress the load output
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+impl Execute for Load {
+    fn execute(self) -> Result<i32> {
+        let input = match &self.input {
+            Some(path) => File::open(path).doing(|| format!("open {}", path.display()))?,
+            None if std::io::stdin().is_terminal() => {
+                return Err(Error::new("requested load from stdin, but stdin is empty"));
+            }
+            None => stdin()?,
+        };
+        let mut bar: Option<Progress> = None;
+        let mut told = |done, total: Option<u64>| {
+            if !self.quiet {
+                bar.get_or_insert_with(|| Progress::new("loading", total.unwrap_or(0))).set(done);
+            }
+        };
+        let loaded = load::load(&store()?, input, &mut told)?;
+        if let Some(bar) = bar {
+            bar.finish();
+        }
+        for image in loaded {
+            if image.names.is_empty() {
+                output::line(&format!("Loaded image ID: {}", image.id))?;
+            }
+            for name in image.names {
+                output::line(&format!("Loaded image: {name}"))?;
+            }
+        }
+        Ok(0)
+    }
+}
+
+fn stdin() -> Result<File> {
+    std::io::stdin().as_fd().try_clone_to_owned().map(File::from).doing(|| "read stdin")
+}
+
+/// Where an archive goes: a file that appears when it is whole, or stdout, which may not be a terminal.
+struct Target {
+    file: File,
+    path: Option<(PathBuf, PathBuf)>,
+}
+
+impl Target {
+    fn open(path: Option<&PathBuf>) -> Result<Target> {
+        let Some(path) = path else {
+            if std::io::stdout().is_terminal() {
+                return Err(Error::new("cowardly refusing to save to a terminal. Use the -o flag or redirect"));
+            }
+            let file = std::io::stdout().as_fd().try_clone_to_owned().map(File::from).doing(|| "write to stdout")?;
+            return Ok(Target { file, path: None });
+        };
+        if path.exists() && !path.is_file() {
+            // A device or a pipe is written to as it is.
+            let file = File::options().write(true).open(path).doing(|| format!("open {}", path.display()))?;
+            return Ok(Target { file, path: None });
+        }
+        let name = path.file_name().ok_or_else(|| Error::new(format!("invalid output path: {}", path.display())))?;
+        let half = path.with_file_name(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
+        let file = File::create(&half).doing(|| format!("make {}", path.display()))?;
+        Ok(Target { file, path: Some((half, path.clone())) })
+    }
+
+    fn finish(self, result: Result<()>) -> Result<()> {
+        let Some((half, path)) = self.path else { return result };
+        let renamed = result.and_then(|()| std::fs::rename(&half, &path).doing(|| format!("write {}", path.display())));
+        if renamed.is_err() {
+            let _ = std::fs::remove_file(&half);
+        }
+        renamed
+    }
+}
+
+/// Save one or more images to a tar archive (streamed to stdout by default)
+#[derive(Debug, clap::Parser)]
+#[command(after_help = "Examples:
+  ebb save -o nginx.tar nginx
+  ebb save nginx busybox | gzip > both.tar.gz")]
+pub struct Save {
+    /// Write to a file, instead of stdout
+    #[arg(short, long, value_name = "string")]
+    output: Option<PathBuf>,
+    #[arg(value_name = "IMAGE", required = true)]
+    images: Vec<String>,
+}
+
+impl Execute for Save {
+    fn execute(self) -> Result<i32> {
+        let store = store()?;
+        let mut wanted: Vec<(Image, Vec<String>)> = Vec::new();
+        for text in &self.images {
+            let image = image::find(&store, text)?;
+            let name = reference::normalise(text).ok().filter(|name| image.names.contains(name));
+            match wanted.iter_mut().find(|(known, _)| known.id == image.id) {
+                Some((_, names)) => names.extend(name),
+                None => wanted.push((image, name.into_iter().collect())),
+            }
+        }
+        let target = Target::open(self.output.as_ref())?;
+        let saved = save::save(&store, &wanted, &target.file);
+        target.finish(saved)?;
+        Ok(0)
+    }
+}
+
+/// Import the contents from a tarball to create a filesystem image
+#[derive(Debug, clap::Parser)]
+#[command(after_help = "Examples:
+  ebb import rootfs.tar.zst mine:1
+  ebb import --change 'CMD [\"sh\"]' - mine < rootfs.tar")]
+pub struct Import {
+    /// Apply Dockerfile instruction to the created image
+    #[arg(short, long, value_name = "list")]
+    change: Vec<String>,
+    /// Set commit message for imported image
+    #[arg(short, long, value_name = "string", default_value = "", hide_default_value = true)]
+    message: String,
+    /// A file, or - for stdin
+    #[arg(value_name = "FILE")]
+    file: String,
+    #[arg(value_name = "REPOSITORY[:TAG]")]
+    name: Option<String>,
+}
+
+impl Execute for Import {
+    fn execute(self) -> Result<i32> {
+        let mut config = ImageConfig::default();
+        for text in &self.change {
+            change::apply(&mut config, text)?;
+        }
+        let name = self.name.as_deref().map(reference::normalise).transpose()?;
+        let file = match self.file.as_str() {
+            "-" => stdin()?,
+            path => File::open(path).doing(|| format!("open {path}"))?,
+        };
+        let comment = if self.message.is_empty() { format!("Imported from {}", self.file) } else { self.message };
+        let file = compression::reader(file)?;
+        let described = ImageFile { config: Some(config), ..ImageFile::default() };
+        let made = image::add_layer(&store()?, file, described, name.as_deref(), &comment)?;
+        output::line(&made.id)?;
+        Ok(0)
+    }
+}
