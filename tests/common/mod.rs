@@ -201,7 +201,9 @@ fn archive(image: &str) -> PathBuf {
     let built =
         binary.modified().expect("a time").duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_nanos();
     let user = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").expect("procfs"));
-    let directory = std::env::temp_dir().join(format!("ebb-test-images-{user}"));
+    // For each checkout its own: another's build is another Ebb.
+    let checkout = env!("CARGO_MANIFEST_DIR").replace('/', "-");
+    let directory = std::env::temp_dir().join(format!("ebb-test-images-{user}{checkout}"));
     std::fs::create_dir_all(&directory).expect("a directory for the archives");
     // Several test binaries run one after the other, and each needs it: the first makes it, the rest wait for that.
     let lock = std::fs::File::create(directory.join(format!("{image}.lock"))).expect("a lock");
