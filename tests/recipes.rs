@@ -237,7 +237,13 @@ fn kill_while_downloading(ebb: &Ebb, signal: Signal) -> (i32, BufReader<File>) {
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("a fifo");
     let script = format!("exec 9>{}; echo under way >&9; exec sleep 1000", fifo.display());
     let apt = FakeApt::new(ebb, &script);
-    let mut child = apt.command(ebb).args(["pull", "nginx"]).stderr(Stdio::null()).spawn().expect("ebb starts");
+    let mut child = apt
+        .command(ebb)
+        .args(["pull", "nginx"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("ebb starts");
     let mut reader = BufReader::new(File::open(&fifo).expect("the fifo"));
     let mut line = String::new();
     reader.read_line(&mut line).expect("a line");
