@@ -308,6 +308,11 @@ pub fn open_terminal_slave(master: impl AsFd) -> nix::Result<OwnedFd> {
 pub fn received(fd: RawFd) -> OwnedFd {
     // SAFETY: callers pass what recvmsg(2) or accept(2) has just returned, which nothing else owns.
     unsafe { OwnedFd::from_raw_fd(fd) }
+
+/// Sets one signal back to its default disposition.
+pub fn default_signal(signal: Signal) {
+    // SAFETY: SIG_DFL names no handler.
+    unsafe { libc::signal(signal as c_int, libc::SIG_DFL) };
 }
 
 /// dup2(2) of `fd`, which is closed, onto descriptor `number`, which stays open over execve(2).

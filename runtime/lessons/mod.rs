@@ -1,1 +1,37 @@
-//! Reads lessons/*, plays, checks and scores them; uses public commands only.
+//! Lessons: `lessons/NN-slug/README.md` is read on a code host, shown in the terminal, practised, played to a class and
+//! run as a test, all from that one source. Uses public commands only: what a lesson does, a learner can type.
+
+pub mod check;
+pub mod classroom;
+pub mod compare;
+pub mod parse;
+pub mod play;
+pub mod progress;
+pub mod screen;
+pub mod shell;
+
+use crate::error::{Error, Result};
+use parse::Lesson;
+
+/// Every lesson, in the order of its number: its directory's name and its text. `tests/lessons.rs` holds this list
+/// against the directories.
+pub const LESSONS: &[(&str, &str)] = &[
+    ("01-a-container-is-a-process", include_str!("../../lessons/01-a-container-is-a-process/README.md")),
+    ("02-what-it-writes-goes-with-it", include_str!("../../lessons/02-what-it-writes-goes-with-it/README.md")),
+    ("03-volumes-survive-rm", include_str!("../../lessons/03-volumes-survive-rm/README.md")),
+];
+
+/// The lesson that `name` means: its number (`3`, `03`) or its directory's name.
+pub fn find(name: &str) -> Result<Lesson> {
+    let number = name.parse::<usize>().ok();
+    for (index, (slug, text)) in LESSONS.iter().enumerate() {
+        if number == Some(index + 1) || *slug == name {
+            return parse::lesson(index + 1, slug, text);
+        }
+    }
+    Err(Error::new(format!("no such lesson: {name}")).with_cure("`ebb lesson` lists them"))
+}
+
+pub fn all() -> Result<Vec<Lesson>> {
+    LESSONS.iter().enumerate().map(|(index, (slug, text))| parse::lesson(index + 1, slug, text)).collect()
+}

@@ -1,0 +1,265 @@
+//! The format of a lesson: Markdown, with fenced blocks that mean something.
+//!
+//! ````text
+//! <!-- images: nginx busybox -->      the images that the lesson's store must hold
+//! ```console                          commands, and what they answer
+//! $ ebb volume rm myvolume
+//! ! ebb: remove myvolume: volume is in use - […]
+//! [1]
+//! ```
+//! ```predict                          a question, its choices, the right one marked, and why
+//! ```check                            a state to reach (check.rs)
+//! ```hint                             up to three, after a check
+//! ```solve                            commands that reach it
+//! ````
+//!
+//! In a console block `$ ` begins a command and `> ` continues it; what follows is its stdout, lines that begin with
+//! `! ` its stderr, and `[N]` its exit code where that is not 0. `…` in a line stands for any text, and alone on a line
+//! for any number of lines.
+
+use crate::error::{Error, Result};
+
+#[derive(Debug, Clone)]
+pub struct Lesson {
+    pub number: usize,
+    pub slug: String,
+    pub title: String,
+    pub images: Vec<String>,
+    pub blocks: Vec<Block>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Block {
+    /// Markdown to be shown.
+    Text(String),
+    /// One command and its answer.
+    Step(Step),
+    Predict(Predict),
+    Exercise(Exercise),
+}
+
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Step {
+    pub command: String,
+    pub stdout: Vec<String>,
+    pub stderr: Vec<String>,
+    pub code: i32,
+    /// The line in README.md where the command stands, from 1.
+    pub line: usize,
+}
+
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Predict {
+    pub question: String,
+    pub choices: Vec<String>,
+    pub right: usize,
+    pub why: String,
+}
+
+/// A state to reach, with up to three hints, and the commands that reach it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Exercise {
+    pub claims: Vec<Claim>,
+    pub why: String,
+    pub hints: Vec<String>,
+    pub solve: Vec<String>,
+    pub line: usize,
+}
+
+/// One line of a check block (see check.rs), or a command with its answer.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Claim {
+    State(Vec<String>),
+    Answer(Step),
+}
+
+/// Parses a lesson. Errors name the line.
+pub fn lesson(number: usize, slug: &str, text: &str) -> Result<Lesson> {
+    let mut lesson = Lesson { number, slug: slug.into(), title: slug.into(), images: Vec::new(), blocks: Vec::new() };
+    let mut prose = String::new();
+    let mut lines = text.lines().enumerate();
+    while let Some((index, line)) = lines.next() {
+        if let Some(fence) = line.strip_prefix("```") {
+            let mut body = Vec::new();
+            for (_, inner) in lines.by_ref().take_while(|(_, inner)| *inner != "```") {
+                body.push(inner);
+            }
+            let known = matches!(fence.trim(), "console" | "predict" | "check" | "hint" | "solve");
+            if known {
+                flush(&mut prose, &mut lesson.blocks);
+                block(fence.trim(), &body, index + 2, &mut lesson.blocks)
+                    .map_err(|error| Error::new(format!("lessons/{slug}/README.md:{}: {error}", index + 1)))?;
+            } else {
+                prose.push_str(&format!("{line}\n{}\n```\n", body.join("\n")));
+            }
+        } else if let Some(images) = line.strip_prefix("<!-- images:").and_then(|rest| rest.strip_suffix("-->")) {
+            lesson.images = images.split_whitespace().map(str::to_owned).collect();
+        } else if line.trim_start().starts_with("<details>") || line.trim_start().starts_with("</details>") {
+            // Folds a hint or a solution on the code host; the terminal has its own way of keeping them back.
+        } else {
+            if let Some(title) = line.strip_prefix("# ") {
+                lesson.title = title.into();
+            }
+            prose.push_str(line);
+            prose.push('\n');
+        }
+    }
+    flush(&mut prose, &mut lesson.blocks);
+    Ok(lesson)
+}
+
+fn flush(prose: &mut String, blocks: &mut Vec<Block>) {
+    if !prose.trim().is_empty() {
+        blocks.push(Block::Text(prose.trim_matches('\n').to_owned()));
+    }
+    prose.clear();
+}
+
+fn block(kind: &str, body: &[&str], first_line: usize, blocks: &mut Vec<Block>) -> Result<()> {
+    match kind {
+        "console" => blocks.extend(steps(body, first_line)?.into_iter().map(Block::Step)),
+        "predict" => blocks.push(Block::Predict(predict(body)?)),
+        "check" => blocks.push(Block::Exercise(exercise(body, first_line)?)),
+        _ => {
+            let Some(Block::Exercise(exercise)) = blocks.last_mut() else {
+                return Err(Error::new(format!("a {kind} block must follow a check block")));
+            };
+            if kind == "hint" {
+                exercise.hints.push(body.join("\n"));
+                if exercise.hints.len() > 3 {
+                    return Err(Error::new("a check has at most three hints"));
+                }
+            } else {
+                exercise.solve.extend(body.iter().map(|line| line.strip_prefix("$ ").unwrap_or(line).to_owned()));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn steps(body: &[&str], first_line: usize) -> Result<Vec<Step>> {
+    let mut steps: Vec<Step> = Vec::new();
+    for (offset, line) in body.iter().enumerate() {
+        if let Some(command) = line.strip_prefix("$ ") {
+            steps.push(Step { command: command.into(), line: first_line + offset, ..Step::default() });
+            continue;
+        }
+        let Some(step) = steps.last_mut() else {
+            return Err(Error::new("the block must begin with a command: `$ …`"));
+        };
+        let exit_code =
+            line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).and_then(|code| code.parse().ok());
+        if let (Some(more), true) = (line.strip_prefix("> "), step.stdout.is_empty() && step.stderr.is_empty()) {
+            step.command.push('\n');
+            step.command.push_str(more);
+        } else if let Some(error) = line.strip_prefix("! ") {
+            step.stderr.push(error.into());
+        } else if let Some(code) = exit_code {
+            step.code = code;
+        } else {
+            step.stdout.push((*line).into());
+        }
+    }
+    Ok(steps)
+}
+
+fn predict(body: &[&str]) -> Result<Predict> {
+    let mut predict = Predict::default();
+    let mut right = None;
+    for line in body {
+        if let Some(choice) = line.strip_prefix("( ) ") {
+            predict.choices.push(choice.into());
+        } else if let Some(choice) = line.strip_prefix("(x) ") {
+            right = Some(predict.choices.len());
+            predict.choices.push(choice.into());
+        } else if let Some(why) = line.strip_prefix("why: ") {
+            predict.why = why.into();
+        } else if !predict.why.is_empty() {
+            predict.why = format!("{} {}", predict.why, line.trim());
+        } else {
+            predict.question = format!("{} {}", predict.question, line.trim()).trim().to_owned();
+        }
+    }
+    predict.right = right.ok_or_else(|| Error::new("no choice is marked (x)"))?;
+    if predict.question.is_empty() || predict.choices.len() < 2 || predict.why.is_empty() {
+        return Err(Error::new("a predict block needs a question, at least two choices and a `why: …`"));
+    }
+    Ok(predict)
+}
+
+fn exercise(body: &[&str], first_line: usize) -> Result<Exercise> {
+    let mut exercise = Exercise { line: first_line, ..Exercise::default() };
+    let mut index = 0;
+    while index < body.len() {
+        let line = body[index];
+        if let Some(why) = line.strip_prefix("why: ") {
+            exercise.why = why.into();
+        } else if line.starts_with("$ ") {
+            // The command owns the lines up to the next command, state or reason.
+            let more = body[index + 1..].iter().take_while(|line| !line.is_empty() && !line.starts_with("$ ")).count();
+            let answer = steps(&body[index..=index + more], first_line + index)?;
+            exercise.claims.extend(answer.into_iter().map(Claim::Answer));
+            index += more;
+        } else if !line.trim().is_empty() {
+            let words = words(line)?;
+            super::check::known(&words)?;
+            exercise.claims.push(Claim::State(words));
+        }
+        index += 1;
+    }
+    if exercise.claims.is_empty() || exercise.why.is_empty() {
+        return Err(Error::new("a check block needs something to check and a `why: …`"));
+    }
+    Ok(exercise)
+}
+
+/// Words separated by spaces; double quotes keep them together.
+fn words(line: &str) -> Result<Vec<String>> {
+    let mut words = Vec::new();
+    for (index, part) in line.split('"').enumerate() {
+        if index % 2 == 1 {
+            words.push(part.to_owned());
+        } else {
+            words.extend(part.split_whitespace().map(str::to_owned));
+        }
+    }
+    if line.matches('"').count() % 2 == 1 {
+        return Err(Error::new(format!("a quote is left open: {line}")));
+    }
+    Ok(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stdout_stderr_and_exit_code_are_told_apart() {
+        let text = "# T\n```console\n$ ebb rm x\n> y\nout\n! err\n[1]\n$ true\n```\n";
+        let lesson = lesson(1, "t", text).unwrap();
+        let Block::Step(step) = &lesson.blocks[1] else { panic!("{:?}", lesson.blocks) };
+        assert_eq!(step.command, "ebb rm x\ny");
+        assert_eq!(
+            (step.stdout.as_slice(), step.stderr.as_slice(), step.code),
+            (&["out".to_owned()][..], &["err".to_owned()][..], 1)
+        );
+        assert_eq!(step.line, 3);
+        assert!(matches!(&lesson.blocks[2], Block::Step(step) if step.command == "true" && step.code == 0));
+    }
+
+    #[test]
+    fn hints_and_solution_belong_to_the_check_before_them() {
+        let text =
+            "```check\nvolume v exists\nwhy: because\n```\n```hint\nh1\n```\n```solve\n$ ebb volume create v\n```\n";
+        let lesson = lesson(1, "t", text).unwrap();
+        let Block::Exercise(exercise) = &lesson.blocks[0] else { panic!() };
+        assert_eq!(exercise.hints, ["h1"]);
+        assert_eq!(exercise.solve, ["ebb volume create v"]);
+    }
+
+    #[test]
+    fn a_predict_block_without_a_marked_choice_is_refused_by_line() {
+        let error = lesson(1, "t", "text\n```predict\nWhat?\n( ) a\n( ) b\nwhy: c\n```\n").unwrap_err();
+        assert!(error.message.contains("t/README.md:2"), "{error}");
+    }
+}

@@ -1,0 +1,240 @@
+//! Plays a lesson: unattended for a class, or step by step with a learner who reads, types, guesses and repairs.
+
+use super::check;
+use super::classroom::{self, Room};
+use super::parse::{Block, Exercise, Lesson, Predict, Step};
+use super::progress::Score;
+use super::screen::Screen;
+use super::shell;
+use crate::error::{Doing, Result};
+use std::io::{BufRead, Write};
+
+/// How an attended lesson ended.
+pub enum End {
+    Finished(Score),
+    Left,
+}
+
+/// Plays the whole lesson without a question; solves the exercises before the class's eyes. The exit code is 1 where
+/// something answered otherwise than the lesson says.
+pub fn unattended(room: &Room, lesson: &Lesson, screen: &Screen) -> Result<i32> {
+    let mut differs = false;
+    for block in &lesson.blocks {
+        match block {
+            Block::Text(text) => screen.markdown(text),
+            Block::Step(step) => differs |= !show_step(room, step, screen)?,
+            Block::Predict(predict) => {
+                ask(predict, screen);
+                screen.rest(screen.pace * 20);
+                screen.good(&format!("  → {}", predict.choices[predict.right]));
+                screen.markdown(&predict.why);
+            }
+            Block::Exercise(exercise) => {
+                for command in &exercise.solve {
+                    screen.command(command);
+                    let answer = shell::run(room, command)?;
+                    screen.answer(&answer);
+                }
+                differs |= !verdict(room, exercise, screen)?;
+            }
+        }
+    }
+    Ok(i32::from(differs))
+}
+
+/// Runs a step in front of the learner; says the first difference from what the lesson promised.
+fn show_step(room: &Room, step: &Step, screen: &Screen) -> Result<bool> {
+    screen.command(&step.command);
+    let answer = shell::run(room, &step.command)?;
+    screen.answer(&answer);
+    let difference = shell::difference(step, &answer);
+    if let Some(difference) = &difference {
+        screen.bad(&format!("here the lesson expected on {}: {}", difference.of, difference.expected));
+        screen.bad(&format!("and this machine answered:  {}", difference.found));
+    }
+    Ok(difference.is_none())
+}
+
+fn verdict(room: &Room, exercise: &Exercise, screen: &Screen) -> Result<bool> {
+    match check::exercise(room, exercise)? {
+        None => {
+            screen.good(&format!("✓ {}\n", exercise.why));
+            Ok(true)
+        }
+        Some(miss) => {
+            screen.bad("✗ not yet");
+            println!("  expected  {}\n  found     {}\n  why       {}\n", miss.expected, miss.found, exercise.why);
+            Ok(false)
+        }
+    }
+}
+
+fn ask(predict: &Predict, screen: &Screen) {
+    screen.markdown(&format!("**Predict.** {}", predict.question));
+    for (index, choice) in predict.choices.iter().enumerate() {
+        println!("  {}) {choice}", index + 1);
+    }
+    println!();
+}
+
+/// What the learner typed.
+enum Typed {
+    Enter,
+    Hint,
+    Reset,
+    Skip,
+    Quit,
+    Help,
+    Line(String),
+}
+
+fn read(prompt: &str) -> Result<Typed> {
+    print!("{prompt} ");
+    std::io::stdout().flush().doing(|| "write to the terminal")?;
+    let mut line = String::new();
+    if std::io::stdin().lock().read_line(&mut line).doing(|| "read the terminal")? == 0 {
+        println!();
+        return Ok(Typed::Quit);
+    }
+    Ok(match line.trim() {
+        "" => Typed::Enter,
+        "hint" => Typed::Hint,
+        "reset" => Typed::Reset,
+        "skip" => Typed::Skip,
+        "quit" | "exit" | "q" => Typed::Quit,
+        "help" | "?" => Typed::Help,
+        line => Typed::Line(line.to_owned()),
+    })
+}
+
+const HELP: &str = "Enter runs the command that is shown; or type it, or any other, and look around. \
+`hint` gives a hint, `skip` goes on, `reset` starts the lesson over, `quit` leaves. Nothing stays behind.";
+
+/// Walks a learner through the lesson.
+pub fn attended(room: &Room, lesson: &Lesson, screen: &Screen) -> Result<End> {
+    loop {
+        match once(room, lesson, screen)? {
+            Some(end) => return Ok(end),
+            None => {
+                classroom::reset(room)?;
+                screen.quiet("the lesson starts over, with nothing in its store but its images\n");
+            }
+        }
+    }
+}
+
+/// One pass; `None` when the learner asked to start over.
+fn once(room: &Room, lesson: &Lesson, screen: &Screen) -> Result<Option<End>> {
+    let mut score = Score { finished: true, ..Score::default() };
+    screen.quiet(&HELP.replace('`', "'"));
+    for block in &lesson.blocks {
+        let went = match block {
+            Block::Text(text) => {
+                screen.markdown(text);
+                Went::On
+            }
+            Block::Step(step) => walk_step(room, step, screen)?,
+            Block::Predict(predict) => {
+                score.predictions += 1;
+                guess(predict, screen, &mut score.right)?
+            }
+            Block::Exercise(exercise) => {
+                score.exercises += 1;
+                solve(room, exercise, screen, &mut score.solved)?
+            }
+        };
+        match went {
+            Went::On => {}
+            Went::Back => return Ok(None),
+            Went::Away => return Ok(Some(End::Left)),
+        }
+    }
+    Ok(Some(End::Finished(score)))
+}
+
+enum Went {
+    On,
+    Back,
+    Away,
+}
+
+fn walk_step(room: &Room, step: &Step, screen: &Screen) -> Result<Went> {
+    println!("  {}", step.command.replace('\n', "\n  "));
+    loop {
+        match read("$")? {
+            Typed::Line(line) if !same_command(&line, &step.command) => {
+                shell::run_on_terminal(room, &line)?;
+                screen.quiet("that was yours; Enter runs the lesson's own command");
+            }
+            Typed::Enter | Typed::Line(_) => {
+                show_step(room, step, screen)?;
+                return Ok(Went::On);
+            }
+            Typed::Hint => screen.quiet("press Enter, or type the command that is shown above"),
+            Typed::Help => screen.markdown(HELP),
+            Typed::Skip => return Ok(Went::On),
+            Typed::Reset => return Ok(Went::Back),
+            Typed::Quit => return Ok(Went::Away),
+        }
+    }
+}
+
+fn same_command(typed: &str, shown: &str) -> bool {
+    typed.split_whitespace().eq(shown.split_whitespace())
+}
+
+fn guess(predict: &Predict, screen: &Screen, right: &mut usize) -> Result<Went> {
+    ask(predict, screen);
+    loop {
+        match read("your guess:")? {
+            Typed::Line(line) if line.parse::<usize>().is_ok_and(|n| (1..=predict.choices.len()).contains(&n)) => {
+                if line.parse::<usize>() == Ok(predict.right + 1) {
+                    *right += 1;
+                    screen.good("✓ yes");
+                } else {
+                    screen.bad(&format!("✗ no: {}", predict.choices[predict.right]));
+                }
+                screen.markdown(&predict.why);
+                return Ok(Went::On);
+            }
+            Typed::Skip => return Ok(Went::On),
+            Typed::Reset => return Ok(Went::Back),
+            Typed::Quit => return Ok(Went::Away),
+            _ => screen.quiet(&format!("a number from 1 to {}", predict.choices.len())),
+        }
+    }
+}
+
+fn solve(room: &Room, exercise: &Exercise, screen: &Screen, solved: &mut usize) -> Result<Went> {
+    let mut hints = exercise.hints.iter();
+    loop {
+        match read("your turn $")? {
+            Typed::Line(line) => {
+                shell::run_on_terminal(room, &line)?;
+                if check::exercise(room, exercise)?.is_none() {
+                    *solved += 1;
+                    verdict(room, exercise, screen)?;
+                    return Ok(Went::On);
+                }
+            }
+            Typed::Enter => {
+                if verdict(room, exercise, screen)? {
+                    *solved += 1;
+                    return Ok(Went::On);
+                }
+            }
+            Typed::Hint => match hints.next() {
+                Some(hint) => screen.markdown(hint),
+                None => {
+                    screen.quiet("no more hints; this solves it:");
+                    screen.markdown(&format!("```\n{}\n```", exercise.solve.join("\n")));
+                }
+            },
+            Typed::Help => screen
+                .markdown("Reach the state that the text asks for; Enter checks it. `hint`, `skip`, `reset`, `quit`."),
+            Typed::Skip => return Ok(Went::On),
+            Typed::Reset => return Ok(Went::Back),
+            Typed::Quit => return Ok(Went::Away),
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Runs a lesson's commands as the learner's shell would: `sh -c`, in the classroom's directory, on its store.
+
+use super::classroom::Room;
+use super::compare;
+use super::parse::Step;
+use crate::error::{Doing, Result};
+use crate::kernel;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, ExitStatus, Stdio};
+
+/// What a command answered.
+#[derive(Debug, Clone, Default)]
+pub struct Answer {
+    pub stdout: String,
+    pub stderr: String,
+    pub code: i32,
+}
+
+/// A command line, ready to run in `room`.
+pub fn command(room: &Room, line: &str) -> Command {
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", line]).current_dir(room.home()).env("EBB_ROOT", room.store()).env("PATH", room.path());
+    command.env("NO_COLOR", "1").env("HOME", room.home());
+    command
+}
+
+/// Runs `line` with nothing on stdin and keeps what it answers.
+pub fn run(room: &Room, line: &str) -> Result<Answer> {
+    let mut command = command(room, line);
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let child = child.doing(|| format!("run {line}"))?;
+    let output = undisturbed(|| child.wait_with_output()).doing(|| format!("run {line}"))?;
+    Ok(Answer {
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        code: code(output.status),
+    })
+}
+
+/// Runs `line` on the learner's own terminal, and returns its exit code.
+pub fn run_on_terminal(room: &Room, line: &str) -> Result<i32> {
+    let mut child = command(room, line).spawn().doing(|| format!("run {line}"))?;
+    undisturbed(|| child.wait()).doing(|| format!("run {line}")).map(code)
+}
+
+/// Ctrl-C is for the command that runs, not for the lesson around it, as in every shell.
+fn undisturbed<T>(wait: impl FnOnce() -> T) -> T {
+    use nix::sys::signal::Signal::SIGINT;
+    kernel::ignore_signal(SIGINT);
+    let result = wait();
+    kernel::default_signal(SIGINT);
+    result
+}
+
+fn code(status: ExitStatus) -> i32 {
+    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
+}
+
+/// The first difference between what a step promises and what it answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// `stdout`, `stderr` or `exit code`.
+    pub of: &'static str,
+    pub expected: String,
+    pub found: String,
+}
+
+pub fn difference(step: &Step, answer: &Answer) -> Option<Difference> {
+    let of = |of, (expected, found)| Some(Difference { of, expected, found });
+    if let Err(pair) = compare::lines(&step.stdout, &answer.stdout) {
+        return of("stdout", pair);
+    }
+    if let Err(pair) = compare::lines(&step.stderr, &answer.stderr) {
+        return of("stderr", pair);
+    }
+    if step.code != answer.code {
+        return of("exit code", (step.code.to_string(), answer.code.to_string()));
+    }
+    None
+}
