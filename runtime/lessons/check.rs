@@ -123,7 +123,7 @@ fn content(mountpoint: &str, path: &str) -> Result<String> {
 
 /// `--check`: every step answers as written, every check fails before its solution and passes after it.
 pub fn lesson(room: &Room, lesson: &Lesson) -> Result<i32> {
-    let place = |line: usize| format!("lessons/{}/README.md:{line}", lesson.slug);
+    let place = |line: usize| format!("{}:{line}", lesson.file);
     let (mut steps, mut checks) = (0, 0);
     for block in &lesson.blocks {
         match block {
@@ -171,7 +171,7 @@ pub fn lesson(room: &Room, lesson: &Lesson) -> Result<i32> {
             Block::Text(_) | Block::Predict(_) => {}
         }
     }
-    println!("lesson {}: {steps} steps and {checks} checks as written", lesson.number);
+    println!("{}: {steps} steps and {checks} checks, all as written", lesson.title);
     Ok(0)
 }
 

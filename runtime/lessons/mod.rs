@@ -10,7 +10,7 @@ pub mod progress;
 pub mod screen;
 pub mod shell;
 
-use crate::error::{Error, Result};
+use crate::error::{Doing, Error, Result};
 use parse::Lesson;
 
 /// Every lesson, in the order of its number: its directory's name and its text. `tests/lessons.rs` holds this list
@@ -21,17 +21,24 @@ pub const LESSONS: &[(&str, &str)] = &[
     ("03-volumes-survive-rm", include_str!("../../lessons/03-volumes-survive-rm/README.md")),
 ];
 
-/// The lesson that `name` means: its number (`3`, `03`) or its directory's name.
+/// The lesson that `name` means: its number (`3`, `03`), its directory's name, or the path of a teacher's own file.
 pub fn find(name: &str) -> Result<Lesson> {
     let number = name.parse::<usize>().ok();
     for (index, (slug, text)) in LESSONS.iter().enumerate() {
         if number == Some(index + 1) || *slug == name {
-            return parse::lesson(index + 1, slug, text);
+            return parse::lesson(index + 1, &format!("lessons/{slug}/README.md"), slug, text);
         }
+    }
+    if name.contains('/') || name.ends_with(".md") {
+        let text = std::fs::read_to_string(name).doing(|| format!("read the lesson {name}"))?;
+        return parse::lesson(0, name, name, &text);
     }
     Err(Error::new(format!("no such lesson: {name}")).with_cure("`ebb lesson` lists them"))
 }
 
 pub fn all() -> Result<Vec<Lesson>> {
-    LESSONS.iter().enumerate().map(|(index, (slug, text))| parse::lesson(index + 1, slug, text)).collect()
+    let parsed = |(index, (slug, text)): (usize, &(&str, &str))| {
+        parse::lesson(index + 1, &format!("lessons/{slug}/README.md"), slug, text)
+    };
+    LESSONS.iter().enumerate().map(parsed).collect()
 }

@@ -21,7 +21,10 @@ use crate::error::{Error, Result};
 
 #[derive(Debug, Clone)]
 pub struct Lesson {
+    /// 0 for a file that is not one of Ebb's own lessons.
     pub number: usize,
+    /// Where its text lies, for messages.
+    pub file: String,
     pub slug: String,
     pub title: String,
     pub images: Vec<String>,
@@ -74,8 +77,15 @@ pub enum Claim {
 }
 
 /// Parses a lesson. Errors name the line.
-pub fn lesson(number: usize, slug: &str, text: &str) -> Result<Lesson> {
-    let mut lesson = Lesson { number, slug: slug.into(), title: slug.into(), images: Vec::new(), blocks: Vec::new() };
+pub fn lesson(number: usize, file: &str, slug: &str, text: &str) -> Result<Lesson> {
+    let mut lesson = Lesson {
+        number,
+        file: file.into(),
+        slug: slug.into(),
+        title: slug.into(),
+        images: Vec::new(),
+        blocks: Vec::new(),
+    };
     let mut prose = String::new();
     let mut lines = text.lines().enumerate();
     while let Some((index, line)) = lines.next() {
@@ -88,7 +98,7 @@ pub fn lesson(number: usize, slug: &str, text: &str) -> Result<Lesson> {
             if known {
                 flush(&mut prose, &mut lesson.blocks);
                 block(fence.trim(), &body, index + 2, &mut lesson.blocks)
-                    .map_err(|error| Error::new(format!("lessons/{slug}/README.md:{}: {error}", index + 1)))?;
+                    .map_err(|error| Error::new(format!("{file}:{}: {error}", index + 1)))?;
             } else {
                 prose.push_str(&format!("{line}\n{}\n```\n", body.join("\n")));
             }
@@ -236,7 +246,7 @@ mod tests {
     #[test]
     fn stdout_stderr_and_exit_code_are_told_apart() {
         let text = "# T\n```console\n$ ebb rm x\n> y\nout\n! err\n[1]\n$ true\n```\n";
-        let lesson = lesson(1, "t", text).unwrap();
+        let lesson = lesson(1, "t/README.md", "t", text).unwrap();
         let Block::Step(step) = &lesson.blocks[1] else { panic!("{:?}", lesson.blocks) };
         assert_eq!(step.command, "ebb rm x\ny");
         assert_eq!(
@@ -251,7 +261,7 @@ mod tests {
     fn hints_and_solution_belong_to_the_check_before_them() {
         let text =
             "```check\nvolume v exists\nwhy: because\n```\n```hint\nh1\n```\n```solve\n$ ebb volume create v\n```\n";
-        let lesson = lesson(1, "t", text).unwrap();
+        let lesson = lesson(1, "t/README.md", "t", text).unwrap();
         let Block::Exercise(exercise) = &lesson.blocks[0] else { panic!() };
         assert_eq!(exercise.hints, ["h1"]);
         assert_eq!(exercise.solve, ["ebb volume create v"]);
@@ -259,7 +269,7 @@ mod tests {
 
     #[test]
     fn a_predict_block_without_a_marked_choice_is_refused_by_line() {
-        let error = lesson(1, "t", "text\n```predict\nWhat?\n( ) a\n( ) b\nwhy: c\n```\n").unwrap_err();
+        let error = lesson(1, "t/README.md", "t", "text\n```predict\nWhat?\n( ) a\n( ) b\nwhy: c\n```\n").unwrap_err();
         assert!(error.message.contains("t/README.md:2"), "{error}");
     }
 }

@@ -1,0 +1,138 @@
+//! The lessons say what is true, and leave nothing behind.
+
+mod common;
+
+use common::{Ebb, answer};
+use std::path::{Path, PathBuf};
+
+fn directories() -> Vec<String> {
+    let lessons = Path::new(env!("CARGO_MANIFEST_DIR")).join("lessons");
+    let mut names: Vec<String> = std::fs::read_dir(lessons)
+        .expect("lessons/")
+        .flatten()
+        .filter(|entry| entry.path().is_dir())
+        .map(|entry| entry.file_name().into_string().expect("UTF-8"))
+        .collect();
+    names.sort();
+    names
+}
+
+/// A store that has both images, so that a lesson need not make them again.
+fn school() -> Ebb {
+    let ebb = Ebb::new();
+    ebb.ok(["image", "load", "-q", "-i", common::nginx_archive().to_str().expect("UTF-8")]);
+    ebb
+}
+
+fn write_lesson(ebb: &Ebb, text: &str) -> PathBuf {
+    let path = ebb.dir.join("own.md");
+    std::fs::write(&path, text).expect("written");
+    path
+}
+
+fn leftovers(ebb: &Ebb) -> Vec<String> {
+    let tmp = ebb.store().join("tmp");
+    std::fs::read_dir(tmp).expect("tmp/").flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+#[test]
+fn every_directory_of_lessons_is_a_lesson_that_the_program_knows() {
+    let known: Vec<&str> = ebb::lessons::LESSONS.iter().map(|(slug, _)| *slug).collect();
+    assert_eq!(known, directories());
+    ebb::lessons::all().expect("every lesson parses");
+}
+
+#[test]
+fn lesson_1_is_as_written() {
+    check("1");
+}
+
+#[test]
+fn lesson_2_is_as_written() {
+    check("2");
+}
+
+#[test]
+fn lesson_3_is_as_written() {
+    check("3");
+}
+
+fn check(number: &str) {
+    let ebb = school();
+    let said = ebb.ok(["lesson", number, "--check"]);
+    assert!(said.ends_with("all as written"), "{said}");
+    assert_eq!(leftovers(&ebb), Vec::<String>::new(), "the lesson left something behind");
+    assert_eq!(ebb.ok(["ps", "-aq"]), "");
+    assert_eq!(ebb.ok(["volume", "ls", "-q"]), "");
+}
+
+#[test]
+fn a_lesson_in_a_pipe_plays_to_its_end_without_a_question() {
+    let ebb = school();
+    let said = ebb.ok(["lesson", "3"]);
+    assert!(said.contains("$ ebb volume create myvolume\nmyvolume\n"), "{said}");
+    assert!(!said.contains('\x1b'), "no colour in a pipe");
+    assert!(said.contains("✓ containers come and go"), "{said}");
+}
+
+#[test]
+fn the_first_difference_is_named_by_file_and_line() {
+    let ebb = Ebb::empty();
+    let path = write_lesson(&ebb, "# T\n\n```console\n$ echo one\none\n$ echo two\nthree\n```\n");
+    let said = ebb.fails(1, ["lesson", path.to_str().expect("UTF-8"), "--check"]);
+    assert!(said.contains("own.md:6: $ echo two") && said.contains("expected  three") && said.contains("found     two"), "{said}");
+    assert_eq!(leftovers(&ebb), Vec::<String>::new());
+}
+
+#[test]
+fn an_exercise_that_is_already_solved_fails() {
+    let ebb = Ebb::empty();
+    let text = "# T\n```check\nvolume none is gone\nwhy: it never was\n```\n```hint\nh\n```\n```solve\ntrue\n```\n";
+    let path = write_lesson(&ebb, text);
+    let said = ebb.fails(1, ["lesson", path.to_str().expect("UTF-8"), "--check"]);
+    assert!(said.contains("passes before anything was done"), "{said}");
+}
+
+#[test]
+fn a_solution_that_does_not_solve_fails_and_says_expected_and_found() {
+    let ebb = Ebb::empty();
+    let text = "# T\n```check\nvolume vase exists\nwhy: w\n```\n```hint\nh\n```\n```solve\nebb volume create other\n```\n";
+    let path = write_lesson(&ebb, text);
+    let said = ebb.fails(1, ["lesson", path.to_str().expect("UTF-8"), "--check"]);
+    assert!(said.contains("expected  volume vase exists") && said.contains("found     there is no such volume"), "{said}");
+    assert_eq!(leftovers(&ebb), Vec::<String>::new(), "a failed lesson leaves nothing behind either");
+}
+
+#[test]
+fn a_lesson_that_does_not_exist_is_refused() {
+    let ebb = Ebb::empty();
+    let said = ebb.fails(1, ["lesson", "99"]);
+    assert!(said.contains("no such lesson: 99"), "{said}");
+}
+
+#[test]
+fn a_learner_who_presses_enter_answers_and_solves_is_scored() {
+    let ebb = Ebb::empty();
+    let text = "# T\n```console\n$ ebb volume create first\nfirst\n```\n```predict\nIs it there?\n( ) no\n(x) yes\nwhy: w\n```\n\
+                ```check\nvolume second exists\nwhy: w\n```\n```hint\nthe hint text\n```\n```solve\nebb volume create second\n```\n";
+    let path = write_lesson(&ebb, text);
+    // Enter runs the shown command; 2 is right; a hint; a wrong try; the right one.
+    let keys = "\n2\nhint\necho wrong-try\nebb volume create second\n";
+    let mut script = std::process::Command::new("script");
+    script.args(["-qec", &format!("{} lesson {}", env!("CARGO_BIN_EXE_ebb"), path.display()), "/dev/null"]);
+    script.env("EBB_ROOT", ebb.store()).env("TERM", "xterm").current_dir(&ebb.dir);
+    let said = common::answer_to(&mut script, keys.as_bytes());
+    assert_eq!(said.code, 0, "{}", said.shown());
+    assert!(said.stdout.contains("the hint text") && said.stdout.contains("1 of 1 predicted, 1 of 1 solved"), "{}", said.shown());
+    assert_eq!(leftovers(&ebb), Vec::<String>::new());
+}
+
+#[test]
+fn the_list_names_every_lesson() {
+    let ebb = Ebb::empty();
+    let mut list = ebb.command();
+    let said = answer(list.arg("lesson"));
+    for lesson in ebb::lessons::all().expect("lessons") {
+        assert!(said.stdout.contains(&lesson.title), "{}", said.shown());
+    }
+}
