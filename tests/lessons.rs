@@ -32,7 +32,11 @@ fn write_lesson(ebb: &Ebb, text: &str) -> PathBuf {
 
 fn leftovers(ebb: &Ebb) -> Vec<String> {
     let tmp = ebb.store().join("tmp");
-    std::fs::read_dir(tmp).expect("tmp/").flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+    std::fs::read_dir(tmp)
+        .expect("tmp/")
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect()
 }
 
 #[test]
@@ -80,7 +84,10 @@ fn the_first_difference_is_named_by_file_and_line() {
     let ebb = Ebb::empty();
     let path = write_lesson(&ebb, "# T\n\n```console\n$ echo one\none\n$ echo two\nthree\n```\n");
     let said = ebb.fails(1, ["lesson", path.to_str().expect("UTF-8"), "--check"]);
-    assert!(said.contains("own.md:6: $ echo two") && said.contains("expected  three") && said.contains("found     two"), "{said}");
+    assert!(
+        said.contains("own.md:6: $ echo two") && said.contains("expected  three") && said.contains("found     two"),
+        "{said}"
+    );
     assert_eq!(leftovers(&ebb), Vec::<String>::new());
 }
 
@@ -96,10 +103,14 @@ fn an_exercise_that_is_already_solved_fails() {
 #[test]
 fn a_solution_that_does_not_solve_fails_and_says_expected_and_found() {
     let ebb = Ebb::empty();
-    let text = "# T\n```check\nvolume vase exists\nwhy: w\n```\n```hint\nh\n```\n```solve\nebb volume create other\n```\n";
+    let text =
+        "# T\n```check\nvolume vase exists\nwhy: w\n```\n```hint\nh\n```\n```solve\nebb volume create other\n```\n";
     let path = write_lesson(&ebb, text);
     let said = ebb.fails(1, ["lesson", path.to_str().expect("UTF-8"), "--check"]);
-    assert!(said.contains("expected  volume vase exists") && said.contains("found     there is no such volume"), "{said}");
+    assert!(
+        said.contains("expected  volume vase exists") && said.contains("found     there is no such volume"),
+        "{said}"
+    );
     assert_eq!(leftovers(&ebb), Vec::<String>::new(), "a failed lesson leaves nothing behind either");
 }
 
@@ -123,7 +134,11 @@ fn a_learner_who_presses_enter_answers_and_solves_is_scored() {
     script.env("EBB_ROOT", ebb.store()).env("TERM", "xterm").current_dir(&ebb.dir);
     let said = common::answer_to(&mut script, keys.as_bytes());
     assert_eq!(said.code, 0, "{}", said.shown());
-    assert!(said.stdout.contains("the hint text") && said.stdout.contains("1 of 1 predicted, 1 of 1 solved"), "{}", said.shown());
+    assert!(
+        said.stdout.contains("the hint text") && said.stdout.contains("1 of 1 predicted, 1 of 1 solved"),
+        "{}",
+        said.shown()
+    );
     assert_eq!(leftovers(&ebb), Vec::<String>::new());
 }
 
