@@ -82,7 +82,8 @@ fn run(ebb: &Ebb, line: &str) {
     shell.args(["-ec", line]).current_dir(PROJECT).env("EBB_ROOT", ebb.store()).env("HOME", &ebb.dir);
     shell.env("CARGO_HOME", toolchain("CARGO_HOME", ".cargo")).env("RUSTUP_HOME", toolchain("RUSTUP_HOME", ".rustup"));
     // Cargo tells its tests of itself; a newcomer's shell has none of that.
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CARGO_PKG") || name.starts_with("CARGO_BIN")) {
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CARGO_PKG") || name.starts_with("CARGO_BIN"))
+    {
         shell.env_remove(name);
     }
     let said = common::answer(&mut shell);

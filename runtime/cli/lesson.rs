@@ -82,11 +82,11 @@ impl Lesson {
             play::End::Finished(score) => {
                 let (right, asked) = (score.right, score.predictions);
                 let (solved, set) = (score.solved, score.exercises);
-                progress::record(store, &lesson.slug, score)?;
-                output::line(&format!(
-                    "lesson {} is done: {right} of {asked} predicted, {solved} of {set} solved",
-                    lesson.number
-                ))?;
+                // A teacher's own file has no place in the list.
+                if lesson.number > 0 {
+                    progress::record(store, &lesson.slug, score)?;
+                }
+                output::line(&format!("done: {right} of {asked} predicted, {solved} of {set} solved"))?;
                 Ok(0)
             }
         }
