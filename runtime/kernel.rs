@@ -308,6 +308,7 @@ pub fn open_terminal_slave(master: impl AsFd) -> nix::Result<OwnedFd> {
 pub fn received(fd: RawFd) -> OwnedFd {
     // SAFETY: callers pass what recvmsg(2) or accept(2) has just returned, which nothing else owns.
     unsafe { OwnedFd::from_raw_fd(fd) }
+}
 
 /// Sets one signal back to its default disposition.
 pub fn default_signal(signal: Signal) {
