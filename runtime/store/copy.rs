@@ -15,7 +15,7 @@ use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use xattr::FileExt;
 
 /// Copies what is in `source` into `target`. Files that are there under the same names are replaced; others stay.
@@ -23,7 +23,7 @@ pub fn tree(source: impl AsFd, target: impl AsFd) -> Result<()> {
     let target = openat(&target, ".", DIRECTORY, Mode::empty()).doing(|| "open the target")?;
     let mut copying = Copying { top: target.try_clone().doing(|| "open the target")?, links: HashMap::new() };
     let source = openat(&source, ".", DIRECTORY, Mode::empty()).doing(|| "open the source")?;
-    copying.contents(source, &target, &PathBuf::new())
+    copying.contents(source, &target, Path::new(""))
 }
 
 /// Gives `target` the owner, mode, times and attributes of `source`.
@@ -44,7 +44,7 @@ struct Copying {
 }
 
 impl Copying {
-    fn contents(&mut self, source: OwnedFd, target: &OwnedFd, below: &PathBuf) -> Result<()> {
+    fn contents(&mut self, source: OwnedFd, target: &OwnedFd, below: &Path) -> Result<()> {
         let mut directory = Dir::from_fd(source).doing(|| "read a directory")?;
         let mut names: Vec<CString> = Vec::new();
         for entry in directory.iter() {
@@ -60,7 +60,7 @@ impl Copying {
         Ok(())
     }
 
-    fn one(&mut self, source: &Dir, target: &OwnedFd, name: &CStr, path: &PathBuf) -> Result<()> {
+    fn one(&mut self, source: &Dir, target: &OwnedFd, name: &CStr, path: &Path) -> Result<()> {
         let stat = fstatat(source, name, AtFlags::AT_SYMLINK_NOFOLLOW).doing(|| "look at it")?;
         let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
         if kind == SFlag::S_IFDIR {
@@ -74,7 +74,7 @@ impl Copying {
             if let Some(first) = self.links.get(&(stat.st_dev, stat.st_ino)) {
                 return linkat(&self.top, first, target, name, LinkatFlags::empty()).doing(|| "link it");
             }
-            self.links.insert((stat.st_dev, stat.st_ino), path.clone());
+            self.links.insert((stat.st_dev, stat.st_ino), path.to_owned());
         }
         match kind {
             SFlag::S_IFREG => regular(source, target, name, &stat),
@@ -93,14 +93,7 @@ impl Copying {
         }
     }
 
-    fn directory(
-        &mut self,
-        source: &Dir,
-        target: &OwnedFd,
-        name: &CStr,
-        path: &PathBuf,
-        stat: &FileStat,
-    ) -> Result<()> {
+    fn directory(&mut self, source: &Dir, target: &OwnedFd, name: &CStr, path: &Path, stat: &FileStat) -> Result<()> {
         match mkdirat(target, name, Mode::S_IRWXU) {
             Ok(()) | Err(Errno::EEXIST) => {}
             Err(errno) => return Err(errno).doing(|| "make the directory"),

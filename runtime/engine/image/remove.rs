@@ -19,7 +19,7 @@ pub fn remove(store: &Store, text: &str, force: bool) -> Result<Vec<Line>> {
     if let Some(name) = &by_name
         && image.names.len() > 1
     {
-        return untag(store, &[name.clone()]);
+        return untag(store, std::slice::from_ref(name));
     }
     if let Some(user) = users.first()
         && !force
