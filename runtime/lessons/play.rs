@@ -126,7 +126,7 @@ pub fn attended(room: &Room, lesson: &Lesson, screen: &Screen) -> Result<End> {
 /// One pass; `None` when the learner asked to start over.
 fn once(room: &Room, lesson: &Lesson, screen: &Screen) -> Result<Option<End>> {
     let mut score = Score { finished: true, ..Score::default() };
-    screen.quiet(&HELP.replace('`', "'"));
+    screen.markdown(HELP);
     for block in &lesson.blocks {
         let went = match block {
             Block::Text(text) => {
