@@ -179,15 +179,15 @@ pub fn place_for(root: &OwnedFd, destination: &Path, directory: bool) -> Result<
     open().doing(|| format!("open {} in the container", destination.display()))
 }
 
-/// Attaches a detached mount, and says what a bare ENOTDIR means.
+/// Attaches a detached mount. A directory goes on a directory, and a file on a file: the kernel says only EINVAL.
 pub fn attach(made: impl AsFd, place: impl AsFd) -> Result<()> {
-    kernel::move_mount(made, place).map_err(|errno| match errno {
-        Errno::ENOTDIR => crate::error::Cause::into_error(errno).with_cure(
-            "Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path exists \
-             and is the expected type",
-        ),
-        errno => crate::error::Cause::into_error(errno),
-    })
+    if (kind_of(&made)? == SFlag::S_IFDIR) != (kind_of(&place)? == SFlag::S_IFDIR) {
+        return Err(Error::new(
+            "not a directory: Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified \
+             host path exists and is the expected type",
+        ));
+    }
+    kernel::move_mount(made, place).map_err(crate::error::Cause::into_error)
 }
 
 fn kind_of(fd: impl AsFd) -> Result<SFlag> {
