@@ -16,6 +16,7 @@ pub mod output;
 pub mod pull;
 pub mod system;
 pub mod table;
+pub mod target;
 pub mod usage;
 pub mod volume;
 

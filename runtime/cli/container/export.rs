@@ -1,14 +1,31 @@
-//! export.
+//! export: a container's root file system as a tar.
 
-use crate::cli::Execute;
-use crate::error::{Error, Result};
+use crate::cli::target::Target;
+use crate::cli::{Execute, store};
+use crate::engine::container::{self, copy};
+use crate::error::Result;
+use std::path::PathBuf;
 
-/// TO BE WRITTEN
+/// Export a container's filesystem as a tar archive
 #[derive(Debug, clap::Parser)]
-pub struct Export {}
+#[command(after_help = "Examples:
+  ebb export -o rootfs.tar mycontainer
+  ebb export mycontainer | ebb import - mine:1")]
+pub struct Export {
+    /// Write to a file, instead of stdout
+    #[arg(short, long, value_name = "string")]
+    output: Option<PathBuf>,
+    #[arg(value_name = "CONTAINER")]
+    name: String,
+}
 
 impl Execute for Export {
     fn execute(self) -> Result<i32> {
-        Err(Error::new("being written"))
+        let store = store()?;
+        let container = container::find(&store, &self.name)?;
+        let target = Target::open(self.output.as_ref())?;
+        let exported = copy::export(&store, &container, &target.file);
+        target.finish(exported)?;
+        Ok(0)
     }
 }

@@ -1,5 +1,6 @@
 //! load, save and import: images as files.
 
+use crate::cli::target::Target;
 use crate::cli::{Execute, output, store};
 use crate::engine::image::{self, Image, ImageConfig, ImageFile, change, compression, load, reference, save};
 use crate::error::{Doing, Error, Result};
@@ -56,42 +57,6 @@ impl Execute for Load {
 
 fn stdin() -> Result<File> {
     std::io::stdin().as_fd().try_clone_to_owned().map(File::from).doing(|| "read stdin")
-}
-
-/// Where an archive goes: a file that appears when it is whole, or stdout, which may not be a terminal.
-struct Target {
-    file: File,
-    path: Option<(PathBuf, PathBuf)>,
-}
-
-impl Target {
-    fn open(path: Option<&PathBuf>) -> Result<Target> {
-        let Some(path) = path else {
-            if std::io::stdout().is_terminal() {
-                return Err(Error::new("cowardly refusing to save to a terminal. Use the -o flag or redirect"));
-            }
-            let file = std::io::stdout().as_fd().try_clone_to_owned().map(File::from).doing(|| "write to stdout")?;
-            return Ok(Target { file, path: None });
-        };
-        if path.exists() && !path.is_file() {
-            // A device or a pipe is written to as it is.
-            let file = File::options().write(true).open(path).doing(|| format!("open {}", path.display()))?;
-            return Ok(Target { file, path: None });
-        }
-        let name = path.file_name().ok_or_else(|| Error::new(format!("invalid output path: {}", path.display())))?;
-        let half = path.with_file_name(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
-        let file = File::create(&half).doing(|| format!("make {}", path.display()))?;
-        Ok(Target { file, path: Some((half, path.clone())) })
-    }
-
-    fn finish(self, result: Result<()>) -> Result<()> {
-        let Some((half, path)) = self.path else { return result };
-        let renamed = result.and_then(|()| std::fs::rename(&half, &path).doing(|| format!("write {}", path.display())));
-        if renamed.is_err() {
-            let _ = std::fs::remove_file(&half);
-        }
-        renamed
-    }
 }
 
 /// Save one or more images to a tar archive (streamed to stdout by default)

@@ -152,7 +152,7 @@ fn mounts_can_be_mapped(store: &Store, container: &Container) -> Result<bool> {
             continue;
         }
         tried.push(device);
-        if !idmap::can_idmap(&source)? {
+        if !idmap::can_idmap(&source) {
             return Ok(false);
         }
     }

@@ -11,9 +11,12 @@
 //!   attach.sock         the supervisor's door, while it runs
 //! ```
 
+pub mod archive;
 pub mod attach;
 pub mod bundle;
+pub mod copy;
 pub mod create;
+pub mod diff;
 pub mod environment;
 pub mod exec;
 pub mod foreign;

@@ -1,0 +1,43 @@
+//! Where `save` and `export` write to.
+
+use crate::error::{Doing, Error, Result};
+use std::fs::File;
+use std::io::IsTerminal;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+
+/// Where an archive goes: a file that appears when it is whole, or stdout, which may not be a terminal.
+pub struct Target {
+    pub file: File,
+    path: Option<(PathBuf, PathBuf)>,
+}
+
+impl Target {
+    pub fn open(path: Option<&PathBuf>) -> Result<Target> {
+        let Some(path) = path else {
+            if std::io::stdout().is_terminal() {
+                return Err(Error::new("cowardly refusing to save to a terminal. Use the -o flag or redirect"));
+            }
+            let file = std::io::stdout().as_fd().try_clone_to_owned().map(File::from).doing(|| "write to stdout")?;
+            return Ok(Target { file, path: None });
+        };
+        if path.exists() && !path.is_file() {
+            // A device or a pipe is written to as it is.
+            let file = File::options().write(true).open(path).doing(|| format!("open {}", path.display()))?;
+            return Ok(Target { file, path: None });
+        }
+        let name = path.file_name().ok_or_else(|| Error::new(format!("invalid output path: {}", path.display())))?;
+        let half = path.with_file_name(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
+        let file = File::create(&half).doing(|| format!("make {}", path.display()))?;
+        Ok(Target { file, path: Some((half, path.clone())) })
+    }
+
+    pub fn finish(self, result: Result<()>) -> Result<()> {
+        let Some((half, path)) = self.path else { return result };
+        let renamed = result.and_then(|()| std::fs::rename(&half, &path).doing(|| format!("write {}", path.display())));
+        if renamed.is_err() {
+            let _ = std::fs::remove_file(&half);
+        }
+        renamed
+    }
+}
