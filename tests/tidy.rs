@@ -235,7 +235,8 @@ fn every_file_of_a_recipe_is_in_the_binary() {
     for path in files(&images) {
         let path = path.strip_prefix(&images).expect("below images").to_string_lossy().into_owned();
         let (name, file) = path.split_once('/').unwrap_or(("", &path));
-        if !name.is_empty() && !(table.contains(&format!("\"{name}\"")) && table.contains(&format!("\"{file}\""))) {
+        let listed = table.contains(&format!("\"{name}\"")) && table.contains(&format!("\"{file}\""));
+        if !name.is_empty() && !listed {
             wrong.push(format!("images/{path} is in no row of RECIPES"));
         }
     }

@@ -108,10 +108,10 @@ impl Overlay {
             (None, None) => None,
             _ => return Err(Error::new("the overlay of the root needs upperdir and workdir, or neither")),
         };
-        if let Some((upper, work)) = &writable {
-            if upper.parent() != work.parent() {
-                return Err(Error::new("upperdir and workdir of the root must lie in one directory"));
-            }
+        if let Some((upper, work)) = &writable
+            && upper.parent() != work.parent()
+        {
+            return Err(Error::new("upperdir and workdir of the root must lie in one directory"));
         }
         let known = ["lowerdir=", "upperdir=", "workdir="];
         let other =

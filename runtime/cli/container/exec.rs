@@ -1,8 +1,9 @@
 //! exec: one more process in a running container.
 
+use super::values;
 use crate::cli::{Execute, store};
 use crate::engine::container::{self, exec, terminal};
-use crate::error::{Doing, Error, Kind, Result};
+use crate::error::{Error, Kind, Result};
 use std::path::PathBuf;
 
 /// Execute a command in a running container
@@ -44,15 +45,9 @@ impl Execute for Exec {
     fn execute(self) -> Result<i32> {
         let mut env = Vec::new();
         for file in &self.env_file {
-            let text = std::fs::read_to_string(file).doing(|| format!("open {}", file.display()))?;
-            env.extend(
-                text.lines()
-                    .map(str::trim_start)
-                    .filter(|line| !line.is_empty() && !line.starts_with('#'))
-                    .filter_map(passed_on),
-            );
+            env.extend(values::lines(file)?.iter().filter_map(|line| values::passed_on(line)));
         }
-        env.extend(self.env.iter().filter_map(|entry| passed_on(entry)));
+        env.extend(self.env.iter().filter_map(|entry| values::passed_on(entry)));
         let Some((name, command)) = self.words.split_first() else {
             return Err(Error::of(Kind::Usage, "no container"));
         };
@@ -70,13 +65,5 @@ impl Execute for Exec {
             detach_keys: self.detach_keys,
         };
         exec::exec(&store, &container, &request)
-    }
-}
-
-/// `NAME=value` as it is; a bare `NAME` with the caller's value, or nothing where the caller has none.
-fn passed_on(entry: &str) -> Option<String> {
-    match entry.contains('=') {
-        true => Some(entry.to_owned()),
-        false => std::env::var(entry).ok().map(|value| format!("{entry}={value}")),
     }
 }

@@ -17,6 +17,7 @@ mod stats;
 mod stop;
 mod top;
 mod update;
+mod values;
 mod wait;
 
 pub use cp::Cp;

@@ -1,11 +1,12 @@
 //! The options that `run` and `create` share, and what the engine is asked for in their words.
 
+use super::values;
 use crate::engine::container::create::{Health, Request};
 use crate::engine::container::limits;
 use crate::engine::container::record::{HostConfig, LogConfig, Ulimit};
 use crate::engine::image::Pull;
 use crate::engine::mounts;
-use crate::error::{Doing, Error, Kind, Result};
+use crate::error::{Error, Kind, Result};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -60,16 +61,16 @@ pub struct Options {
     #[arg(long, value_name = "string")]
     health_cmd: Option<String>,
     /// Time between running the check (ms|s|m|h)
-    #[arg(long, value_name = "duration", value_parser = duration)]
+    #[arg(long, value_name = "duration", value_parser = values::duration)]
     health_interval: Option<i64>,
     /// Consecutive failures needed to report unhealthy
     #[arg(long, value_name = "int")]
     health_retries: Option<u32>,
     /// Start period for the container to initialize before counting retries (ms|s|m|h)
-    #[arg(long, value_name = "duration", value_parser = duration)]
+    #[arg(long, value_name = "duration", value_parser = values::duration)]
     health_start_period: Option<i64>,
     /// Maximum time to allow one check to run (ms|s|m|h)
-    #[arg(long, value_name = "duration", value_parser = duration)]
+    #[arg(long, value_name = "duration", value_parser = values::duration)]
     health_timeout: Option<i64>,
     /// Container host name
     #[arg(short = 'h', long, value_name = "string")]
@@ -105,8 +106,8 @@ pub struct Options {
     #[arg(long, value_name = "bytes", allow_hyphen_values = true)]
     memory_swap: Option<String>,
     /// Attach a filesystem mount to the container
-    #[arg(long, value_name = "mount", value_parser = mount)]
-    mount: Vec<mounts::Request>,
+    #[arg(long, value_name = "mount")]
+    mount: Vec<String>,
     /// Assign a name to the container
     #[arg(long, value_name = "string")]
     name: Option<String>,
@@ -169,13 +170,13 @@ pub struct Options {
     #[arg(long, value_name = "map")]
     sysctl: Vec<String>,
     /// Mount a tmpfs directory
-    #[arg(long, value_name = "list", value_parser = tmpfs)]
-    tmpfs: Vec<mounts::Request>,
+    #[arg(long, value_name = "list")]
+    tmpfs: Vec<String>,
     /// Allocate a pseudo-TTY
     #[arg(short, long)]
     tty: bool,
     /// Ulimit options
-    #[arg(long, value_name = "ulimit", value_parser = ulimit)]
+    #[arg(long, value_name = "ulimit", value_parser = values::ulimit)]
     ulimit: Vec<Ulimit>,
     /// Username or UID (format: <name|uid>[:<group|gid>])
     #[arg(short, long, value_name = "string")]
@@ -187,8 +188,8 @@ pub struct Options {
     #[arg(long, value_name = "string", default_value = "", hide_default_value = true)]
     uts: String,
     /// Bind mount a volume
-    #[arg(short, long, value_name = "list", value_parser = volume)]
-    volume: Vec<mounts::Request>,
+    #[arg(short, long, value_name = "list")]
+    volume: Vec<String>,
     /// Mount volumes from the specified container(s)
     #[arg(long, value_name = "list")]
     volumes_from: Vec<String>,
@@ -198,39 +199,6 @@ pub struct Options {
     /// The image; after it everything belongs to the command
     #[arg(value_names = ["IMAGE", "COMMAND"], required = true, num_args = 1.., trailing_var_arg = true)]
     words: Vec<String>,
-}
-
-// clap shows a parser's error in its own words; the engine's are kept, and kept apart, by `refused`.
-fn volume(text: &str) -> std::result::Result<mounts::Request, String> {
-    mounts::parse_volume(text).map_err(|error| error.to_string())
-}
-
-fn mount(text: &str) -> std::result::Result<mounts::Request, String> {
-    mounts::parse_mount(text).map_err(|error| error.to_string())
-}
-
-fn tmpfs(text: &str) -> std::result::Result<mounts::Request, String> {
-    mounts::parse_tmpfs(text).map_err(|error| error.to_string())
-}
-
-fn duration(text: &str) -> std::result::Result<i64, String> {
-    crate::cli::format::units::parse_duration(text).map_err(|error| error.to_string())
-}
-
-/// `nofile=1024:2048`, `nproc=512`.
-fn ulimit(text: &str) -> std::result::Result<Ulimit, String> {
-    let bad = || format!("invalid ulimit argument: {text}");
-    let (name, values) = text.split_once('=').ok_or_else(bad)?;
-    let (soft, hard) = values.split_once(':').unwrap_or((values, values));
-    let number = |text: &str| text.parse::<i64>().ok().filter(|number| *number >= -1).ok_or_else(bad);
-    let ulimit = Ulimit { name: name.to_owned(), soft: number(soft)?, hard: number(hard)? };
-    if ulimit.hard != -1 && (ulimit.soft > ulimit.hard || ulimit.soft == -1) {
-        return Err(format!(
-            "ulimit soft limit must be less than or equal to hard limit: {} > {}",
-            ulimit.soft, ulimit.hard
-        ));
-    }
-    Ok(ulimit)
 }
 
 impl Options {
@@ -247,15 +215,16 @@ impl Options {
         self.refuse_what_is_not_yet()?;
         let mut env = Vec::new();
         for file in &self.env_file {
-            env.extend(lines(file)?.iter().filter_map(|line| passed_on(line)));
+            env.extend(values::lines(file)?.iter().filter_map(|line| values::passed_on(line)));
         }
-        env.extend(self.env.iter().filter_map(|entry| passed_on(entry)));
+        env.extend(self.env.iter().filter_map(|entry| values::passed_on(entry)));
         let mut labels = BTreeMap::new();
         for file in &self.label_file {
-            labels.extend(lines(file)?.iter().map(|line| pair(line)));
+            labels.extend(values::lines(file)?.iter().map(|line| values::pair(line)));
         }
-        labels.extend(self.label.iter().map(|label| pair(label)));
-        let host = self.host_config()?;
+        labels.extend(self.label.iter().map(|label| values::pair(label)));
+        let requests = values::mounts(&self.volume, &self.mount, &self.tmpfs)?;
+        let host = self.host_config(&requests)?;
         let health = Health {
             command: self.health_cmd,
             interval: self.health_interval,
@@ -285,7 +254,7 @@ impl Options {
             interactive: self.interactive,
             detached,
             host,
-            mounts: [self.volume, self.mount, self.tmpfs].concat(),
+            mounts: requests,
             cidfile: self.cidfile,
         })
     }
@@ -316,7 +285,7 @@ impl Options {
         }
     }
 
-    fn host_config(&self) -> Result<HostConfig> {
+    fn host_config(&self, requests: &[mounts::Request]) -> Result<HostConfig> {
         let size = |text: &Option<String>| text.as_deref().map_or(Ok(0), limits::memory);
         let pid_mode = self.pid.clone().unwrap_or_default();
         if !matches!(pid_mode.as_str(), "" | "host" | "private") && !pid_mode.starts_with("container:") {
@@ -326,9 +295,9 @@ impl Options {
         let log_options: Option<BTreeMap<_, _>> = self.log_opt.iter().map(option).collect();
         let sysctls: Option<BTreeMap<_, _>> = self.sysctl.iter().map(option).collect();
         let sysctls = sysctls.ok_or_else(|| Error::new("invalid argument for --sysctl: it is name=value"))?;
-        check_sysctls(&sysctls, &self.network, self.ipc.as_deref().unwrap_or_default())?;
+        values::check_sysctls(&sysctls, &self.network, self.ipc.as_deref().unwrap_or_default())?;
         Ok(HostConfig {
-            binds: self.volume.iter().filter_map(bind_text).collect(),
+            binds: requests[..self.volume.len()].iter().filter_map(values::bind_text).collect(),
             container_id_file: self.cidfile.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
             log_config: LogConfig {
                 kind: self.log_driver.clone(),
@@ -352,7 +321,10 @@ impl Options {
             privileged: self.privileged,
             readonly_rootfs: self.read_only,
             security_opt: self.security_opt.clone(),
-            tmpfs: self.tmpfs.iter().map(|one| (one.target.clone(), one.tmpfs_options.join(","))).collect(),
+            tmpfs: requests[requests.len() - self.tmpfs.len()..]
+                .iter()
+                .map(|one| (one.target.clone(), one.tmpfs_options.join(",")))
+                .collect(),
             uts_mode: self.uts.clone(),
             userns_mode: self.userns.clone(),
             shm_size: match size(&self.shm_size)? {
@@ -372,57 +344,4 @@ impl Options {
             devices: self.device.clone(),
         })
     }
-}
-
-fn bind_text(request: &mounts::Request) -> Option<String> {
-    let source = request.source.as_deref()?;
-    Some(match request.mode.as_str() {
-        "" => format!("{source}:{}", request.target),
-        mode => format!("{source}:{}:{mode}", request.target),
-    })
-}
-
-/// A sysctl that is not the container's own would change the host.
-fn check_sysctls(sysctls: &BTreeMap<String, String>, network: &str, ipc: &str) -> Result<()> {
-    const IPC: [&str; 9] = [
-        "kernel.msgmax",
-        "kernel.msgmnb",
-        "kernel.msgmni",
-        "kernel.sem",
-        "kernel.shmall",
-        "kernel.shmmax",
-        "kernel.shmmni",
-        "kernel.shm_rmid_forced",
-        "fs.mqueue.",
-    ];
-    for name in sysctls.keys() {
-        let of_ipc = IPC.iter().any(|own| name == own || (own.ends_with('.') && name.starts_with(own)));
-        let of_network = name.starts_with("net.");
-        if (of_ipc && ipc != "host") || (of_network && network != "host") {
-            continue;
-        }
-        return Err(Error::new(format!(
-            "sysctl '{name}' is not allowed: it would change the host's, not the container's"
-        )));
-    }
-    Ok(())
-}
-
-fn lines(file: &PathBuf) -> Result<Vec<String>> {
-    let text = std::fs::read_to_string(file).doing(|| format!("open {}", file.display()))?;
-    let line = |line: &str| line.trim_start().to_owned();
-    Ok(text.lines().map(line).filter(|line| !line.is_empty() && !line.starts_with('#')).collect())
-}
-
-/// `NAME=value` as it is; a bare `NAME` with the caller's value, or nothing where the caller has none.
-pub fn passed_on(entry: &str) -> Option<String> {
-    match entry.contains('=') {
-        true => Some(entry.to_owned()),
-        false => std::env::var(entry).ok().map(|value| format!("{entry}={value}")),
-    }
-}
-
-fn pair(text: &str) -> (String, String) {
-    let (key, value) = text.split_once('=').unwrap_or((text, ""));
-    (key.to_owned(), value.to_owned())
 }

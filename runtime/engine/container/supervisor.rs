@@ -169,31 +169,20 @@ fn lives(
     let mut pause = FIRST_PAUSE;
     loop {
         let born = Instant::now();
-        let (code, ended) = match life(store, container, relay, reporter, size) {
+        let (code, again) = match life(store, container, relay, reporter, size) {
             Ok(ended) => ended,
             // A later start that fails counts as a failed life.
             Err(error) if reporter.0.is_none() => {
-                (128, state::change(store, &container.id, |state| failed(state, &error))?)
+                (128, conclude(store, container, 128, |state| failed(state, &error))?)
             }
             Err(error) => return Err(error),
         };
-        // The policy may have been changed by `update` meanwhile.
-        let policy =
-            super::load(store, &container.id).map_or_else(|_| container.clone(), |now| now).host_config.restart_policy;
-        let again = match policy.name.as_str() {
-            "always" | "unless-stopped" => true,
-            "on-failure" => {
-                code != 0 && (policy.maximum_retry_count == 0 || ended.restart_count < policy.maximum_retry_count)
-            }
-            _ => false,
-        };
-        if !again || ended.stopped_by_hand {
+        if !again {
             return Ok(code);
         }
         if born.elapsed() > Duration::from_secs(10) {
             pause = FIRST_PAUSE;
         }
-        state::change(store, &container.id, |state| state.status = Status::Restarting)?;
         rest(signals, pause);
         pause = (pause * 2).min(LONGEST_PAUSE);
         let mut by_hand = false;
@@ -210,6 +199,30 @@ fn lives(
             return Ok(code);
         }
     }
+}
+
+/// Records the end of a life, and in the same write whether another follows: nobody sees one that is about to run again
+/// as one that has ended.
+fn conclude(store: &Store, container: &Container, code: i32, end: impl FnOnce(&mut State)) -> Result<bool> {
+    // The policy may have been changed by `update` meanwhile.
+    let now = super::load(store, &container.id).unwrap_or_else(|_| container.clone());
+    let policy = now.host_config.restart_policy;
+    let mut again = false;
+    state::change(store, &container.id, |state| {
+        end(state);
+        let wanted = match policy.name.as_str() {
+            "always" | "unless-stopped" => true,
+            "on-failure" => {
+                code != 0 && (policy.maximum_retry_count == 0 || state.restart_count < policy.maximum_retry_count)
+            }
+            _ => false,
+        };
+        again = wanted && !state.stopped_by_hand;
+        if again {
+            state.status = Status::Restarting;
+        }
+    })?;
+    Ok(again)
 }
 
 /// Docker's back-off: 100 ms, doubled with every life of less than 10 s, to at most a minute.
@@ -229,14 +242,14 @@ enum Made {
     Foreign(foreign::Foreign),
 }
 
-/// One life, from the bundle to the exit code.
+/// One life, from the bundle to the exit code, and whether another follows.
 fn life(
     store: &Store,
     container: &Container,
     relay: &mut Relay,
     reporter: &mut Reporter,
     size: (u16, u16),
-) -> Result<(i32, State)> {
+) -> Result<(i32, bool)> {
     let directory = super::dir(store, &container.id);
     bundle::write(store, container)?;
     let (io, mut ends) = streams(container, size)?;
@@ -275,15 +288,17 @@ fn life(
     let relayed = relay.run(store, container, pidfd, ends);
     let oom = !cgroup.is_empty() && oci::cgroup::usage(&cgroup).is_ok_and(|usage| usage.oom_kills > 0);
     let code = end(&made, &cgroup)?;
-    relayed?;
-    let state = state::change(store, &container.id, |state| {
+    let again = conclude(store, container, code, |state| {
         state.status = Status::Exited;
         state.init = ProcessId::default();
         state.exit_code = code;
         state.oom_killed = oom;
         state.finished_at = time::now();
+        if let Err(error) = &relayed {
+            state.error.clone_from(&error.message);
+        }
     })?;
-    Ok((code, state))
+    Ok((code, again))
 }
 
 fn make(container: &Container, directory: &Path, io: Io) -> Result<Made> {

@@ -1,0 +1,104 @@
+//! The words of options that need more than a number: sizes, limits, files of variables, sysctls.
+
+use crate::engine::container::record::Ulimit;
+use crate::engine::mounts;
+use crate::error::{Doing, Error, Kind, Result};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+pub fn duration(text: &str) -> std::result::Result<i64, String> {
+    crate::cli::format::units::parse_duration(text).map_err(|error| error.to_string())
+}
+
+/// `nofile=1024:2048`, `nproc=512`.
+pub fn ulimit(text: &str) -> std::result::Result<Ulimit, String> {
+    let bad = || format!("invalid ulimit argument: {text}");
+    let (name, values) = text.split_once('=').ok_or_else(bad)?;
+    let (soft, hard) = values.split_once(':').unwrap_or((values, values));
+    let number = |text: &str| text.parse::<i64>().ok().filter(|number| *number >= -1).ok_or_else(bad);
+    let ulimit = Ulimit { name: name.to_owned(), soft: number(soft)?, hard: number(hard)? };
+    if ulimit.hard != -1 && (ulimit.soft > ulimit.hard || ulimit.soft == -1) {
+        return Err(format!(
+            "ulimit soft limit must be less than or equal to hard limit: {} > {}",
+            ulimit.soft, ulimit.hard
+        ));
+    }
+    Ok(ulimit)
+}
+
+pub fn bind_text(request: &mounts::Request) -> Option<String> {
+    let source = request.source.as_deref()?;
+    Some(match request.mode.as_str() {
+        "" => format!("{source}:{}", request.target),
+        mode => format!("{source}:{}:{mode}", request.target),
+    })
+}
+
+/// A sysctl that is not the container's own would change the host.
+pub fn check_sysctls(sysctls: &BTreeMap<String, String>, network: &str, ipc: &str) -> Result<()> {
+    const IPC: [&str; 9] = [
+        "kernel.msgmax",
+        "kernel.msgmnb",
+        "kernel.msgmni",
+        "kernel.sem",
+        "kernel.shmall",
+        "kernel.shmmax",
+        "kernel.shmmni",
+        "kernel.shm_rmid_forced",
+        "fs.mqueue.",
+    ];
+    for name in sysctls.keys() {
+        let of_ipc = IPC.iter().any(|own| name == own || (own.ends_with('.') && name.starts_with(own)));
+        let of_network = name.starts_with("net.");
+        if (of_ipc && ipc != "host") || (of_network && network != "host") {
+            continue;
+        }
+        return Err(Error::new(format!(
+            "sysctl '{name}' is not allowed: it would change the host's, not the container's"
+        )));
+    }
+    Ok(())
+}
+
+pub fn lines(file: &PathBuf) -> Result<Vec<String>> {
+    let text = std::fs::read_to_string(file).doing(|| format!("open {}", file.display()))?;
+    let line = |line: &str| line.trim_start().to_owned();
+    Ok(text.lines().map(line).filter(|line| !line.is_empty() && !line.starts_with('#')).collect())
+}
+
+/// `NAME=value` as it is; a bare `NAME` with the caller's value, or nothing where the caller has none.
+pub fn passed_on(entry: &str) -> Option<String> {
+    match entry.contains('=') {
+        true => Some(entry.to_owned()),
+        false => std::env::var(entry).ok().map(|value| format!("{entry}={value}")),
+    }
+}
+
+pub fn pair(text: &str) -> (String, String) {
+    let (key, value) = text.split_once('=').unwrap_or((text, ""));
+    (key.to_owned(), value.to_owned())
+}
+
+/// All that is to be mounted: `-v`, then `--mount`, then `--tmpfs`. What cannot be read is an error of the command line;
+/// what is read and makes no sense is the engine's to refuse, in Docker's words.
+pub fn mounts(volumes: &[String], mounts: &[String], tmpfs: &[String]) -> Result<Vec<mounts::Request>> {
+    let mut requests = Vec::new();
+    for text in volumes {
+        requests.push(mounts::parse_volume(text)?);
+    }
+    for text in mounts {
+        requests.push(mounts::parse_mount(text).map_err(
+            |error| match error.message.starts_with("invalid mount config") {
+                true => error,
+                false => Error::of(
+                    Kind::Usage,
+                    format!("invalid argument \"{text}\" for \"--mount\" flag: {}", error.message),
+                ),
+            },
+        )?);
+    }
+    for text in tmpfs {
+        requests.push(mounts::parse_tmpfs(text)?);
+    }
+    Ok(requests)
+}
