@@ -35,7 +35,7 @@ pub fn create(bundle: &Path, id: &str, io: Io, options: &CreateOptions) -> Resul
     let mut plan = process::plan(&spec, process)?;
     plan.die_with_parent = options.die_with_parent;
     plan.preserve_fds = options.preserve_fds;
-    give_pipes(&io, &spec)?;
+    give_pipes(&io, &spec, process.user().uid())?;
     let linux = spec.linux().as_ref();
     let cgroups_path =
         linux.and_then(|linux| linux.cgroups_path().as_ref()).map(|path| path.to_string_lossy().into_owned());
@@ -62,9 +62,8 @@ pub fn create(bundle: &Path, id: &str, io: Io, options: &CreateOptions) -> Resul
 }
 
 /// A container's user must be able to open its own stdout again (`/dev/stdout`), and a pipe belongs to whoever made it.
-fn give_pipes(io: &Io, spec: &Spec) -> Result<()> {
+pub fn give_pipes(io: &Io, spec: &Spec, user: u32) -> Result<()> {
     let Io::Descriptors { stdin, stdout, stderr } = io else { return Ok(()) };
-    let user = spec.process().as_ref().map_or(0, |process| process.user().uid());
     let Some(host) = ids::of(spec).map_or(Some(user), |map| map.host_uid(user)) else { return Ok(()) };
     for fd in [stdin, stdout, stderr] {
         let stat = fstat(fd).doing(|| "look at the container's descriptors")?;

@@ -18,6 +18,7 @@ use std::path::Path;
 
 pub fn exec(target: Pid, spec: &Spec, process: &Process, io: Io) -> Result<Init> {
     let plan = process::plan(spec, process)?;
+    create::give_pipes(&io, spec, process.user().uid())?;
     let pidfd = kernel::pidfd_open(target).doing(|| format!("open process {target}"))?;
     let flags = namespaces::that_differ(target.as_raw())?;
     let joined = cgroup::open_to_join(&cgroup_of(target, spec)?)?;

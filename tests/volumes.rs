@@ -1,0 +1,282 @@
+//! What is on a volume stays, and goes only when somebody says so.
+
+mod common;
+
+use common::Ebb;
+
+fn volumes(ebb: &Ebb) -> Vec<String> {
+    ebb.ok(["volume", "ls", "-q"]).lines().map(str::to_owned).collect()
+}
+
+/// The store's `trash/` and `tmp/`, which a finished command leaves empty.
+fn leftovers(ebb: &Ebb) -> Vec<String> {
+    ["trash", "tmp"]
+        .iter()
+        .flat_map(|name| std::fs::read_dir(ebb.store().join(name)).expect("the store's directory"))
+        .map(|entry| entry.expect("an entry").path().display().to_string())
+        .collect()
+}
+
+#[test]
+fn a_second_create_of_a_name_succeeds_and_changes_nothing() {
+    let ebb = Ebb::empty();
+    ebb.ok(["volume", "create", "--label", "a=1", "vase"]);
+    let before = ebb.ok(["volume", "inspect", "vase"]);
+    assert_eq!(ebb.ok(["volume", "create", "vase"]), "vase");
+    assert_eq!(ebb.ok(["volume", "inspect", "vase"]), before);
+    assert!(before.contains("\"a\": \"1\""), "{before}");
+}
+
+#[test]
+fn a_volume_without_a_name_is_anonymous() {
+    let ebb = Ebb::empty();
+    let name = ebb.ok(["volume", "create"]);
+    assert!(name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit()), "{name}");
+    assert_eq!(ebb.ok(["volume", "inspect", "-f", "{{json .Labels}}", &name]), "{\"com.docker.volume.anonymous\":\"\"}");
+}
+
+#[test]
+fn bad_names_and_options_are_refused_in_docker_s_words() {
+    let ebb = Ebb::empty();
+    let said = ebb.fails(1, ["volume", "create", "bad name"]);
+    assert!(said.starts_with("ebb: create bad name: \"bad name\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed."), "{said}");
+    assert!(ebb.fails(1, ["volume", "create", "a"]).contains("volume name is too short, names should be at least two"));
+    assert!(ebb.fails(1, ["volume", "create", "../x"]).contains("includes invalid characters"));
+    assert!(ebb.fails(1, ["volume", "create", "-o", "bogus=1", "foo"]).contains("create foo: invalid option: \"bogus\""));
+    assert!(ebb.fails(1, ["volume", "create", "-o", "o=size=1", "foo"]).contains("missing required option: \"device\""));
+    assert!(ebb.fails(1, ["volume", "create", "-o", "size=10m", "foo"]).contains("quota size requested but no quota support"));
+    assert_eq!(volumes(&ebb), Vec::<String>::new());
+}
+
+#[test]
+fn an_unknown_volume_is_said_and_force_forgives_it() {
+    let ebb = Ebb::empty();
+    let shown = ebb.run(["volume", "inspect", "nope"]);
+    assert_eq!((shown.code, shown.stdout.as_str(), shown.stderr.as_str()), (1, "[]\n", "ebb: get nope: no such volume\n"));
+    assert_eq!(ebb.fails(1, ["volume", "rm", "nope"]), "ebb: get nope: no such volume\n");
+    assert_eq!(ebb.ok(["volume", "rm", "-f", "nope"]), "nope");
+    ebb.ok(["volume", "create", "real"]);
+    let some = ebb.run(["volume", "rm", "nope", "real"]);
+    assert_eq!((some.code, some.stdout.as_str()), (1, "real\n"), "what can be done is done");
+}
+
+#[test]
+fn a_volume_in_use_is_not_removed_and_the_message_names_who() {
+    let ebb = Ebb::new();
+    let id = ebb.ok(["run", "-d", "--name", "user1", "-v", "vase:/data", "busybox", "sleep", "1000"]);
+    for force in [vec!["volume", "rm", "vase"], vec!["volume", "rm", "-f", "vase"]] {
+        let said = ebb.fails(1, force);
+        assert!(said.starts_with(&format!("ebb: remove vase: volume is in use - [{id}]\n")), "{said}");
+        assert!(said.contains("user1 (running)"), "{said}");
+    }
+    ebb.ok(["stop", "-t", "0", "user1"]);
+    assert!(ebb.fails(1, ["volume", "rm", "vase"]).contains("user1 (exited)"), "a stopped container uses it, too");
+    ebb.ok(["rm", "user1"]);
+    ebb.ok(["create", "--name", "user2", "-v", "vase:/data", "busybox"]);
+    assert!(ebb.fails(1, ["volume", "rm", "vase"]).contains("user2 (created)"));
+    // A name that is only the beginning of another is no use of it.
+    ebb.ok(["volume", "create", "vas"]);
+    assert_eq!(ebb.ok(["volume", "rm", "vas"]), "vas");
+    ebb.ok(["rm", "user2"]);
+    assert_eq!(ebb.ok(["volume", "rm", "vase"]), "vase");
+    assert_eq!(leftovers(&ebb), Vec::<String>::new());
+}
+
+#[test]
+fn rm_and_rm_v_and_rm_option_take_anonymous_volumes_and_never_named_ones() {
+    let ebb = Ebb::new();
+    ebb.ok(["run", "--name", "one", "-v", "/anon", "-v", "named:/n", "busybox", "touch", "/anon/f", "/n/f"]);
+    assert_eq!(volumes(&ebb).len(), 2);
+    ebb.ok(["rm", "one"]);
+    assert_eq!(volumes(&ebb).len(), 2, "a plain rm takes no volume");
+    ebb.ok(["volume", "prune", "-f"]);
+    assert_eq!(volumes(&ebb), ["named"], "prune takes anonymous ones only");
+    ebb.ok(["run", "--name", "two", "-v", "/anon", "-v", "named:/n", "busybox", "true"]);
+    ebb.ok(["rm", "-v", "two"]);
+    assert_eq!(volumes(&ebb), ["named"]);
+    assert_eq!(ebb.ok(["run", "--rm", "-v", "/anon", "-v", "named:/n", "busybox", "ls", "/n"]), "f");
+    assert_eq!(volumes(&ebb), ["named"], "--rm takes the anonymous one");
+}
+
+#[test]
+fn prune_asks_spares_what_is_used_and_says_what_went() {
+    let ebb = Ebb::new();
+    ebb.ok(["volume", "create", "idle"]);
+    ebb.ok(["run", "--name", "user1", "-v", "busy:/b", "busybox", "true"]);
+    let asked = ebb.run_with(b"n\n", ["volume", "prune"]);
+    assert!(asked.stdout.starts_with("WARNING! This will remove anonymous local volumes not used by at least one container.\nAre you sure"), "{}", asked.shown());
+    assert_eq!(volumes(&ebb), ["busy", "idle"]);
+    let pruned = ebb.ok(["volume", "prune", "-a", "-f"]);
+    assert_eq!(pruned, "Deleted Volumes:\nidle\n\nTotal reclaimed space: 0B");
+    assert_eq!(volumes(&ebb), ["busy"]);
+}
+
+#[test]
+fn filters_pick_volumes() {
+    let ebb = Ebb::new();
+    ebb.ok(["volume", "create", "--label", "tier=db", "alpha"]);
+    ebb.ok(["volume", "create", "beta"]);
+    ebb.ok(["create", "-v", "beta:/b", "busybox"]);
+    assert_eq!(ebb.ok(["volume", "ls", "-q", "-f", "dangling=true"]), "alpha");
+    assert_eq!(ebb.ok(["volume", "ls", "-q", "-f", "dangling=false"]), "beta");
+    assert_eq!(ebb.ok(["volume", "ls", "-q", "-f", "label=tier=db"]), "alpha");
+    assert_eq!(ebb.ok(["volume", "ls", "-q", "-f", "name=et"]), "beta");
+    assert_eq!(ebb.ok(["volume", "ls", "--format", "{{.Name}}:{{.Driver}}", "-f", "driver=local"]), "alpha:local\nbeta:local");
+    assert!(ebb.fails(1, ["volume", "ls", "-f", "colour=red"]).contains("invalid filter 'colour'"));
+}
+
+#[test]
+fn an_empty_volume_is_filled_from_the_image_once() {
+    let ebb = Ebb::new();
+    let list = ebb.ok(["run", "--rm", "busybox", "ls", "/etc"]);
+    // The files that the runtime gives are the container's, not the image's.
+    let own: Vec<&str> = list.lines().filter(|name| !matches!(*name, "hostname" | "hosts" | "resolv.conf")).collect();
+    let filled = ebb.ok(["run", "--rm", "-v", "conf:/etc", "busybox", "ls", "/etc"]);
+    for name in &own {
+        assert!(filled.lines().any(|found| found == *name), "{name} was not copied: {filled}");
+    }
+    ebb.ok(["run", "--rm", "-v", "conf:/etc", "busybox", "rm", "/etc/passwd"]);
+    let again = ebb.ok(["run", "--rm", "-v", "conf:/etc", "busybox", "ls", "/etc"]);
+    assert!(!again.lines().any(|name| name == "passwd"), "a volume with content is left alone: {again}");
+    assert_eq!(ebb.ok(["run", "--rm", "-v", "bare:/mnt/x:nocopy", "busybox", "ls", "/mnt/x"]), "");
+    let not_copied = ebb.ok(["run", "--rm", "-v", "bare2:/etc:nocopy", "busybox", "ls", "/etc"]);
+    assert!(!not_copied.contains("passwd"), "{not_copied}");
+    ebb.ok(["create", "-v", "closed:/etc:ro", "busybox"]);
+    let place = ebb.ok(["volume", "inspect", "-f", "{{.Mountpoint}}", "closed"]);
+    assert_eq!(std::fs::read_dir(place).expect("the volume").count(), 0, "never into a read-only volume");
+}
+
+#[test]
+fn a_copy_up_that_was_killed_is_finished_by_the_next_start() {
+    let ebb = Ebb::new();
+    ebb.ok(["volume", "create", "conf"]);
+    let volume = ebb.store().join("volumes/conf");
+    // As a kill half-way leaves it: the mark, and a part of the files.
+    std::fs::write(volume.join("copying"), b"").expect("the mark");
+    std::fs::write(volume.join("_data/half"), b"").expect("a part");
+    let found = ebb.ok(["run", "--rm", "-v", "conf:/etc", "busybox", "ls", "/etc"]);
+    assert!(found.contains("passwd") && found.contains("group"), "{found}");
+    assert!(!volume.join("copying").exists());
+}
+
+#[test]
+fn many_containers_that_begin_at_once_fill_a_volume_once() {
+    let ebb = Ebb::new();
+    let children: Vec<_> =
+        (0..8).map(|_| ebb.spawn(["run", "--rm", "-v", "conf:/etc", "busybox", "cat", "/etc/passwd"])).collect();
+    for child in children {
+        let output = child.wait_with_output().expect("it ends");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(String::from_utf8_lossy(&output.stdout).contains("root"), "every one of them sees it whole");
+    }
+    assert_eq!(volumes(&ebb), ["conf"]);
+}
+
+#[test]
+fn read_only_is_read_only_and_a_bind_shows_the_host() {
+    let ebb = Ebb::new();
+    let said = ebb.fails(1, ["run", "--rm", "-v", "vase:/d:ro", "busybox", "touch", "/d/x"]);
+    assert!(said.contains("Read-only file system"), "{said}");
+    std::fs::create_dir(ebb.dir.join("shared")).expect("a directory");
+    std::fs::write(ebb.dir.join("shared/f"), "host\n").expect("a file");
+    assert_eq!(ebb.ok(["run", "--rm", "-v", "./shared:/d", "busybox", "cat", "/d/f"]), "host");
+    ebb.ok(["run", "--rm", "--mount", "type=bind,src=./shared,dst=/d", "busybox", "sh", "-c", "echo in > /d/g"]);
+    assert_eq!(std::fs::read_to_string(ebb.dir.join("shared/g")).expect("written"), "in\n");
+    let one = format!("{}:/etc/one:ro", ebb.dir.join("shared/f").display());
+    assert_eq!(ebb.ok(["run", "--rm", "-v", &one, "busybox", "cat", "/etc/one"]), "host", "a file can be bound, too");
+}
+
+#[test]
+fn v_makes_a_missing_host_directory_and_says_so_and_mount_refuses() {
+    let ebb = Ebb::new();
+    let made = ebb.run(["run", "--rm", "-v", "./fresh:/d", "busybox", "ls", "-d", "/d"]);
+    assert_eq!((made.code, made.stdout.as_str()), (0, "/d\n"), "{}", made.shown());
+    assert!(made.stderr.contains("made the host directory") && ebb.dir.join("fresh").is_dir(), "{}", made.shown());
+    let said = ebb.fails(125, ["run", "--rm", "--mount", "type=bind,src=/no/such/dir,dst=/a", "busybox", "true"]);
+    assert!(said.starts_with("ebb: invalid mount config for type \"bind\": bind source path does not exist: /no/such/dir\n"), "{said}");
+}
+
+#[test]
+fn mounts_that_make_no_sense_are_refused_and_change_nothing() {
+    let ebb = Ebb::new();
+    for (words, wanted) in [
+        (vec!["-v", "m1:/a", "-v", "m2:/a"], "Duplicate mount point: /a"),
+        (vec!["-v", "m1:/a", "-v", "m2:/b/../a"], "Duplicate mount point: /a"),
+        (vec!["-v", "m1:/a:foo"], "invalid mode: foo"),
+        (vec!["-v", "m1:/a:ro,rw"], "invalid mode: ro,rw"),
+        (vec!["-v", "m1:/"], "destination can't be '/'"),
+        (vec!["-v", "aa:bb"], "did you mean -v aa:/bb?"),
+        (vec!["-v", "shared"], "a volume needs a path inside the container"),
+        (vec!["-v", "x:/a"], "volume name is too short"),
+        (vec!["-v", "@bad:/a"], "includes invalid characters for a local volume name"),
+        (vec!["-v", "m1:/proc"], "must not cover"),
+        (vec!["-v", "m1:/sys/fs/x"], "must not cover"),
+        (vec!["--mount", "type=bogus,dst=/a"], "invalid mount config for type \"bogus\": mount type unknown"),
+        (vec!["--mount", "type=bind,foo=1,dst=/a"], "unexpected key 'foo' in 'foo=1'"),
+        (vec!["--mount", "src=m1"], "target is required"),
+    ] {
+        let said = ebb.fails(125, ["run", "--rm"].into_iter().chain(words.clone()).chain(["busybox", "true"]));
+        assert!(said.contains(wanted), "{words:?}: {said}");
+    }
+    assert_eq!(volumes(&ebb), Vec::<String>::new());
+    assert_eq!(ebb.ok(["ps", "-aq"]), "");
+}
+
+#[test]
+fn a_directory_on_a_file_is_explained() {
+    let ebb = Ebb::new();
+    let said = ebb.fails(125, ["run", "--rm", "-v", "vase:/etc/passwd", "busybox", "true"]);
+    assert!(said.contains("Are you trying to mount a directory onto a file (or vice-versa)?"), "{said}");
+}
+
+#[test]
+fn an_images_volume_is_anonymous_unless_it_is_covered() {
+    let ebb = Ebb::new();
+    ebb.ok(["create", "--name", "box", "busybox"]);
+    ebb.ok(["export", "-o", "root.tar", "box"]);
+    ebb.ok(["import", "--change", "VOLUME /var/data", "--change", "CMD [\"sh\"]", "root.tar", "keeper"]);
+    ebb.ok(["run", "--name", "one", "keeper", "touch", "/var/data/f"]);
+    assert_eq!(ebb.ok(["inspect", "-f", "{{range .Mounts}}{{.Type}} {{.Destination}}{{end}}", "one"]), "volume /var/data");
+    ebb.ok(["start", "one"]);
+    ebb.ok(["rm", "-f", "-v", "one"]);
+    assert_eq!(volumes(&ebb), Vec::<String>::new());
+    let warned = ebb.run(["run", "--rm", "-v", "named:/elsewhere", "keeper", "true"]);
+    assert!(warned.stderr.contains("the image keeps data in /var/data, which no -v of yours covers"), "{}", warned.shown());
+    ebb.ok(["run", "--rm", "-v", "named:/var/data", "keeper", "touch", "/var/data/kept"]);
+    assert_eq!(volumes(&ebb), ["named"]);
+}
+
+#[test]
+fn what_is_mounted_below_a_volume_is_not_deleted_with_it() {
+    if !common::is_root() {
+        // An ordinary user cannot mount there: the refusal is root's to need.
+        return;
+    }
+    let ebb = Ebb::empty();
+    ebb.ok(["volume", "create", "vase"]);
+    let inner = ebb.store().join("volumes/vase/_data/inner");
+    let other = ebb.dir.join("other");
+    std::fs::create_dir(&inner).expect("a directory");
+    std::fs::create_dir(&other).expect("a directory");
+    std::fs::write(other.join("precious"), b"x").expect("a file");
+    let mount = |args: &[&std::ffi::OsStr]| std::process::Command::new("mount").args(args).status().expect("mount runs");
+    assert!(mount(&["--bind".as_ref(), other.as_os_str(), inner.as_os_str()]).success());
+    let said = ebb.fails(1, ["volume", "rm", "vase"]);
+    assert!(said.contains("is mounted inside it"), "{said}");
+    assert!(std::process::Command::new("umount").arg(&inner).status().expect("umount runs").success());
+    ebb.ok(["volume", "rm", "vase"]);
+    assert!(other.join("precious").exists());
+}
+
+#[test]
+fn rm_of_a_volume_races_run_and_nothing_is_half_there() {
+    let ebb = Ebb::new();
+    for _ in 0..5 {
+        let runner = ebb.spawn(["run", "--rm", "-v", "vase:/d", "busybox", "sh", "-c", "echo x > /d/f && cat /d/f"]);
+        let remover = ebb.spawn(["volume", "rm", "-f", "vase"]);
+        let ran = runner.wait_with_output().expect("run ends");
+        remover.wait_with_output().expect("rm ends");
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        assert_eq!(String::from_utf8_lossy(&ran.stdout), "x\n");
+    }
+}
