@@ -32,7 +32,10 @@ fn a_volume_without_a_name_is_anonymous() {
     let ebb = Ebb::empty();
     let name = ebb.ok(["volume", "create"]);
     assert!(name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit()), "{name}");
-    assert_eq!(ebb.ok(["volume", "inspect", "-f", "{{json .Labels}}", &name]), "{\"com.docker.volume.anonymous\":\"\"}");
+    assert_eq!(
+        ebb.ok(["volume", "inspect", "-f", "{{json .Labels}}", &name]),
+        "{\"com.docker.volume.anonymous\":\"\"}"
+    );
 }
 
 #[test]
@@ -42,9 +45,16 @@ fn bad_names_and_options_are_refused_in_docker_s_words() {
     assert!(said.starts_with("ebb: create bad name: \"bad name\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed."), "{said}");
     assert!(ebb.fails(1, ["volume", "create", "a"]).contains("volume name is too short, names should be at least two"));
     assert!(ebb.fails(1, ["volume", "create", "../x"]).contains("includes invalid characters"));
-    assert!(ebb.fails(1, ["volume", "create", "-o", "bogus=1", "foo"]).contains("create foo: invalid option: \"bogus\""));
-    assert!(ebb.fails(1, ["volume", "create", "-o", "o=size=1", "foo"]).contains("missing required option: \"device\""));
-    assert!(ebb.fails(1, ["volume", "create", "-o", "size=10m", "foo"]).contains("quota size requested but no quota support"));
+    assert!(
+        ebb.fails(1, ["volume", "create", "-o", "bogus=1", "foo"]).contains("create foo: invalid option: \"bogus\"")
+    );
+    assert!(
+        ebb.fails(1, ["volume", "create", "-o", "o=size=1", "foo"]).contains("missing required option: \"device\"")
+    );
+    assert!(
+        ebb.fails(1, ["volume", "create", "-o", "size=10m", "foo"])
+            .contains("quota size requested but no quota support")
+    );
     assert_eq!(volumes(&ebb), Vec::<String>::new());
 }
 
@@ -52,7 +62,10 @@ fn bad_names_and_options_are_refused_in_docker_s_words() {
 fn an_unknown_volume_is_said_and_force_forgives_it() {
     let ebb = Ebb::empty();
     let shown = ebb.run(["volume", "inspect", "nope"]);
-    assert_eq!((shown.code, shown.stdout.as_str(), shown.stderr.as_str()), (1, "[]\n", "ebb: get nope: no such volume\n"));
+    assert_eq!(
+        (shown.code, shown.stdout.as_str(), shown.stderr.as_str()),
+        (1, "[]\n", "ebb: get nope: no such volume\n")
+    );
     assert_eq!(ebb.fails(1, ["volume", "rm", "nope"]), "ebb: get nope: no such volume\n");
     assert_eq!(ebb.ok(["volume", "rm", "-f", "nope"]), "nope");
     ebb.ok(["volume", "create", "real"]);
@@ -104,7 +117,13 @@ fn prune_asks_spares_what_is_used_and_says_what_went() {
     ebb.ok(["volume", "create", "idle"]);
     ebb.ok(["run", "--name", "user1", "-v", "busy:/b", "busybox", "true"]);
     let asked = ebb.run_with(b"n\n", ["volume", "prune"]);
-    assert!(asked.stdout.starts_with("WARNING! This will remove anonymous local volumes not used by at least one container.\nAre you sure"), "{}", asked.shown());
+    assert!(
+        asked.stdout.starts_with(
+            "WARNING! This will remove anonymous local volumes not used by at least one container.\nAre you sure"
+        ),
+        "{}",
+        asked.shown()
+    );
     assert_eq!(volumes(&ebb), ["busy", "idle"]);
     let pruned = ebb.ok(["volume", "prune", "-a", "-f"]);
     assert_eq!(pruned, "Deleted Volumes:\nidle\n\nTotal reclaimed space: 0B");
@@ -121,7 +140,10 @@ fn filters_pick_volumes() {
     assert_eq!(ebb.ok(["volume", "ls", "-q", "-f", "dangling=false"]), "beta");
     assert_eq!(ebb.ok(["volume", "ls", "-q", "-f", "label=tier=db"]), "alpha");
     assert_eq!(ebb.ok(["volume", "ls", "-q", "-f", "name=et"]), "beta");
-    assert_eq!(ebb.ok(["volume", "ls", "--format", "{{.Name}}:{{.Driver}}", "-f", "driver=local"]), "alpha:local\nbeta:local");
+    assert_eq!(
+        ebb.ok(["volume", "ls", "--format", "{{.Name}}:{{.Driver}}", "-f", "driver=local"]),
+        "alpha:local\nbeta:local"
+    );
     assert!(ebb.fails(1, ["volume", "ls", "-f", "colour=red"]).contains("invalid filter 'colour'"));
 }
 
@@ -193,7 +215,12 @@ fn v_makes_a_missing_host_directory_and_says_so_and_mount_refuses() {
     assert_eq!((made.code, made.stdout.as_str()), (0, "/d\n"), "{}", made.shown());
     assert!(made.stderr.contains("made the host directory") && ebb.dir.join("fresh").is_dir(), "{}", made.shown());
     let said = ebb.fails(125, ["run", "--rm", "--mount", "type=bind,src=/no/such/dir,dst=/a", "busybox", "true"]);
-    assert!(said.starts_with("ebb: invalid mount config for type \"bind\": bind source path does not exist: /no/such/dir\n"), "{said}");
+    assert!(
+        said.starts_with(
+            "ebb: invalid mount config for type \"bind\": bind source path does not exist: /no/such/dir\n"
+        ),
+        "{said}"
+    );
 }
 
 #[test]
@@ -236,12 +263,19 @@ fn an_images_volume_is_anonymous_unless_it_is_covered() {
     ebb.ok(["export", "-o", "root.tar", "box"]);
     ebb.ok(["import", "--change", "VOLUME /var/data", "--change", "CMD [\"sh\"]", "root.tar", "keeper"]);
     ebb.ok(["run", "--name", "one", "keeper", "touch", "/var/data/f"]);
-    assert_eq!(ebb.ok(["inspect", "-f", "{{range .Mounts}}{{.Type}} {{.Destination}}{{end}}", "one"]), "volume /var/data");
+    assert_eq!(
+        ebb.ok(["inspect", "-f", "{{range .Mounts}}{{.Type}} {{.Destination}}{{end}}", "one"]),
+        "volume /var/data"
+    );
     ebb.ok(["start", "one"]);
     ebb.ok(["rm", "-f", "-v", "one"]);
     assert_eq!(volumes(&ebb), Vec::<String>::new());
     let warned = ebb.run(["run", "--rm", "-v", "named:/elsewhere", "keeper", "true"]);
-    assert!(warned.stderr.contains("the image keeps data in /var/data, which no -v of yours covers"), "{}", warned.shown());
+    assert!(
+        warned.stderr.contains("the image keeps data in /var/data, which no -v of yours covers"),
+        "{}",
+        warned.shown()
+    );
     ebb.ok(["run", "--rm", "-v", "named:/var/data", "keeper", "touch", "/var/data/kept"]);
     assert_eq!(volumes(&ebb), ["named"]);
 }
@@ -259,7 +293,8 @@ fn what_is_mounted_below_a_volume_is_not_deleted_with_it() {
     std::fs::create_dir(&inner).expect("a directory");
     std::fs::create_dir(&other).expect("a directory");
     std::fs::write(other.join("precious"), b"x").expect("a file");
-    let mount = |args: &[&std::ffi::OsStr]| std::process::Command::new("mount").args(args).status().expect("mount runs");
+    let mount =
+        |args: &[&std::ffi::OsStr]| std::process::Command::new("mount").args(args).status().expect("mount runs");
     assert!(mount(&["--bind".as_ref(), other.as_os_str(), inner.as_os_str()]).success());
     let said = ebb.fails(1, ["volume", "rm", "vase"]);
     assert!(said.contains("is mounted inside it"), "{said}");

@@ -1,7 +1,6 @@
 //! `--init`: Ebb's own binary as the container's first process, under the name that Docker's has there. It starts the
 //! container's program, passes signals on to it, and reaps every orphan.
 
-use crate::kernel::{self, Cloned};
 use nix::sys::signal::SigSet;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
@@ -22,34 +21,27 @@ pub fn main(arguments: &[OsString]) -> i32 {
         eprintln!("ebb: init: no program given");
         return 127;
     };
-    // Blocked, they wait for sigwait(3) below; a first process has no default for them anyway (pid_namespaces(7)).
-    let all = SigSet::all();
-    let _ = all.thread_block();
-    let child = match kernel::fork() {
-        Ok(Cloned::Parent { pid, .. }) => pid,
-        Ok(Cloned::Child) => {
-            // A group of its own, in the foreground where there is a terminal, so that Ctrl-C reaches it.
-            let _ = nix::unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0));
-            let _ = nix::unistd::tcsetpgrp(std::io::stdin(), nix::unistd::getpgrp());
-            let _ = all.thread_unblock();
-            let error = Command::new(program).args(words).exec();
+    // A group of its own, in the foreground where there is a terminal, so that Ctrl-C reaches it and not us. (Not by our own
+    // clone3(2): the container's filter says that there is none, and std falls back to what there is.)
+    let child = match Command::new(program).args(words).process_group(0).spawn() {
+        Ok(child) => Pid::from_raw(child.id() as i32),
+        Err(error) => {
             eprintln!("ebb: exec: {}: {error}", program.to_string_lossy());
-            let missing = error.kind() == std::io::ErrorKind::NotFound;
-            kernel::exit_now(if missing { 127 } else { 126 });
-        }
-        Err(errno) => {
-            eprintln!("ebb: init: fork: {errno}");
-            return 125;
+            return if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 };
         }
     };
+    // Blocked, they wait for sigwait(3) below; a first process has no default for them anyway (pid_namespaces(7)). Not
+    // before the spawn, since the mask is inherited; what ended meanwhile is found by the first look.
+    let all = SigSet::all();
+    let _ = all.thread_block();
+    let _ = nix::unistd::tcsetpgrp(std::io::stdin(), child);
     loop {
-        let Ok(signal) = all.wait() else { continue };
-        if signal != nix::sys::signal::Signal::SIGCHLD {
-            let _ = nix::sys::signal::kill(child, signal);
-            continue;
-        }
         if let Some(code) = reap(child) {
             return code;
+        }
+        match all.wait() {
+            Ok(nix::sys::signal::Signal::SIGCHLD) | Err(_) => {}
+            Ok(signal) => drop(nix::sys::signal::kill(child, signal)),
         }
     }
 }
