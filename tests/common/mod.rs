@@ -168,6 +168,46 @@ pub fn is_root() -> bool {
     std::fs::metadata("/proc/self").map(|meta| std::os::unix::fs::MetadataExt::uid(&meta) == 0).unwrap_or(false)
 }
 
+/// Whether this is an ordinary user without subordinate ids.
+pub fn has_one_id() -> bool {
+    let uid = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").expect("procfs"));
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = passwd
+        .lines()
+        .find(|line| line.split(':').nth(2) == Some(&uid.to_string()))
+        .and_then(|line| line.split(':').next());
+    let subuid = std::fs::read_to_string("/etc/subuid").unwrap_or_default();
+    let owner =
+        |line: &str| line.split(':').next().is_some_and(|owner| Some(owner) == name || owner == uid.to_string());
+    uid != 0 && !subuid.lines().any(owner)
+}
+
+/// An image of one layer: busybox's own files, and what `add` puts into the tar after them.
+pub fn image_with(ebb: &Ebb, name: &str, changes: &[&str], add: impl Fn(&mut tar::Builder<std::fs::File>)) {
+    ebb.ok(["create", "--name", "base", "busybox"]);
+    ebb.ok(["export", "-o", "root.tar", "base"]);
+    ebb.ok(["rm", "base"]);
+    let file = std::fs::File::create(ebb.dir.join("image.tar")).expect("a file");
+    let mut builder = tar::Builder::new(file);
+    let mut root = tar::Archive::new(std::fs::File::open(ebb.dir.join("root.tar")).expect("exported"));
+    for entry in root.entries().expect("a tar") {
+        let entry = entry.expect("an entry");
+        let (mut header, path) = (entry.header().clone(), entry.path().expect("a path").into_owned());
+        match entry.link_name().expect("a link") {
+            Some(link) => builder.append_link(&mut header, path, link.into_owned()).expect("written"),
+            None => builder.append_data(&mut header, path, entry).expect("written"),
+        }
+    }
+    add(&mut builder);
+    builder.finish().expect("finished");
+    let mut args = vec!["import"];
+    for change in changes {
+        args.extend(["--change", change]);
+    }
+    args.extend(["image.tar", name]);
+    ebb.ok(args);
+}
+
 /// Says loudly that a test cannot hold its promise here, and why. In CI (`CI=true`) that is a failure.
 /// Use as `if let Some(why) = lacking() { return skip(why) }`.
 pub fn skip(why: &str) {

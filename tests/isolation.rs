@@ -1,0 +1,227 @@
+//! What a container cannot do, and what it cannot see.
+
+mod common;
+
+use common::Ebb;
+use std::path::Path;
+
+fn status(ebb: &Ebb, args: &[&str]) -> String {
+    ebb.ok(["run", "--rm"].iter().chain(args).chain(&["busybox", "cat", "/proc/self/status"]))
+}
+
+fn field<'a>(status: &'a str, name: &str) -> &'a str {
+    let line = status.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+    line.split(':').nth(1).unwrap_or_default().trim()
+}
+
+fn symlink(builder: &mut tar::Builder<std::fs::File>, path: &str, target: &str) {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(tar::EntryType::Symlink);
+    header.set_size(0);
+    header.set_mode(0o777);
+    header.set_mtime(0);
+    header.set_uid(0);
+    header.set_gid(0);
+    builder.append_link(&mut header, path, target).expect("written");
+}
+
+#[test]
+fn the_defaults_are_eleven_capabilities_no_new_privs_and_a_filter() {
+    let ebb = Ebb::new();
+    let status = status(&ebb, &[]);
+    // CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE SYS_CHROOT SETFCAP
+    for set in ["CapPrm", "CapEff", "CapBnd"] {
+        assert_eq!(u64::from_str_radix(field(&status, set), 16).expect("hex"), 0x8004_05fb, "{set}");
+    }
+    for set in ["CapInh", "CapAmb"] {
+        assert_eq!(u64::from_str_radix(field(&status, set), 16).expect("hex"), 0, "{set} (CVE-2022-29162)");
+    }
+    assert_eq!((field(&status, "NoNewPrivs"), field(&status, "Seccomp")), ("1", "2"));
+    ebb.ok(["run", "-d", "--name", "box", "busybox", "sleep", "1000"]);
+    let inside = ebb.ok(["exec", "box", "cat", "/proc/self/status"]);
+    for name in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp"] {
+        assert_eq!(field(&inside, name), field(&status, name), "exec has what run has: {name}");
+    }
+}
+
+#[test]
+fn capabilities_can_be_added_and_dropped() {
+    let ebb = Ebb::new();
+    assert_eq!(u64::from_str_radix(field(&status(&ebb, &["--cap-drop", "ALL"]), "CapBnd"), 16).expect("hex"), 0);
+    let added = status(&ebb, &["--cap-drop", "all", "--cap-add", "NET_RAW", "--cap-add", "CAP_CHOWN"]);
+    assert_eq!(u64::from_str_radix(field(&added, "CapEff"), 16).expect("hex"), 1 << 13 | 1);
+    assert!(ebb.fails(125, ["run", "--rm", "--cap-add", "FLY", "busybox"]).contains("invalid capability: \"FLY\""));
+    let open = status(&ebb, &["--security-opt", "no-new-privileges:false"]);
+    assert_eq!(field(&open, "NoNewPrivs"), "0");
+}
+
+#[test]
+fn every_namespace_is_its_own() {
+    let ebb = Ebb::new();
+    ebb.ok(["run", "-d", "--name", "box", "busybox", "sleep", "1000"]);
+    let pid = ebb.ok(["inspect", "-f", "{{.State.Pid}}", "box"]);
+    for name in ["mnt", "pid", "uts", "ipc", "net", "cgroup", "user"] {
+        let ours = std::fs::read_link(format!("/proc/self/ns/{name}")).expect("ours");
+        let theirs = std::fs::read_link(format!("/proc/{pid}/ns/{name}")).expect("theirs");
+        assert_ne!(ours, theirs, "{name}");
+    }
+    // No mount of a container is seen on the host.
+    let store = ebb.store().display().to_string();
+    assert!(!std::fs::read_to_string("/proc/self/mountinfo").expect("mounts").contains(&store));
+}
+
+#[test]
+fn what_shows_or_changes_the_host_is_masked_or_read_only() {
+    let ebb = Ebb::new();
+    let script = "cat /proc/kcore 2>/dev/null | head -c 1 | wc -c; ls /sys/firmware | wc -l; echo x > /proc/sys/kernel/hostname; \
+                  echo x > /proc/sysrq-trigger; mkdir /sys/fs/cgroup/x; mount -t tmpfs t /mnt; unshare -m true; ls /dev";
+    let ran = ebb.run(["run", "--rm", "busybox", "sh", "-c", script]);
+    assert!(ran.stdout.starts_with("0\n0\n"), "{}", ran.shown());
+    assert!(ran.stderr.lines().count() >= 5, "each of the five is refused: {}", ran.shown());
+    let mut devices: Vec<&str> = ran.stdout.lines().skip(2).collect();
+    devices.sort_unstable();
+    let wanted = [
+        "fd", "full", "mqueue", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout", "tty", "urandom",
+        "zero",
+    ];
+    assert_eq!(devices, wanted);
+    // Every tree of /sys/fs/cgroup, and so release_agent, is mounted read-only.
+    let mounts = ebb.ok(["run", "--rm", "busybox", "cat", "/proc/mounts"]);
+    for line in mounts.lines().filter(|line| line.contains("/sys/fs/cgroup")) {
+        assert!(line.split(' ').nth(3).is_some_and(|options| options.split(',').any(|word| word == "ro")), "{line}");
+    }
+}
+
+#[test]
+fn only_the_three_standard_descriptors_are_open() {
+    let ebb = Ebb::new();
+    ebb.ok(["run", "-d", "--name", "box", "busybox", "sleep", "1000"]);
+    // The shell's own glob opens one more while it looks.
+    let script = "for fd in /proc/$$/fd/*; do readlink $fd; done | wc -l";
+    assert_eq!(ebb.ok(["run", "--rm", "busybox", "sh", "-c", script]), "3");
+    assert_eq!(ebb.ok(["exec", "box", "sh", "-c", script]), "3");
+    for number in 3..20 {
+        let place = format!("/proc/self/fd/{number}");
+        let ran = ebb.run(["run", "--rm", "-w", &place, "busybox", "ls"]);
+        assert_ne!(ran.code, 0, "a descriptor of the host's is no way out (CVE-2024-21626): {}", ran.shown());
+        assert_ne!(ebb.run(["exec", "-w", &place, "box", "ls"]).code, 0, "{place}");
+    }
+}
+
+#[test]
+fn a_container_cannot_overwrite_the_program_that_started_it() {
+    let ebb = Ebb::new();
+    let before = std::fs::read(env!("CARGO_BIN_EXE_ebb")).expect("the binary");
+    common::image_with(&ebb, "selfish", &[], |builder| {
+        let script = b"#!/proc/self/exe\n";
+        let mut header = tar::Header::new_gnu();
+        header.set_size(script.len() as u64);
+        header.set_mode(0o755);
+        header.set_mtime(0);
+        header.set_uid(0);
+        header.set_gid(0);
+        builder.append_data(&mut header, "entry", &script[..]).expect("written");
+    });
+    ebb.run(["run", "--rm", "selfish", "/entry"]);
+    ebb.ok([
+        "run",
+        "-d",
+        "--name",
+        "box",
+        "busybox",
+        "sh",
+        "-c",
+        "while :; do for p in /proc/[0-9]*; do echo x > $p/exe; done; done 2>/dev/null",
+    ]);
+    for _ in 0..10 {
+        ebb.run(["exec", "box", "true"]);
+    }
+    assert!(std::fs::read(env!("CARGO_BIN_EXE_ebb")).expect("the binary") == before, "CVE-2019-5736");
+}
+
+#[test]
+fn a_mount_lands_inside_whatever_the_images_links_say() {
+    let ebb = Ebb::new();
+    let canary = ebb.dir.join("canary");
+    std::fs::create_dir(&canary).expect("a directory");
+    common::image_with(&ebb, "linked", &[], |builder| {
+        symlink(builder, "absolute", "/etc");
+        symlink(builder, "up", "../../../../../../../../etc");
+        symlink(builder, "outside", canary.to_str().expect("UTF-8"));
+        symlink(builder, "toproc", "/proc");
+    });
+    for target in ["/absolute/new", "/up/new"] {
+        assert_eq!(
+            ebb.ok(["run", "--rm", "-v", &format!("vase:{target}"), "linked", "ls", "-d", "/etc/new"]),
+            "/etc/new"
+        );
+        assert!(!Path::new("/etc/new").exists());
+    }
+    ebb.run(["run", "--rm", "-v", "vase:/outside/in", "linked", "true"]);
+    assert_eq!(std::fs::read_dir(&canary).expect("the canary").count(), 0, "nothing of the host is touched");
+    assert_ne!(ebb.run(["run", "--rm", "-v", "vase:/toproc", "linked", "true"]).code, 0, "not over /proc, by no name");
+    assert_ne!(ebb.run(["run", "--rm", "-v", "vase:/toproc/self", "linked", "true"]).code, 0);
+}
+
+#[test]
+fn an_images_own_words_cannot_leave_it() {
+    let ebb = Ebb::new();
+    common::image_with(&ebb, "sly", &["VOLUME /../../etc/ebb-was-here", "WORKDIR /link/made", "ENV A=1"], |builder| {
+        symlink(builder, "link", "/../../../../../../tmp");
+    });
+    let ran = ebb.run(["run", "--rm", "sly", "sh", "-c", "pwd -P; env"]);
+    assert_eq!(ran.code, 0, "{}", ran.shown());
+    assert!(ran.stdout.starts_with("/tmp/made\n"), "inside: {}", ran.shown());
+    assert!(!Path::new("/etc/ebb-was-here").exists() && !Path::new("/tmp/made").exists());
+}
+
+#[test]
+fn a_passwd_that_is_no_file_does_not_hang_us() {
+    let ebb = Ebb::new();
+    for (name, kind, target) in [("fifo", tar::EntryType::Fifo, ""), ("endless", tar::EntryType::Symlink, "/dev/zero")]
+    {
+        common::image_with(&ebb, name, &[], |builder| {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(kind);
+            header.set_size(0);
+            header.set_mode(0o644);
+            header.set_mtime(0);
+            header.set_uid(0);
+            header.set_gid(0);
+            match target {
+                "" => builder.append_data(&mut header, "etc/passwd", std::io::empty()).expect("written"),
+                target => builder.append_link(&mut header, "etc/passwd", target).expect("written"),
+            }
+        });
+        assert!(
+            ebb.fails(125, ["run", "--rm", "-u", "web", name, "true"]).contains("unable to find user web"),
+            "{name}"
+        );
+        ebb.ok(["run", "--rm", "-u", "0", name, "true"]);
+    }
+}
+
+#[test]
+fn supplementary_groups_are_exact() {
+    let ebb = Ebb::new();
+    let groups = |args: &[&str]| {
+        let status = status(&ebb, args);
+        field(&status, "Groups").to_owned()
+    };
+    assert_eq!(groups(&["-u", "1:1"]), "");
+    if common::has_one_id() {
+        // There is one group, and it is the process's own.
+        return;
+    }
+    assert_eq!(groups(&["-u", "1:1", "--group-add", "7", "--group-add", "9"]), "7 9");
+}
+
+#[test]
+fn privileged_is_everything_that_this_user_can_give() {
+    let ebb = Ebb::new();
+    let status = status(&ebb, &["--privileged"]);
+    assert_eq!(field(&status, "NoNewPrivs"), "0");
+    let bounding = u64::from_str_radix(field(&status, "CapBnd"), 16).expect("hex");
+    assert!(bounding.count_ones() > 30, "{bounding:x}");
+    ebb.ok(["run", "--rm", "--privileged", "busybox", "mount", "-t", "tmpfs", "t", "/tmp"]);
+}
