@@ -60,7 +60,7 @@ pub fn mount_root(spec: &Spec, place: &OwnedFd, sources: &mut Sources) -> Result
 
 /// The layers are first attached side by side in a small tmpfs: kernels before 6.15 take no detached mount for a layer,
 /// and names as short as `l0` keep any number of layers within the one page that options may fill.
-fn overlay(mount: &Mount, place: &OwnedFd, sources: &mut Sources) -> Result<OwnedFd> {
+pub fn overlay(mount: &Mount, place: &OwnedFd, sources: &mut Sources) -> Result<OwnedFd> {
     let wanted = Overlay::read(mount)?;
     let scratch = mounts::new(c"tmpfs", &[], 0).doing(|| "mount a tmpfs for the layers")?;
     kernel::move_mount(&scratch, place).doing(|| "attach the tmpfs for the layers")?;

@@ -8,7 +8,7 @@ use crate::error::{Doing, Error, Result};
 use crate::kernel::{self, Cloned};
 use crate::store::beneath;
 use nix::sys::wait::waitpid;
-use oci_spec::runtime::LinuxNamespaceType as Type;
+use oci_spec::runtime::{LinuxNamespaceType as Type, MountBuilder, Spec};
 use serde::{Serialize, de::DeserializeOwned};
 use std::fs::File;
 use std::io::{Read, Write};
@@ -58,7 +58,7 @@ pub fn within<T: Serialize + DeserializeOwned>(view: View, work: impl FnOnce(Bor
     }
 }
 
-/// A read-only view of layers. One needs no mount; of several an overlay is made, which is attached nowhere.
+/// A read-only view of layers. One needs no mount; of several an overlay is made, which only this process sees.
 fn view_of_layers(layers: &[PathBuf]) -> Result<OwnedFd> {
     let escape = |path: &PathBuf| path.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:");
     match layers {
@@ -66,9 +66,15 @@ fn view_of_layers(layers: &[PathBuf]) -> Result<OwnedFd> {
         [layer] => beneath::root(layer),
         layers => {
             let lower: Vec<String> = layers.iter().rev().map(escape).collect();
-            let options =
-                ["source=overlay".to_owned(), format!("lowerdir={}", lower.join(":")), "userxattr".to_owned()];
-            mounts::new(c"overlay", &options, libc::MOUNT_ATTR_RDONLY).doing(|| "mount the image's layers")
+            // One of them may be the writable layer of a container that runs: overlayfs lets us only without its index.
+            let options = ["ro", "userxattr", "index=off"].map(str::to_owned).into_iter();
+            let options: Vec<String> = options.chain([format!("lowerdir={}", lower.join(":"))]).collect();
+            let overlay = MountBuilder::default().destination("/").typ("overlay").options(options).build();
+            let overlay = overlay.doing(|| "describe the image's layers")?;
+            rootfs::isolate_mounts(&Spec::default())?;
+            // What is attached here covers the host's root for nobody: our own root stays the directory that it is.
+            let place = rootfs::open_place(Path::new("/"))?;
+            rootfs::overlay(&overlay, &place, &mut Sources::default()).doing(|| "mount the image's layers")
         }
     }
 }
