@@ -1,6 +1,7 @@
 //! Where `save` and `export` write to.
 
-use crate::error::{Doing, Error, Result};
+use crate::error::{Doing, Error, Kind, Result};
+use crate::store::pack::listener_is_gone;
 use std::fs::File;
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
@@ -18,8 +19,7 @@ impl Target {
             if std::io::stdout().is_terminal() {
                 return Err(Error::new("cowardly refusing to save to a terminal. Use the -o flag or redirect"));
             }
-            let file = std::io::stdout().as_fd().try_clone_to_owned().map(File::from).doing(|| "write to stdout")?;
-            return Ok(Target { file, path: None });
+            return Target::stdout();
         };
         if path.exists() && !path.is_file() {
             // A device or a pipe is written to as it is.
@@ -32,8 +32,18 @@ impl Target {
         Ok(Target { file, path: Some((half, path.clone())) })
     }
 
+    /// Stdout, even where that is a terminal.
+    pub fn stdout() -> Result<Target> {
+        let file = std::io::stdout().as_fd().try_clone_to_owned().map(File::from).doing(|| "write to stdout")?;
+        Ok(Target { file, path: None })
+    }
+
     pub fn finish(self, result: Result<()>) -> Result<()> {
-        let Some((half, path)) = self.path else { return result };
+        let Some((half, path)) = self.path else {
+            // As SIGPIPE would have ended it: without a word.
+            let unheard = result.is_err() && listener_is_gone(&self.file);
+            return if unheard { Err(Error::of(Kind::Reported, "")) } else { result };
+        };
         let renamed = result.and_then(|()| std::fs::rename(&half, &path).doing(|| format!("write {}", path.display())));
         if renamed.is_err() {
             let _ = std::fs::remove_file(&half);

@@ -15,7 +15,9 @@ pub mod beneath;
 pub mod copy;
 pub mod id;
 pub mod lock;
+pub mod pack;
 pub mod tree;
+pub mod unpack;
 
 use crate::error::{Doing, Error, Result};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};

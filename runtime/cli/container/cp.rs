@@ -1,14 +1,21 @@
-//! cp: files in and out of a container.
+//! cp.
 
+use crate::cli::format::units;
+use crate::cli::target::Target;
 use crate::cli::{Execute, store};
-use crate::engine::container::copy::{self, Options};
-use crate::engine::container::{self};
+use crate::engine::container::{
+    self,
+    copy::{self, Options, Spot},
+};
 use crate::error::{Doing, Error, Result};
 use std::fs::File;
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
 
 /// Copy files/folders between a container and the local filesystem
+///
+/// Use '-' as the source to read a tar archive from stdin and extract it to a directory in a container. Use '-' as the
+/// destination to stream a tar archive of a container's files to stdout.
 #[derive(Debug, clap::Parser)]
 #[command(after_help = "Examples:
   ebb cp mycontainer:/app/data/note.txt .
@@ -24,52 +31,74 @@ pub struct Cp {
     /// Suppress progress output during copy
     #[arg(short, long)]
     quiet: bool,
-    #[arg(value_name = "SRC")]
+    #[arg(value_name = "SRC_PATH")]
     source: String,
-    #[arg(value_name = "DST")]
-    target: String,
-}
-
-/// `CONTAINER:PATH`; a path of the host's may have a colon after its first slash or dot.
-fn place(text: &str) -> (Option<&str>, &str) {
-    match text.split_once(':') {
-        Some((name, path)) if !text.starts_with(['/', '.']) => (Some(name), if path.is_empty() { "/" } else { path }),
-        _ => (None, text),
-    }
+    #[arg(value_name = "DEST_PATH")]
+    destination: String,
 }
 
 impl Execute for Cp {
     fn execute(self) -> Result<i32> {
-        let options = Options { archive: self.archive, follow: self.follow_link };
+        if self.source.is_empty() {
+            return Err(Error::new("source can not be empty"));
+        }
+        if self.destination.is_empty() {
+            return Err(Error::new("destination can not be empty"));
+        }
+        match (split(&self.source), split(&self.destination)) {
+            (Some(from), None) => self.copy_out(from),
+            (None, Some(to)) => self.copy_in(to),
+            (Some(_), Some(_)) => Err(Error::new("copying between containers is not supported")),
+            (None, None) => Err(Error::new("must specify at least one container source")),
+        }
+    }
+}
+
+impl Cp {
+    fn options(&self) -> Options {
+        Options { follow: self.follow_link, archive: self.archive }
+    }
+
+    fn copy_out(&self, (name, path): (&str, &str)) -> Result<i32> {
         let store = store()?;
-        let stream = |fd: std::os::fd::BorrowedFd| fd.try_clone_to_owned().map(File::from).doing(|| "use the stream");
-        let size = match (place(&self.source), place(&self.target)) {
-            ((Some(name), path), (None, "-")) => {
-                if std::io::stdout().is_terminal() {
-                    return Err(Error::new("cowardly refusing to copy to a terminal: redirect stdout"));
-                }
-                let container = container::find(&store, name)?;
-                copy::out_to_tar(&store, &container, path, options, &stream(std::io::stdout().as_fd())?)?;
-                return Ok(0);
+        let container = container::find(&store, name)?;
+        let from = Spot::in_container(name, path);
+        if self.destination == "-" {
+            if std::io::stdout().is_terminal() {
+                return Err(Error::new("cowardly refusing to copy to a terminal: redirect stdout"));
             }
-            ((None, "-"), (Some(name), path)) => {
-                let container = container::find(&store, name)?;
-                copy::into_from_tar(&store, &container, &stream(std::io::stdin().as_fd())?, path)?;
-                return Ok(0);
-            }
-            ((Some(name), path), (None, host)) => {
-                copy::out(&store, &container::find(&store, name)?, path, host, options)?
-            }
-            ((None, host), (Some(name), path)) => {
-                copy::into(&store, &container::find(&store, name)?, host, path, options)?
-            }
-            ((Some(_), _), (Some(_), _)) => return Err(Error::new("copying between containers is not supported")),
-            ((None, _), (None, _)) => return Err(Error::new("must specify at least one container source")),
+            let target = Target::stdout()?;
+            let copied = copy::to_tar(&store, &container, &from, self.follow_link, &target.file);
+            return target.finish(copied).map(|()| 0);
+        }
+        let to = Spot::on_host(&self.destination)?;
+        let size = copy::out_of(&store, &container, &from, &to, self.options())?;
+        self.tell(size)
+    }
+
+    fn copy_in(&self, (name, path): (&str, &str)) -> Result<i32> {
+        let store = store()?;
+        let container = container::find(&store, name)?;
+        let to = Spot::in_container(name, path);
+        let size = if self.source == "-" {
+            let input = std::io::stdin().as_fd().try_clone_to_owned().map(File::from).doing(|| "read stdin")?;
+            // Of a tar that somebody made the owners are what was meant.
+            copy::from_tar(&store, &container, &to, true, input)?
+        } else {
+            copy::into(&store, &container, &Spot::on_host(&self.source)?, &to, self.options())?
         };
+        self.tell(size)
+    }
+
+    fn tell(&self, size: u64) -> Result<i32> {
         if !self.quiet && std::io::stderr().is_terminal() {
-            let size = crate::cli::format::units::human_size(size);
-            eprintln!("Successfully copied {size} to {}", self.target);
+            eprintln!("Successfully copied {} to {}", units::human_size(size), self.destination);
         }
         Ok(0)
     }
+}
+
+/// `CONTAINER:PATH`; a path of the host that has a colon in it begins with `/` or `.`.
+fn split(text: &str) -> Option<(&str, &str)> {
+    text.split_once(':').filter(|(name, _)| !name.is_empty() && !name.starts_with(['/', '.']))
 }

@@ -1,8 +1,8 @@
-//! export: a container's root file system as a tar.
+//! export.
 
 use crate::cli::target::Target;
 use crate::cli::{Execute, store};
-use crate::engine::container::{self, copy};
+use crate::engine::container::{self, export};
 use crate::error::Result;
 use std::path::PathBuf;
 
@@ -16,15 +16,15 @@ pub struct Export {
     #[arg(short, long, value_name = "string")]
     output: Option<PathBuf>,
     #[arg(value_name = "CONTAINER")]
-    name: String,
+    container: String,
 }
 
 impl Execute for Export {
     fn execute(self) -> Result<i32> {
         let store = store()?;
-        let container = container::find(&store, &self.name)?;
+        let container = container::find(&store, &self.container)?;
         let target = Target::open(self.output.as_ref())?;
-        let exported = copy::export(&store, &container, &target.file);
+        let exported = export::export(&store, &container, &target.file);
         target.finish(exported)?;
         Ok(0)
     }

@@ -1,235 +1,320 @@
-//! cp and export: files in and out of a container, running or not, volumes included.
+//! `cp`: files into a container and out of it, running or not, as a tar stream between two processes. One of them sees
+//! the container's files with the container's ids, the other the host's as whoever called us; neither sees both.
 
 use super::record::Container;
 use super::state;
-use super::{archive, bundle};
-use crate::error::{Doing, Error, Result};
+use super::{bundle, dir};
+use crate::engine::mounts::clean;
+use crate::error::{Doing, Error, Kind, Result};
+use crate::kernel::{self, Cloned};
 use crate::oci::{self, View};
-use crate::store::{Store, beneath};
+use crate::store::pack::{self, Pack};
+use crate::store::{Store, beneath, lock, unpack};
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag};
+use nix::fcntl::{AtFlags, OFlag, readlinkat};
 use nix::sys::stat::{Mode, SFlag, fstat, fstatat};
+use nix::sys::statvfs::{FsFlags, fstatvfs};
+use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use std::ffi::{OsStr, OsString};
+use serde::{Serialize, de::DeserializeOwned};
 use std::fs::File;
-use std::io::{Seek, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-/// How to copy.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Options {
-    /// Owners are kept.
-    pub archive: bool,
-    /// A link that is named itself is followed.
+    /// Follow a symlink that is the source itself.
     pub follow: bool,
+    /// Keep owners.
+    pub archive: bool,
 }
 
-/// Works on the container's files as it sees them.
-fn inside<T: Serialize + DeserializeOwned>(
+/// A path as a user wrote it: what stands at its end has a meaning of its own.
+#[derive(Debug, Clone)]
+pub struct Spot {
+    path: PathBuf,
+    /// It ends in `/` or `/.`: it must be a directory.
+    is_directory: bool,
+    /// It ends in `/.`: what is in the directory, not the directory.
+    is_contents: bool,
+    /// The container that it is in, by the name that the user gave it.
+    container: Option<String>,
+}
+
+impl Spot {
+    pub fn in_container(name: &str, path: &str) -> Spot {
+        Spot { container: Some(name.to_owned()), ..Spot::new(path, Path::new("/")) }
+    }
+
+    pub fn on_host(path: &str) -> Result<Spot> {
+        Ok(Spot::new(path, &std::env::current_dir().doing(|| "find the working directory")?))
+    }
+
+    fn new(text: &str, base: &Path) -> Spot {
+        let path = clean(&base.join(text).to_string_lossy());
+        let is_contents = text.ends_with("/.") || text == "." || path == Path::new("/");
+        Spot { is_directory: is_contents || text.ends_with('/'), path, is_contents, container: None }
+    }
+
+    /// Docker's words for a path that is not there.
+    fn missing(&self, path: &Path) -> Error {
+        let path = path.display();
+        Error::not_found(match &self.container {
+            Some(name) => format!("Could not find the file {path} in container {name}"),
+            None => format!("lstat {path}: no such file or directory"),
+        })
+    }
+}
+
+/// Copies `from` in the container to `to` on the host. Returns the size of what went through.
+pub fn out_of(store: &Store, container: &Container, from: &Spot, to: &Spot, options: Options) -> Result<u64> {
+    let (read, write) = pipe()?;
+    let (received, sent) = side_by_side(
+        move || {
+            let root = beneath::root(Path::new("/"))?;
+            receive(&root, to, Some(from), options.archive, false, read)
+        },
+        move || look_into(store, container, |root, _| send(root, from, options.follow, &write)),
+    )?;
+    sent.and(received)
+}
+
+/// Copies `from` on the host to `to` in the container.
+pub fn into(store: &Store, container: &Container, from: &Spot, to: &Spot, options: Options) -> Result<u64> {
+    let (read, write) = pipe()?;
+    let (sent, received) = side_by_side(
+        move || {
+            let root = beneath::root(Path::new("/"))?;
+            send(&root, from, options.follow, &write)
+        },
+        move || {
+            look_into(store, container, |root, sealed| receive(root, to, Some(from), options.archive, sealed, read))
+        },
+    )?;
+    sent.and(received)
+}
+
+/// Writes `from` in the container to `out` as a tar.
+pub fn to_tar(store: &Store, container: &Container, from: &Spot, follow: bool, out: &File) -> Result<()> {
+    look_into(store, container, |root, _| send_all(root, from, follow, out))
+}
+
+/// Unpacks a tar into the directory `to` in the container.
+pub fn from_tar(store: &Store, container: &Container, to: &Spot, archive: bool, input: File) -> Result<u64> {
+    look_into(store, container, |root, sealed| receive(root, to, None, archive, sealed, input))
+}
+
+/// Sees the container's files as it sees them, or would: `work` is told whether the root is to be read-only.
+fn look_into<T: Serialize + DeserializeOwned>(
     store: &Store,
     container: &Container,
-    work: impl FnOnce(BorrowedFd) -> Result<T>,
+    work: impl FnOnce(&OwnedFd, bool) -> Result<T>,
 ) -> Result<T> {
-    let state = state::current(store, container)?;
-    if state.init.is_alive() {
-        return oci::within(View::Running(Pid::from_raw(state.init.pid)), work);
+    let place = dir(store, &container.id);
+    let own = |root: std::os::fd::BorrowedFd| root.try_clone_to_owned().doing(|| "open the container's root");
+    let init = |state: state::State| state.is_running().then(|| Pid::from_raw(state.init.pid));
+    let mut running = init(state::current(store, container)?);
+    let mut held = None;
+    if running.is_none() {
+        // Nobody starts it meanwhile: its layer must not be mounted twice.
+        held = Some(lock::exclusive(&place)?);
+        running = init(state::current(store, container)?);
     }
-    let directory = super::dir(store, &container.id);
-    if !directory.join("config.json").exists() {
-        bundle::write(store, container)?;
+    if let Some(pid) = running {
+        drop(held);
+        return oci::within(View::Running(pid), |root| work(&own(root)?, false));
     }
-    oci::within(View::Bundle(&directory), work)
+    bundle::write(store, container)?;
+    oci::within(View::Bundle(&place), |root| work(&own(root)?, container.host_config.readonly_rootfs))
 }
 
-/// Writes the container's root as a tar, without what is mounted in it.
-pub fn export(store: &Store, container: &Container, out: &File) -> Result<()> {
-    inside(store, container, |root| {
-        let root = root.try_clone_to_owned().doing(|| "open the container's root")?;
-        archive::pack(&root, OsStr::new("."), Path::new(""), true, std::io::BufWriter::with_capacity(1 << 18, out))
-    })
+fn pipe() -> Result<(File, File)> {
+    let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC).doing(|| "make a pipe")?;
+    Ok((File::from(read), File::from(write)))
 }
 
-/// What a path is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-enum Kind {
-    Missing,
-    Directory,
-    Other,
-}
-
-/// `cp CONTAINER:PATH -`: a tar on `out`.
-pub fn out_to_tar(store: &Store, container: &Container, path: &str, options: Options, out: &File) -> Result<()> {
-    let shown = base_name(path);
-    pack_from(store, container, path, &shown, options, out).map(drop)
-}
-
-/// `cp CONTAINER:PATH HOST`.
-pub fn out(store: &Store, container: &Container, path: &str, host: &str, options: Options) -> Result<u64> {
-    let kind = inside(store, container, |root| kind_in(root, path, options.follow))?;
-    if kind == Kind::Missing {
-        return Err(not_there(container, path));
-    }
-    let target =
-        std::fs::metadata(host).map_or(Kind::Missing, |meta| if meta.is_dir() { Kind::Directory } else { Kind::Other });
-    let (directory, name) = destination(kind, path, target, host)?;
-    let spool = spool(store)?;
-    pack_from(store, container, path, &name, options, &spool)?;
-    let directory = beneath::root(if directory.as_os_str().is_empty() { Path::new(".") } else { &directory })?;
-    let size = rewind(&spool)?;
-    archive::unpack(&spool, &directory, options.archive && nix::unistd::geteuid().is_root())?;
-    Ok(size)
-}
-
-/// `cp HOST CONTAINER:PATH`.
-pub fn into(store: &Store, container: &Container, host: &str, path: &str, options: Options) -> Result<u64> {
-    let look = if options.follow { std::fs::metadata(host) } else { std::fs::symlink_metadata(host) };
-    let kind = match look {
-        Ok(meta) if meta.is_dir() => Kind::Directory,
-        Ok(_) => Kind::Other,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let shown = std::path::absolute(host).unwrap_or_else(|_| host.into());
-            return Err(Error::new(format!("lstat {}: no such file or directory", shown.display())));
+/// Runs `beside` in a forked child while `here` runs here. Each owns its end of what lies between them, so that each
+/// hears when the other is gone.
+fn side_by_side<A: Serialize + DeserializeOwned, B>(
+    beside: impl FnOnce() -> Result<A>,
+    here: impl FnOnce() -> Result<B>,
+) -> Result<(Result<A>, Result<B>)> {
+    let (mut result, mut answer) = pipe()?;
+    match kernel::fork().doing(|| "fork")? {
+        Cloned::Child => {
+            drop((here, result));
+            let text = serde_json::to_vec(&beside()).unwrap_or_default();
+            let _ = answer.write_all(&text);
+            kernel::exit_now(0)
         }
-        Err(error) => return Err(error).doing(|| format!("lstat {host}")),
-    };
-    let target = inside(store, container, |root| kind_in(root, path, true))?;
-    let (directory, name) = destination(kind, host, target, path)?;
-    let spool = spool(store)?;
-    let source =
-        if options.follow { std::fs::canonicalize(host).doing(|| format!("resolve {host}"))? } else { host.into() };
-    pack_host(&source, &name, &spool)?;
-    let size = rewind(&spool)?;
-    from_tar(store, container, &spool, &directory, options.archive)?;
-    Ok(size)
-}
-
-/// `cp - CONTAINER:PATH`: a tar into a directory that is there.
-pub fn into_from_tar(store: &Store, container: &Container, tar: &File, path: &str) -> Result<()> {
-    match inside(store, container, |root| kind_in(root, path, true))? {
-        Kind::Directory => from_tar(store, container, tar, Path::new(path), true),
-        Kind::Missing => Err(not_there(container, path)),
-        Kind::Other => Err(Error::new(format!("destination \"{}:{path}\" must be a directory", container.name))),
-    }
-}
-
-fn from_tar(store: &Store, container: &Container, tar: &File, directory: &Path, owners: bool) -> Result<()> {
-    inside(store, container, |root| {
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
-        let opened = beneath::open(root, directory, flags, Mode::empty());
-        archive::unpack(tar, &opened.doing(|| format!("open {} in the container", directory.display()))?, owners)
-    })
-}
-
-fn not_there(container: &Container, path: &str) -> Error {
-    Error::not_found(format!("Could not find the file {path} in container {}", container.name))
-}
-
-/// Docker's rules: into which directory, and under which name (an empty one: a directory's contents).
-fn destination(source: Kind, from: &str, target: Kind, to: &str) -> Result<(PathBuf, PathBuf)> {
-    let contents = from.ends_with("/.") || from == ".";
-    let into = |directory: &str, name: PathBuf| Ok((PathBuf::from(directory), name));
-    match (source, target) {
-        (Kind::Directory, Kind::Directory) if contents => into(to, PathBuf::new()),
-        (_, Kind::Directory) => into(to, base_name(from)),
-        (Kind::Directory, Kind::Other) => Err(Error::new(format!("cannot copy directory to the file {to}"))),
-        (Kind::Other, Kind::Missing) if to.ends_with('/') => {
-            Err(Error::new(format!("destination directory {to} must exist")))
-        }
-        _ => {
-            let path = Path::new(to.trim_end_matches('/'));
-            let name = path.file_name().ok_or_else(|| Error::new(format!("{to} is no name to copy to")))?;
-            Ok((path.parent().map(Path::to_owned).unwrap_or_default(), PathBuf::from(name)))
+        Cloned::Parent { pid, .. } => {
+            drop((beside, answer));
+            let done = here();
+            let mut text = Vec::new();
+            let heard = result.read_to_end(&mut text);
+            let _ = waitpid(pid, None);
+            heard.doing(|| "hear from the child")?;
+            let other = serde_json::from_slice::<Result<A>>(&text);
+            Ok((other.unwrap_or_else(|_| Err(Error::new("the process on the other side of the copy died"))), done))
         }
     }
 }
 
-fn base_name(path: &str) -> PathBuf {
-    let path = path.strip_suffix("/.").unwrap_or(path).trim_end_matches('/');
-    Path::new(path).file_name().map(PathBuf::from).unwrap_or_default()
-}
-
-/// The directory that a path's last part is in, and that part: what is above it is followed, it is not.
-fn split(root: BorrowedFd, path: &str, follow: bool) -> Result<Option<(OwnedFd, OsString)>> {
-    let whole = Path::new(path);
-    let trailing = path.ends_with('/') || path.ends_with("/.") || follow;
-    let (above, name) = match (trailing, whole.parent(), whole.file_name()) {
-        (false, Some(above), Some(name)) => (above, name.to_owned()),
-        // The thing itself, wherever it leads: opened, and then named "." in itself.
-        _ => (whole, OsString::from(".")),
-    };
-    match beneath::open(root, above, OFlag::O_PATH | OFlag::O_DIRECTORY, Mode::empty()) {
-        Ok(directory) => Ok(Some((directory, name))),
-        Err(Errno::ENOENT) => Ok(None),
-        // A file was named with a trailing slash, or is to be followed.
-        Err(Errno::ENOTDIR) if follow => follow_file(root, whole),
-        Err(Errno::ENOTDIR) => Ok(None),
-        Err(errno) => Err(errno).doing(|| format!("open {path} in the container")),
+/// Writes what is at `from` to `out`.
+fn send(root: &OwnedFd, from: &Spot, follow: bool, out: &File) -> Result<()> {
+    match send_all(root, from, follow, out) {
+        // The other side knows better why it stopped to listen.
+        Err(_) if pack::listener_is_gone(out) => Ok(()),
+        sent => sent,
     }
 }
 
-/// Where a link to a file leads: one step after the other, each inside the root.
-fn follow_file(root: BorrowedFd, path: &Path) -> Result<Option<(OwnedFd, OsString)>> {
-    let mut path = path.to_owned();
-    for _ in 0..40 {
-        let (Some(above), Some(name)) = (path.parent(), path.file_name()) else { return Ok(None) };
-        let directory = match beneath::open(root, above, OFlag::O_PATH | OFlag::O_DIRECTORY, Mode::empty()) {
-            Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(None),
-            result => result.doing(|| format!("open {}", above.display()))?,
-        };
-        match nix::fcntl::readlinkat(&directory, name) {
-            Ok(target) => path = above.join(target),
-            Err(_) => return Ok(Some((directory, name.to_owned()))),
+fn send_all(root: &OwnedFd, from: &Spot, follow: bool, out: &File) -> Result<()> {
+    let through = if follow || from.is_directory { OFlag::empty() } else { OFlag::O_NOFOLLOW };
+    let open = |flags: OFlag| match beneath::open(root, &from.path, flags | through, Mode::empty()) {
+        Err(Errno::ENOENT) => Err(from.missing(&from.path)),
+        opened => opened.doing(|| format!("open {}", from.path.display())),
+    };
+    let found = open(OFlag::O_PATH)?;
+    let kind = kind_of(&found)?;
+    if from.is_directory && kind != SFlag::S_IFDIR {
+        return Err(Error::new(format!("lstat {}/: not a directory", from.path.display())));
+    }
+    let name = from.path.file_name().filter(|_| !from.is_contents).unwrap_or(".".as_ref());
+    let mut pack = Pack::new(out);
+    let packed = match (kind, from.path.parent(), from.path.file_name()) {
+        (SFlag::S_IFDIR | SFlag::S_IFREG, ..) => {
+            let reading = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+            pack.opened(open(reading)?, Path::new(name))
+        }
+        (_, Some(parent), Some(own)) => {
+            let parent = beneath::open(root, parent, OFlag::O_PATH | OFlag::O_DIRECTORY, Mode::empty());
+            pack.named(&parent.doing(|| "open its directory")?, own, Path::new(name))
+        }
+        _ => Err(Error::new("it has no name")),
+    };
+    packed.doing(|| format!("copy {}", from.path.display()))?;
+    pack.finish()
+}
+
+/// Unpacks `input` at `to`, by Docker's rules for what is there already. `from` is the source, or `None` where the user
+/// gave a tar. `sealed`: the root is to be read-only, and is not yet.
+fn receive(
+    root: &OwnedFd,
+    to: &Spot,
+    from: Option<&Spot>,
+    owners: bool,
+    sealed: bool,
+    input: impl Read,
+) -> Result<u64> {
+    let target = Target::find(root, to)?;
+    if from.is_none() && target.name.is_some() {
+        let name = to.container.as_deref().unwrap_or_default();
+        return Err(Error::new(format!("destination \"{name}:{}\" must be a directory", to.path.display())));
+    }
+    refuse_read_only(root, &target.directory, to, sealed)?;
+    let is_contents = from.is_none_or(|from| from.is_contents);
+    let mut counted = Counted { inner: input, bytes: 0 };
+    let mut first = true;
+    unpack::unpack(&mut counted, &target.directory, owners, |path, is_directory| {
+        if std::mem::take(&mut first) {
+            target.allows(to, is_directory)?;
+        }
+        let Some(name) = &target.name else { return Ok(path.to_owned()) };
+        let mut parts = path.components();
+        if !is_contents {
+            parts.next();
+        }
+        // Without the slash that joining nothing would leave.
+        let rest = parts.as_path();
+        Ok(if rest.as_os_str().is_empty() { name.clone() } else { name.join(rest) })
+    })?;
+    // Whoever writes the tar is let to end.
+    io::copy(&mut counted, &mut io::sink()).doing(|| "read the end of the archive")?;
+    Ok(counted.bytes)
+}
+
+/// Where a copy goes: into `directory` under its own name, or under `name`.
+struct Target {
+    directory: OwnedFd,
+    name: Option<PathBuf>,
+    exists: bool,
+}
+
+impl Target {
+    fn find(root: &OwnedFd, to: &Spot) -> Result<Target> {
+        let mut path = to.path.clone();
+        // What a symlink leads to is what is written, whether it is there or not.
+        for _ in 0..40 {
+            let exists = match beneath::open(root, &path, OFlag::O_PATH, Mode::empty()) {
+                Ok(found) if kind_of(&found)? == SFlag::S_IFDIR => {
+                    return Ok(Target { directory: found, name: None, exists: true });
+                }
+                Ok(_) if to.is_directory => return Err(Error::new("not a directory")),
+                Ok(_) => true,
+                Err(Errno::ENOENT) => false,
+                Err(errno) => return Err(errno).doing(|| format!("open {}", path.display())),
+            };
+            let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { break };
+            let directory = match beneath::open(root, parent, OFlag::O_PATH | OFlag::O_DIRECTORY, Mode::empty()) {
+                Err(Errno::ENOENT) => return Err(missing_parent(to, parent)),
+                opened => opened.doing(|| format!("open {}", parent.display()))?,
+            };
+            let found = fstatat(&directory, name, AtFlags::AT_SYMLINK_NOFOLLOW);
+            if !found.is_ok_and(|stat| SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFLNK) {
+                return Ok(Target { directory, name: Some(name.into()), exists });
+            }
+            path = parent.join(readlinkat(&directory, name).doing(|| "read a symlink")?);
+        }
+        Err(Error::new(format!("open {}: too many levels of symbolic links", to.path.display())))
+    }
+
+    fn allows(&self, to: &Spot, is_directory: bool) -> Result<()> {
+        match (self.name.is_some(), self.exists, is_directory) {
+            (true, true, true) => Err(Error::new("cannot copy directory")),
+            (true, false, false) if to.is_directory => Err(Error::not_found("no such directory")),
+            _ => Ok(()),
         }
     }
-    Err(Error::new(format!("too many links at {}", path.display())))
 }
 
-fn kind_in(root: BorrowedFd, path: &str, follow: bool) -> Result<Kind> {
-    let Some((directory, name)) = split(root, path, follow)? else { return Ok(Kind::Missing) };
-    let stat = match fstatat(&directory, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
-        Err(Errno::ENOENT) => return Ok(Kind::Missing),
-        result => result.doing(|| format!("look at {path}"))?,
-    };
-    let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
-    Ok(if kind == SFlag::S_IFDIR { Kind::Directory } else { Kind::Other })
+fn missing_parent(to: &Spot, parent: &Path) -> Error {
+    match &to.container {
+        Some(_) => to.missing(parent),
+        None => Error::not_found(format!("invalid output path: directory {parent:?} does not exist")),
+    }
 }
 
-fn pack_from(
-    store: &Store,
-    container: &Container,
-    path: &str,
-    shown: &Path,
-    options: Options,
-    out: &File,
-) -> Result<()> {
-    inside(store, container, |root| {
-        let found = split(root, path, options.follow)?;
-        let (directory, name) = found.ok_or_else(|| not_there(container, path))?;
-        let buffered = std::io::BufWriter::with_capacity(1 << 18, out);
-        archive::pack(&directory, &name, shown, false, buffered)
-            .map_err(|error| if error.is_not_found() { not_there(container, path) } else { error })
-    })
+/// In a container that runs the kernel says so too; here it is said in Docker's words.
+fn refuse_read_only(root: &OwnedFd, directory: &OwnedFd, to: &Spot, sealed: bool) -> Result<()> {
+    if to.container.is_none() {
+        return Ok(());
+    }
+    let device = |fd: &OwnedFd| fstat(fd).map(|stat| stat.st_dev).doing(|| "look at a directory");
+    let in_root = device(root)? == device(directory)?;
+    let read_only = fstatvfs(directory).doing(|| "look at a file system")?.flags().contains(FsFlags::ST_RDONLY);
+    match (in_root, read_only) {
+        (true, _) if read_only || sealed => Err(Error::of(Kind::Conflict, "container rootfs is marked read-only")),
+        (false, true) => Err(Error::of(Kind::Conflict, "mounted volume is marked read-only")),
+        _ => Ok(()),
+    }
 }
 
-fn pack_host(source: &Path, shown: &Path, out: &File) -> Result<()> {
-    let (above, name) = match (source.parent(), source.file_name()) {
-        (Some(above), Some(name)) => (if above.as_os_str().is_empty() { Path::new(".") } else { above }, name),
-        _ => (source, OsStr::new(".")),
-    };
-    archive::pack(&beneath::root(above)?, name, shown, false, std::io::BufWriter::with_capacity(1 << 18, out))
+fn kind_of(fd: &OwnedFd) -> Result<SFlag> {
+    let stat = fstat(fd).doing(|| "look at it")?;
+    Ok(SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT)
 }
 
-/// A file without a name, for what is on its way between two views of the files.
-fn spool(store: &Store) -> Result<File> {
-    let held = store.make_tmp("cp")?;
-    let path = held.path.join("spool");
-    let opened = File::options().read(true).write(true).create_new(true).open(&path);
-    opened.doing(|| format!("make {}", path.display()))
+struct Counted<R> {
+    inner: R,
+    bytes: u64,
 }
 
-fn rewind(mut spool: &File) -> Result<u64> {
-    spool.flush().and_then(|()| spool.rewind()).doing(|| "read the copy")?;
-    Ok(u64::try_from(fstat(spool.as_fd()).doing(|| "read the copy")?.st_size).unwrap_or(0))
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.inner.read(buffer)?;
+        self.bytes += length as u64;
+        Ok(length)
+    }
 }

@@ -1,169 +1,152 @@
-//! diff: what a container has written, read off its upper directory.
+//! `diff`: what a container has changed in its layer, held against the image's.
 
 use super::record::Container;
 use crate::engine::idmap;
 use crate::error::{Doing, Result};
-use crate::oci;
+use crate::oci::{self, View};
 use crate::store::{Store, beneath};
 use nix::dir::Dir;
-use nix::fcntl::{AtFlags, OFlag};
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use xattr::FileExt;
 
-/// `A` added, `C` changed, `D` deleted; and the path.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// One line: `A` added, `C` changed, `D` deleted, and where.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
-    pub path: String,
     pub kind: char,
+    pub path: String,
 }
 
-/// What the container's layer changes of its image, by path.
+/// What the runtime puts into every container, and the container did not. (Docker keeps it in a layer between.)
+const GIVEN: [&str; 7] = ["/etc/hostname", "/etc/hosts", "/etc/resolv.conf", "/etc", "/dev", "/proc", "/sys"];
+/// The same for `--init`.
+const GIVEN_FOR_INIT: [&str; 2] = ["/sbin", super::INIT_PATH];
+
+/// All changes, by path. A directory with a change in it is changed.
 pub fn diff(store: &Store, container: &Container) -> Result<Vec<Change>> {
-    let upper = super::dir(store, &container.id).join("upper");
     let layers = super::layer_paths(store, container);
+    let upper = super::dir(store, &container.id).join("upper");
     let ids = idmap::store_ids()?;
-    oci::with_ids(ids.map(), || {
-        let lower = layers.iter().rev().map(|layer| beneath::root(layer)).collect::<Result<Vec<_>>>()?;
-        let mut scan = Scan { upper: beneath::root(&upper)?, lower, changes: Vec::new() };
-        scan.directory(Path::new(""), true)?;
-        scan.changes.sort();
-        Ok(scan.changes)
-    })
+    let for_init: &[&str] = if container.host_config.init { &GIVEN_FOR_INIT } else { &[] };
+    let given = GIVEN.iter().chain(for_init).map(Path::new).collect();
+    let mut changes = oci::within(View::Layers { layers: &layers, ids: ids.map() }, |old| {
+        let mut comparison = Comparison { given, changes: Vec::new() };
+        let old = open(old, OsStr::new(".")).doing(|| "open the image's root")?;
+        let new = open(&beneath::root(&upper)?, OsStr::new(".")).doing(|| "open the container's layer")?;
+        comparison.directory(Some(old), new, Path::new("/"))?;
+        Ok(comparison.changes)
+    })?;
+    changes.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(changes)
 }
 
-/// What the runtime puts into every container: mounted over, but where the image has no place for it, one is made.
-const GIVEN: [&str; 7] = ["dev", "proc", "sys", "etc/hosts", "etc/hostname", "etc/resolv.conf", "sbin/docker-init"];
-
-struct Scan {
-    upper: OwnedFd,
-    /// The top layer first.
-    lower: Vec<OwnedFd>,
+struct Comparison {
+    given: Vec<&'static Path>,
     changes: Vec<Change>,
 }
 
-impl Scan {
-    fn note(&mut self, kind: char, path: &Path) {
-        self.changes.push(Change { path: format!("/{}", path.display()), kind });
+impl Comparison {
+    fn say(&mut self, kind: char, path: &Path) {
+        self.changes.push(Change { kind, path: path.to_string_lossy().into_owned() });
     }
 
-    /// Notes the changes below `path`; `shared` where lower layers show through.
-    fn directory(&mut self, path: &Path, shared: bool) -> Result<()> {
-        let mut seen = BTreeSet::new();
-        for name in names(&self.upper, path)? {
-            let child = path.join(OsStr::from_bytes(&name));
-            seen.insert(name);
-            self.entry(&child)?;
-        }
-        if !shared {
-            // An opaque directory hides all that lies below it.
-            for name in self.lower_names(path)? {
-                if !seen.contains(&name) {
-                    self.note('D', &path.join(OsStr::from_bytes(&name)));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn entry(&mut self, path: &Path) -> Result<()> {
-        let stat = look(&self.upper, path).doing(|| format!("look at {}", path.display()))?;
-        let below = self.find_lower(path);
-        if kind(&stat) == SFlag::S_IFCHR && stat.st_rdev == 0 {
-            if below.is_some() {
-                self.note('D', path);
-            }
-            return Ok(());
-        }
-        let given = GIVEN.iter().any(|given| Path::new(given) == path);
-        if given && below.is_none() && (kind(&stat) == SFlag::S_IFDIR || stat.st_size == 0) {
-            return Ok(());
-        }
-        if kind(&stat) != SFlag::S_IFDIR {
-            self.note(if below.is_some() { 'C' } else { 'A' }, path);
-            return Ok(());
-        }
-        let before = self.changes.len();
-        let opaque = self.is_opaque(path)?;
-        self.directory(path, !opaque || below.is_none())?;
-        let quiet = self.changes.len() == before;
-        match below {
-            Some(below) => {
-                let described = |stat: &FileStat| (stat.st_mode, stat.st_uid, stat.st_gid);
-                if !quiet || kind(&below) != SFlag::S_IFDIR || described(&below) != described(&stat) {
-                    self.note('C', path);
-                }
-            }
-            // Made only to hold what the runtime gives.
-            None if quiet && GIVEN.iter().any(|given| Path::new(given).starts_with(path)) => {}
-            None => self.note('A', path),
-        }
-        Ok(())
-    }
-
-    /// What the image has at `path`: the topmost layer that says anything of it or of a directory above it.
-    fn find_lower(&self, path: &Path) -> Option<FileStat> {
-        for layer in &self.lower {
-            if let Ok(stat) = look(layer, path) {
-                return (kind(&stat) != SFlag::S_IFCHR || stat.st_rdev != 0).then_some(stat);
-            }
-            let hidden = path.ancestors().skip(1).any(|above| {
-                look(layer, above).is_ok_and(|stat| kind(&stat) != SFlag::S_IFDIR)
-                    || (!above.as_os_str().is_empty() && opaque(layer, above))
+    /// A directory of the container's layer, and the image's at the same place, where that has one.
+    fn directory(&mut self, old: Option<OwnedFd>, new: OwnedFd, path: &Path) -> Result<()> {
+        let names = names(&new).doing(|| format!("read {}", path.display()))?;
+        if let Some(old) = &old
+            && is_opaque(&new)
+        {
+            let gone = self::names(old).doing(|| format!("read the image's {}", path.display()))?;
+            gone.difference(&names).filter(|name| look(old, name).is_some()).for_each(|name| {
+                self.say('D', &path.join(name));
             });
-            if hidden {
-                return None;
-            }
         }
-        None
+        for name in names {
+            let below = path.join(&name);
+            self.entry(old.as_ref(), &new, &name, &below).doing(|| format!("compare {}", below.display()))?;
+        }
+        Ok(())
     }
 
-    fn lower_names(&self, path: &Path) -> Result<BTreeSet<Vec<u8>>> {
-        let mut all = BTreeSet::new();
-        for layer in &self.lower {
-            if look(layer, path).is_ok_and(|stat| kind(&stat) == SFlag::S_IFDIR) {
-                all.extend(names(layer, path)?);
+    fn entry(&mut self, old: Option<&OwnedFd>, new: &OwnedFd, name: &OsStr, path: &Path) -> Result<()> {
+        let before = old.and_then(|old| look(old, name));
+        let Ok(stat) = fstatat(new, name, AtFlags::AT_SYMLINK_NOFOLLOW) else { return Ok(()) };
+        if is_whiteout(&stat) {
+            if before.is_some() {
+                self.say('D', path);
             }
+            return Ok(());
         }
-        all.retain(|name| self.find_lower(&path.join(OsStr::from_bytes(name))).is_some());
-        Ok(all)
-    }
-
-    fn is_opaque(&self, path: &Path) -> Result<bool> {
-        Ok(opaque(&self.upper, path))
+        let place = self.changes.len();
+        if kind(&stat) == SFlag::S_IFDIR
+            && let Ok(directory) = open(new, name)
+        {
+            let was_directory = before.as_ref().is_some_and(|before| kind(before) == SFlag::S_IFDIR);
+            let old = old.filter(|_| was_directory).and_then(|old| open(old, name).ok());
+            self.directory(old, directory, path)?;
+        }
+        let change = match &before {
+            _ if before.is_none() && self.given.contains(&path) => None,
+            None => Some('A'),
+            Some(before) if differs(before, &stat) => Some('C'),
+            Some(_) => None,
+        };
+        // What the runtime had to make on the way to what it gives is changed when something else is put there.
+        let change = change.or((self.changes.len() > place).then_some('C'));
+        if let Some(kind) = change {
+            let path = path.to_string_lossy().into_owned();
+            self.changes.insert(place, Change { kind, path });
+        }
+        Ok(())
     }
 }
 
-fn opaque(root: &OwnedFd, path: &Path) -> bool {
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
-    let Ok(directory) = beneath::open(root, path, flags, Mode::empty()) else { return false };
-    matches!(File::from(directory).get_xattr("user.overlay.opaque"), Ok(Some(value)) if value == b"y")
+/// As Docker compares: a directory's time says nothing, since it changes with what is in it.
+fn differs(old: &FileStat, new: &FileStat) -> bool {
+    let plain = |stat: &FileStat| (stat.st_mode, stat.st_uid, stat.st_gid, stat.st_rdev);
+    let content = |stat: &FileStat| (stat.st_size, stat.st_mtime, stat.st_mtime_nsec);
+    plain(old) != plain(new) || (kind(new) != SFlag::S_IFDIR && content(old) != content(new))
 }
 
-/// The names in a directory; the parts of `path` are directories, not links, since that is how we came here.
-fn names(root: &OwnedFd, path: &Path) -> Result<BTreeSet<Vec<u8>>> {
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
-    let opened = beneath::open(root, path, flags, Mode::empty()).doing(|| format!("open {}", path.display()))?;
-    let mut directory = Dir::from_fd(opened).doing(|| format!("read {}", path.display()))?;
+/// What the image has; a whiteout is that it has nothing.
+fn look(directory: &OwnedFd, name: &OsStr) -> Option<FileStat> {
+    fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW).ok().filter(|stat| !is_whiteout(stat))
+}
+
+fn is_whiteout(stat: &FileStat) -> bool {
+    kind(stat) == SFlag::S_IFCHR && stat.st_rdev == 0
+}
+
+/// Whether it hides all that the image has in this directory.
+fn is_opaque(directory: &OwnedFd) -> bool {
+    let Ok(directory) = directory.try_clone().map(File::from) else { return false };
+    directory.get_xattr("user.overlay.opaque").is_ok_and(|value| value.as_deref() == Some(b"y"))
+}
+
+fn open(directory: impl std::os::fd::AsFd, name: &OsStr) -> nix::Result<OwnedFd> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    openat(directory, name, flags, Mode::empty())
+}
+
+fn names(directory: &OwnedFd) -> nix::Result<BTreeSet<OsString>> {
     let mut names = BTreeSet::new();
-    for entry in directory.iter() {
-        let name = entry.doing(|| format!("read {}", path.display()))?.file_name().to_bytes().to_vec();
-        if name != b"." && name != b".." {
-            names.insert(name);
-        }
+    for entry in Dir::from_fd(open(directory, OsStr::new("."))?)?.iter() {
+        match entry {
+            Ok(entry) => names.insert(OsStr::from_bytes(entry.file_name().to_bytes()).to_owned()),
+            Err(Errno::ENOENT) => break,
+            Err(errno) => return Err(errno),
+        };
     }
+    names.retain(|name| name != "." && name != "..");
     Ok(names)
-}
-
-fn look(root: &OwnedFd, path: &Path) -> nix::Result<FileStat> {
-    let path = if path.as_os_str().is_empty() { PathBuf::from(".") } else { path.to_owned() };
-    fstatat(root, &path, AtFlags::AT_SYMLINK_NOFOLLOW)
 }
 
 fn kind(stat: &FileStat) -> SFlag {

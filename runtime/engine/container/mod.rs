@@ -11,7 +11,6 @@
 //!   attach.sock         the supervisor's door, while it runs
 //! ```
 
-pub mod archive;
 pub mod attach;
 pub mod bundle;
 pub mod copy;
@@ -19,6 +18,7 @@ pub mod create;
 pub mod diff;
 pub mod environment;
 pub mod exec;
+pub mod export;
 pub mod foreign;
 pub mod health;
 pub mod inspect;
