@@ -4,6 +4,7 @@ pub mod container;
 pub mod host;
 pub mod idmap;
 pub mod image;
+pub mod leftovers;
 pub mod moment;
 pub mod mounts;
 pub mod signal;

@@ -4,7 +4,7 @@ use super::record::{Config, Container, HostConfig, VERSION};
 use super::state::State;
 use super::{environment, limits, log, names, security};
 use crate::engine::image::{self, Healthcheck, Image, Pull};
-use crate::engine::{idmap, mounts, time};
+use crate::engine::{idmap, leftovers, mounts, time};
 use crate::error::{Doing, Error, Result};
 use crate::store::{Store, atomic, id};
 use std::collections::BTreeMap;
@@ -53,6 +53,7 @@ pub struct Health {
 pub fn create(store: &Store, request: &Request) -> Result<Container> {
     check(request)?;
     let image = image::ensure(store, &request.image, request.pull.unwrap_or(Pull::Missing))?;
+    leftovers::clear(store);
     let id = id::random()?;
     let mut container = describe(&id, request, &image)?;
     let directory = super::dir(store, &id);

@@ -11,6 +11,7 @@ use super::digest::Digesting;
 use super::split;
 use super::unpack::{self, Limits};
 use crate::engine::idmap::{self, StoreIds};
+use crate::engine::leftovers;
 use crate::error::{Doing, Error, Result};
 use crate::oci;
 use crate::store::{Store, TmpDir, atomic, tree as trees};
@@ -71,6 +72,7 @@ pub fn known(diff_id: &str) -> Unpacked {
 ///
 /// The work is done in a child that has all of the store's ids, so that an ordinary user's layers keep their owners.
 pub fn unpack(store: &Store, tar: impl Read, expected: Option<&str>) -> Result<Unpacked> {
+    leftovers::clear(store);
     let made = store.make_tmp("layer")?;
     let ids = idmap::store_ids()?;
     let flattened = matches!(ids, StoreIds::Single(_));
