@@ -195,7 +195,7 @@ pub fn image_with(ebb: &Ebb, name: &str, changes: &[&str], add: impl Fn(&mut tar
         let entry = entry.expect("an entry");
         let (mut header, path) = (entry.header().clone(), entry.path().expect("a path").into_owned());
         match entry.link_name().expect("a link") {
-            Some(link) => builder.append_link(&mut header, path, link.into_owned()).expect("written"),
+            Some(link) => builder.append_link(&mut header, path, &link).expect("written"),
             None => builder.append_data(&mut header, path, entry).expect("written"),
         }
     }
