@@ -100,3 +100,18 @@ fn layers_are_seen_as_one() {
     assert_eq!(ebb.run(["cp", "box:/app/five", "-"]).code, 0);
     assert_eq!(ebb.run(["export", "box"]).code, 0);
 }
+
+#[test]
+fn an_image_may_have_as_many_layers_as_docker_allows() {
+    let ebb = Ebb::new();
+    let names: Vec<String> = (0..125).map(|number| format!("app/{number}")).collect();
+    let files: Vec<[(&str, Option<&str>, &str); 1]> =
+        names.iter().map(|name| [(name.as_str(), Some("x"), "")]).collect();
+    let layers: Vec<_> = files.iter().map(|file| file.as_slice()).collect();
+    image(&ebb, "tall", &layers);
+    assert_eq!(
+        ebb.ok(["run", "--name", "box", "-v", "vol:/app", "tall", "sh", "-c", "ls /app | wc -l; rm -r /home"]),
+        "125"
+    );
+    assert_eq!(ebb.ok(["diff", "box"]), "D /home");
+}

@@ -59,9 +59,10 @@ pub fn mount_root(spec: &Spec, place: &OwnedFd, sources: &mut Sources) -> Result
 }
 
 /// The layers are first attached side by side in a small tmpfs: kernels before 6.15 take no detached mount for a layer,
-/// and names as short as `l0` keep any number of layers within the one page that options may fill.
-pub fn overlay(mount: &Mount, place: &OwnedFd, sources: &mut Sources) -> Result<OwnedFd> {
-    let wanted = Overlay::read(mount)?;
+/// and names as short as `l0` keep any number of layers within the one page that options may fill. That page is
+/// mount(2)'s: the newer fsconfig(2) takes at most 255 bytes of a value, which 67 layers exceed.
+pub fn overlay(described: &Mount, place: &OwnedFd, sources: &mut Sources) -> Result<OwnedFd> {
+    let wanted = Overlay::read(described)?;
     let scratch = mounts::new(c"tmpfs", &[], 0).doing(|| "mount a tmpfs for the layers")?;
     kernel::move_mount(&scratch, place).doing(|| "attach the tmpfs for the layers")?;
     let mut attach = |name: &str, source: &Path| -> Result<()> {
@@ -74,7 +75,7 @@ pub fn overlay(mount: &Mount, place: &OwnedFd, sources: &mut Sources) -> Result<
         attach(&format!("l{index}"), layer)?;
     }
     let names: Vec<String> = (0..wanted.lower.len()).map(|index| format!("l{index}")).collect();
-    let mut data = vec!["source=overlay".to_owned(), format!("lowerdir={}", names.join(":"))];
+    let mut data = vec![format!("lowerdir={}", names.join(":"))];
     if let Some((upper, work)) = &wanted.writable {
         // Upper and work must be on the same mount, so it is their common parent that is attached.
         attach("rw", upper.parent().unwrap_or(Path::new("/")))?;
@@ -83,8 +84,14 @@ pub fn overlay(mount: &Mount, place: &OwnedFd, sources: &mut Sources) -> Result<
         data.push(format!("workdir=rw/{}", name(work)));
     }
     data.extend(wanted.other);
+    mkdirat(&scratch, "root", Mode::S_IRWXU).doing(|| "make root")?;
     fchdir(&scratch).doing(|| "enter the tmpfs of the layers")?;
-    let root = mounts::new(c"overlay", &data, wanted.attributes).doing(|| "mount the overlay")?;
+    let overlay = Some("overlay");
+    mount(overlay, "root", overlay, MsFlags::empty(), Some(data.join(",").as_str())).doing(|| "mount the overlay")?;
+    let root = openat(&scratch, "root", PATH_DIRECTORY, Mode::empty()).doing(|| "open the overlay")?;
+    if wanted.attributes != 0 {
+        kernel::mount_setattr(&root, false, wanted.attributes, 0, 0, None).doing(|| "set the overlay's options")?;
+    }
     kernel::move_mount(&root, &scratch).doing(|| "attach the overlay")?;
     Ok(root)
 }
