@@ -181,6 +181,20 @@ pub fn pivot_root_here() -> nix::Result<()> {
     nix::unistd::pivot_root(".", ".")
 }
 
+/// Closes every descriptor above the standard three that would survive an execve(2): all of our own are made with
+/// O_CLOEXEC, so what lacks it came from whoever started us.
+pub fn close_inherited() {
+    let open = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    let numbers: Vec<RawFd> = open.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    for fd in numbers.into_iter().filter(|fd| *fd > 2) {
+        // SAFETY: only reads a number that the kernel keeps; a descriptor that is closed by now answers EBADF.
+        if unsafe { libc::fcntl(fd, libc::F_GETFD) } == 0 {
+            // SAFETY: no value of this program owns a descriptor without O_CLOEXEC, so none is closed behind one's back.
+            unsafe { libc::close(fd) };
+        }
+    }
+}
+
 /// close_range(2): closes every descriptor from `first` on, or with `cloexec` marks them to be closed by execve(2).
 pub fn close_from(first: RawFd, cloexec: bool) -> nix::Result<()> {
     let flags = if cloexec { libc::CLOSE_RANGE_CLOEXEC as c_int } else { 0 };

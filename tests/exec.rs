@@ -3,8 +3,8 @@
 mod common;
 
 use common::Ebb;
-use std::io::{Read, Write};
-use std::process::Stdio;
+use common::terminal::Terminal;
+use std::io::Read;
 
 /// A store with a container `box` that runs until it is told otherwise.
 fn running(options: &[&str]) -> Ebb {
@@ -148,15 +148,39 @@ fn a_background_child_that_keeps_the_output_open_does_not_keep_exec() {
     assert_eq!(ebb.ok(["exec", "box", "sh", "-c", "sleep 1000 & echo done"]), "done");
 }
 
-/// A terminal of the test's own: its master, and the side for the command.
-fn terminal() -> (std::fs::File, std::fs::File) {
-    let size = nix::pty::Winsize { ws_row: 33, ws_col: 77, ws_xpixel: 0, ws_ypixel: 0 };
-    let pair = nix::pty::openpty(Some(&size), None).expect("a terminal");
-    (pair.master.into(), pair.slave.into())
+#[test]
+fn a_terminal_works_both_ways_with_its_size_and_is_put_right_after() {
+    let ebb = running(&[]);
+    let mut exec = ebb.command();
+    exec.args(["exec", "-it", "box", "sh", "-c", "stty size; read word; echo got:$word; exit 4"]);
+    let mut terminal = Terminal::start(&exec);
+    let before = terminal.modes();
+    terminal.shows("33 77");
+    assert_ne!(terminal.modes(), before, "raw while the container has it");
+    terminal.types("hello\r");
+    terminal.shows("got:hello");
+    assert_eq!(terminal.ends(), 4);
+    assert_eq!(terminal.modes(), before);
+}
+
+#[test]
+fn ctrl_c_goes_to_the_process_and_the_detach_keys_leave_it_running() {
+    let ebb = running(&[]);
+    let script = "trap 'echo interrupted' INT; echo ready; while :; do read x; done";
+    let mut exec = ebb.command();
+    exec.args(["exec", "-it", "box", "sh", "-c", script]);
+    let mut terminal = Terminal::start(&exec);
+    terminal.shows("ready");
+    terminal.types("\x03");
+    terminal.shows("interrupted");
+    terminal.types("\x10\x11");
+    terminal.shows("read escape sequence");
+    assert_eq!(terminal.ends(), 0);
+    assert!(ebb.ok(["top", "box"]).contains("echo interrupted"));
 }
 
 /// Reads until `wanted` has come.
-fn read_until(from: &mut impl Read, wanted: &str) -> String {
+fn read_until(from: &mut impl Read, wanted: &str) {
     let mut text = String::new();
     let mut buffer = [0u8; 1024];
     while !text.contains(wanted) {
@@ -164,48 +188,6 @@ fn read_until(from: &mut impl Read, wanted: &str) -> String {
         assert!(length > 0, "ended without {wanted:?}: {text:?}");
         text.push_str(&String::from_utf8_lossy(&buffer[..length]));
     }
-    text
-}
-
-#[test]
-fn a_terminal_works_both_ways_with_its_size_and_is_put_right_after() {
-    let ebb = running(&[]);
-    let (mut master, slave) = terminal();
-    let before = nix::sys::termios::tcgetattr(&slave).expect("a terminal");
-    let copy = || Stdio::from(slave.try_clone().expect("a descriptor"));
-    let mut command = ebb.command();
-    command.args(["exec", "-it", "box", "sh", "-c", "stty size; read word; echo got:$word; exit 4"]);
-    let mut child = command.stdin(copy()).stdout(copy()).stderr(copy()).spawn().expect("ebb starts");
-    read_until(&mut master, "33 77");
-    master.write_all(b"hello\r").expect("typed");
-    read_until(&mut master, "got:hello");
-    assert_eq!(child.wait().expect("ends").code(), Some(4));
-    let after = nix::sys::termios::tcgetattr(&slave).expect("a terminal");
-    assert_eq!((before.local_flags, before.input_flags), (after.local_flags, after.input_flags));
-}
-
-#[test]
-fn ctrl_c_goes_to_the_process_and_the_detach_keys_leave_it_running() {
-    let ebb = running(&[]);
-    let (mut master, slave) = terminal();
-    let copy = || Stdio::from(slave.try_clone().expect("a descriptor"));
-    let mut command = ebb.command();
-    command.args([
-        "exec",
-        "-it",
-        "box",
-        "sh",
-        "-c",
-        "trap 'echo interrupted' INT; echo ready; while :; do read x; done",
-    ]);
-    let mut child = command.stdin(copy()).stdout(copy()).stderr(copy()).spawn().expect("ebb starts");
-    read_until(&mut master, "ready");
-    master.write_all(b"\x03").expect("typed");
-    read_until(&mut master, "interrupted");
-    master.write_all(b"\x10\x11").expect("typed");
-    read_until(&mut master, "read escape sequence");
-    assert_eq!(child.wait().expect("ends").code(), Some(0));
-    assert!(ebb.ok(["top", "box"]).contains("echo interrupted"));
 }
 
 #[test]

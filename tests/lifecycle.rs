@@ -280,3 +280,15 @@ fn stats_counts_what_runs() {
     assert_eq!(ebb.ok(["stats", "--no-stream", "--format", "{{.Name}} {{.PIDs}}", "box"]), "box 1");
     assert_eq!(ebb.fails(1, ["stats", "--no-stream", "nope"]), "ebb: No such container: nope\n");
 }
+
+#[test]
+fn a_detached_container_keeps_nothing_open_of_the_script_that_started_it() {
+    let ebb = Ebb::new();
+    // A script holds a lock on descriptor 9, starts a container, and lets go: the lock must be free again.
+    let script =
+        r#"exec 9>lock; flock 9; "$0" run -d --name box busybox sleep 1000 >&2; exec 9>&-; flock -n lock echo free"#;
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", script, env!("CARGO_BIN_EXE_ebb")]).env("EBB_ROOT", ebb.store()).current_dir(&ebb.dir);
+    let answer = common::answer(&mut shell);
+    assert_eq!((answer.code, answer.stdout.as_str()), (0, "free\n"), "{}", answer.shown());
+}

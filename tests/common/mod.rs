@@ -5,6 +5,7 @@
 pub mod bundle;
 pub mod layers;
 pub mod record;
+pub mod terminal;
 
 use std::ffi::OsStr;
 use std::io::Write;

@@ -100,6 +100,8 @@ fn detach(container: &Container) -> Result<SignalFd> {
     nix::unistd::dup2_stdin(&null).doing(|| "let go of stdin")?;
     nix::unistd::dup2_stdout(&null).doing(|| "let go of stdout")?;
     nix::unistd::dup2_stderr(&null).doing(|| "let go of stderr")?;
+    // A lock or a pipe of a script's, inherited by us, would be held for as long as the container lives.
+    kernel::close_inherited();
     nix::unistd::chdir("/").doing(|| "enter /")?;
     for signal in [Signal::SIGPIPE, Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT] {
         kernel::ignore_signal(signal);

@@ -1,0 +1,77 @@
+//! A terminal of the test's own, with a command in it, as a user's terminal program has one.
+
+use super::exit_code;
+use nix::pty::{Winsize, openpty};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+pub struct Terminal {
+    master: File,
+    /// The command's side is open in the command alone, so that its end is the end of what can be read.
+    path: PathBuf,
+    child: Child,
+    /// What was read and not yet asked for.
+    unread: String,
+}
+
+impl Terminal {
+    /// Starts `command` as the leader of a session whose controlling terminal is a new one of 33 rows and 77 columns.
+    pub fn start(command: &Command) -> Terminal {
+        let size = Winsize { ws_row: 33, ws_col: 77, ws_xpixel: 0, ws_ypixel: 0 };
+        let pair = openpty(Some(&size), None).expect("a terminal");
+        let side = || Stdio::from(pair.slave.try_clone().expect("a descriptor"));
+        // setsid(1) executes the command in its own place, so that the child is the command.
+        let mut session = Command::new("setsid");
+        session.arg("--ctty").arg(command.get_program()).args(command.get_args());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => session.env(name, value),
+                None => session.env_remove(name),
+            };
+        }
+        session.current_dir(command.get_current_dir().expect("every command has its test's directory"));
+        let child = session.stdin(side()).stdout(side()).stderr(side()).spawn().expect("setsid starts");
+        let path = nix::unistd::ttyname(&pair.slave).expect("the terminal's name");
+        Terminal { master: pair.master.into(), path, child, unread: String::new() }
+    }
+
+    pub fn types(&mut self, keys: &str) {
+        self.master.write_all(keys.as_bytes()).expect("typed");
+    }
+
+    /// Blocks until `wanted` is shown; returns what came before it. What comes after it is kept for the next call.
+    pub fn shows(&mut self, wanted: &str) -> String {
+        let mut buffer = [0u8; 1024];
+        loop {
+            if let Some(at) = self.unread.find(wanted) {
+                let rest = self.unread.split_off(at + wanted.len());
+                let mut before = std::mem::replace(&mut self.unread, rest);
+                before.truncate(at);
+                return before;
+            }
+            let length = self.master.read(&mut buffer).unwrap_or(0);
+            assert!(length > 0, "ended without {wanted:?}: {:?}", self.unread);
+            self.unread.push_str(&String::from_utf8_lossy(&buffer[..length]));
+        }
+    }
+
+    /// Changes the window's size, as dragging its corner does: the kernel tells the command by SIGWINCH.
+    pub fn resize(&self, rows: u16, columns: u16) {
+        let (rows, columns) = (rows.to_string(), columns.to_string());
+        let done = Command::new("stty").arg("-F").arg(&self.path).args(["rows", &rows, "cols", &columns]).status();
+        assert!(done.expect("stty starts").success());
+    }
+
+    /// The flags that say whether the terminal is raw.
+    pub fn modes(&self) -> String {
+        let modes = nix::sys::termios::tcgetattr(&self.master).expect("a terminal");
+        format!("{:?} {:?} {:?}", modes.local_flags, modes.input_flags, modes.output_flags)
+    }
+
+    /// Blocks until the command ends.
+    pub fn ends(&mut self) -> i32 {
+        exit_code(self.child.wait().expect("the command ends"))
+    }
+}
