@@ -100,7 +100,7 @@ fn only_the_three_standard_descriptors_are_open() {
     let script = "for fd in /proc/$$/fd/*; do readlink $fd; done | wc -l";
     assert_eq!(ebb.ok(["run", "--rm", "busybox", "sh", "-c", script]), "3");
     assert_eq!(ebb.ok(["exec", "box", "sh", "-c", script]), "3");
-    for number in 3..20 {
+    for number in 0..30 {
         let place = format!("/proc/self/fd/{number}");
         let ran = ebb.run(["run", "--rm", "-w", &place, "busybox", "ls"]);
         assert_ne!(ran.code, 0, "a descriptor of the host's is no way out (CVE-2024-21626): {}", ran.shown());

@@ -52,7 +52,9 @@ fn a_fork_bomb_meets_a_default_limit_of_512_processes() {
     if let Some(why) = lacks("pids") {
         // Without a cgroup there is no such limit; that the container runs all the same is the promise.
         assert_eq!(ebb.run(["run", "--rm", "busybox", "true"]).code, 0);
-        return if is_root() { skip(&why) };
+        return if is_root() {
+            skip(&why)
+        };
     }
     let bomb = "i=0; while [ $i -lt 600 ]; do sleep 1000 & i=$((i+1)); done";
     let answer = ebb.run(["run", "--rm", "busybox", "sh", "-c", bomb]);

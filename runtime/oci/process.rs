@@ -4,7 +4,10 @@
 use super::{capabilities, seccomp};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::kernel::{self, Bpf};
+use crate::store::beneath;
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
 use nix::unistd::{AccessFlags, Gid, Uid};
 use oci_spec::runtime::{Process, Spec};
 use std::ffi::CString;
@@ -131,7 +134,8 @@ impl Plan {
     }
 
     /// The working directory is made where it is missing, as Docker's `-w` promises. It must be reachable from the
-    /// container's root: a descriptor that leads out of it (`/proc/self/fd/7`) is where CVE-2024-21626 began.
+    /// container's root, and not by a descriptor of ours (`/proc/self/fd/7`), which is where CVE-2024-21626 began:
+    /// openat2(2) follows no such link.
     fn enter_directory(&self) -> Result<()> {
         let cwd = self.process.cwd();
         let shown = cwd.display();
@@ -140,13 +144,16 @@ impl Plan {
                 "the working directory '{shown}' is invalid, it needs to be an absolute path"
             )));
         }
-        match nix::unistd::chdir(cwd) {
-            Err(Errno::ENOENT) => {
-                std::fs::create_dir_all(cwd).doing(|| format!("make the working directory {shown}"))?;
-                nix::unistd::chdir(cwd).doing(|| format!("enter the working directory {shown}"))?;
-            }
+        let root = beneath::root(Path::new("/"))?;
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+        let open = || beneath::open(&root, cwd, flags, Mode::empty());
+        let directory = match open() {
+            Err(Errno::ENOENT) => std::fs::create_dir_all(cwd)
+                .doing(|| format!("make the working directory {shown}"))
+                .and_then(|()| open().doing(|| format!("enter the working directory {shown}")))?,
             result => result.doing(|| format!("enter the working directory {shown}"))?,
-        }
+        };
+        nix::unistd::fchdir(&directory).doing(|| format!("enter the working directory {shown}"))?;
         // getcwd(2) of a place outside the root begins with "(unreachable)".
         match nix::unistd::getcwd() {
             Ok(reached) if reached.is_absolute() => Ok(()),
