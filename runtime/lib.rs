@@ -23,5 +23,6 @@ pub mod oci;
 pub mod store;
 
 pub mod error;
+pub mod explain;
 pub mod kernel;
 pub mod progress;

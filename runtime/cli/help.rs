@@ -207,10 +207,14 @@ pub fn whole() -> String {
     format!(
         "Usage:  {USAGE}\n\n{ABOUT}\n\n{groups}\
          Options:\n  \
-         -D, --debug      Taken because docker takes it; there is no daemon to debug\n      \
-         --help       Print this help\n      \
-         --root DIR   Where the store is (default: $EBB_ROOT, else /var/lib/ebb, or ~/.local/share/ebb without root)\n  \
-         -v, --version    Print the version\n\n\
+         -D, --debug           Taken because docker takes it; there is no daemon to debug\n      \
+         --explain[=json]  Tell every kernel step while it is taken, on stderr (also: EBB_EXPLAIN=1)\n      \
+         --help            Print this help\n      \
+         --root DIR        Where the store is (default: $EBB_ROOT, else /var/lib/ebb, or ~/.local/share/ebb without root)\n      \
+         --step            Explain, and wait for Enter before each step\n  \
+         -v, --version         Print the version\n      \
+         --without STEP    Leave one isolating step out, to see what it was for: pivot_root, pid, mount, net, user, seccomp,\n                        \
+         capabilities, masks or overlay (run, start, restart)\n\n\
          Examples:\n  \
          ebb lesson 3                                     what rm washes away, and what a volume keeps\n  \
          ebb run -d -v myvolume:/app/data --name web nginx\n  \

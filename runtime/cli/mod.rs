@@ -21,6 +21,7 @@ pub mod usage;
 pub mod volume;
 
 use crate::error::{Error, Kind, Result};
+use crate::explain::{self, Manner, without};
 use crate::store::Store;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -31,6 +32,11 @@ use std::sync::OnceLock;
 pub struct Globals {
     pub root: Option<PathBuf>,
     pub debug: bool,
+    pub explain: Manner,
+    /// Wait for Enter before each step that is explained.
+    pub step: bool,
+    /// Isolating steps to leave out.
+    pub without: Vec<without::Step>,
 }
 
 static GLOBALS: OnceLock<Globals> = OnceLock::new();
@@ -65,10 +71,28 @@ pub fn main(arguments: Vec<OsString>) -> i32 {
         Ok(found) => found,
         Err(code) => return code,
     };
-    match (entry.run)(entry, rest) {
+    match explaining(entry).and_then(|()| (entry.run)(entry, rest)) {
         Ok(code) => code,
         Err(error) => usage::report(&error, Some(entry)),
     }
+}
+
+/// Begins the narration, and leaves out what is to be left out, before anything else is done.
+fn explaining(entry: &table::Entry) -> Result<()> {
+    let globals = globals();
+    if !globals.without.is_empty() {
+        let path = entry.alias_of.unwrap_or(entry.path);
+        if !["run", "start", "restart"].contains(&path) {
+            return Err(Error::new(format!(
+                "--without leaves out a step of run, start or restart, and {path} has none"
+            )));
+        }
+        for step in &globals.without {
+            output::complain(&format!("WARNING: without {}: {}", step.name(), step.loss()));
+        }
+        without::set(globals.without.clone());
+    }
+    explain::begin(globals.explain, globals.step)
 }
 
 /// Applies `each` to every name, prints what worked, reports what did not, and exits 1 if any did not.

@@ -4,6 +4,7 @@ use super::Globals;
 use super::help;
 use super::table::Entry;
 use crate::error::{Error, Kind, Result};
+use crate::explain::Manner;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use std::ffi::{OsStr, OsString};
 
@@ -28,9 +29,33 @@ pub fn globals(arguments: &[OsString]) -> Result<(Globals, Vec<OsString>)> {
         } else if *word == "--debug" || *word == "-D" {
             globals.debug = true;
             words.next();
+        } else if *word == "--explain" {
+            globals.explain = Manner::Words;
+            words.next();
+        } else if let Some(value) = after_prefix(word, "--explain=") {
+            globals.explain = value.to_string_lossy().parse()?;
+            words.next();
+        } else if *word == "--step" {
+            globals.step = true;
+            words.next();
+        } else if *word == "--without" {
+            words.next();
+            let value = words.next().ok_or_else(|| Error::of(Kind::Usage, "flag needs an argument: --without"))?;
+            globals.without.push(value.to_string_lossy().parse()?);
+        } else if let Some(value) = after_prefix(word, "--without=") {
+            globals.without.push(value.to_string_lossy().parse()?);
+            words.next();
         } else {
             break;
         }
+    }
+    if globals.explain == Manner::Silent
+        && let Some(value) = std::env::var_os("EBB_EXPLAIN")
+    {
+        globals.explain = if value.is_empty() { Manner::Silent } else { value.to_string_lossy().parse()? };
+    }
+    if globals.step && globals.explain == Manner::Silent {
+        globals.explain = Manner::Words;
     }
     Ok((globals, words.cloned().collect()))
 }

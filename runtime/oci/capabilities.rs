@@ -5,6 +5,7 @@
 //! decide what survives execve(2) of a program without capabilities of its own.
 
 use crate::error::{Cause, Doing, Error, Result};
+use crate::explain::{self, calls};
 use crate::kernel;
 use caps::{CapSet, Capability, CapsHashSet};
 use oci_spec::runtime::{Capabilities, LinuxCapabilities};
@@ -15,15 +16,15 @@ use std::str::FromStr;
 pub fn drop_bounding(wanted: &LinuxCapabilities) -> Result<()> {
     let keep = set_of(wanted.bounding());
     // By number and past the last one that the caps crate knows, so that a newer kernel's capabilities go too.
-    for number in 0..64 {
-        let kept = keep.iter().any(|capability| u64::from(capability.index()) == number);
-        // PR_CAPBSET_READ fails for a capability that this kernel does not know: there is nothing to drop.
-        if !kept && kernel::prctl(libc::PR_CAPBSET_READ, number) == Ok(1) {
-            kernel::prctl(libc::PR_CAPBSET_DROP, number)
-                .doing(|| format!("drop capability {number} from the bounding set"))?;
-        }
-    }
-    Ok(())
+    let kept = |number: u64| keep.iter().any(|capability| u64::from(capability.index()) == number);
+    // PR_CAPBSET_READ fails for a capability that this kernel does not know: there is nothing to drop.
+    let held = |number: u64| kernel::prctl(libc::PR_CAPBSET_READ, number) == Ok(1);
+    let dropped: Vec<u64> = (0..64).filter(|number| !kept(*number) && held(*number)).collect();
+    explain::step(
+        format_args!("root's power is cut into pieces; {} of them can from now on never be had here", dropped.len()),
+        "setpriv --bounding-set -all,+… …",
+    );
+    calls::drop_bounding(&dropped).doing(|| "drop capabilities from the bounding set")
 }
 
 /// Sets the other four, after the change of user: setuid(2) away from 0 empties permitted and effective, unless
@@ -43,13 +44,17 @@ pub fn set_sets(wanted: &LinuxCapabilities) -> Result<()> {
         (CapSet::Effective, subset(wanted.effective())),
         (CapSet::Permitted, permitted.clone()),
     ];
+    explain::step(
+        format_args!("of the others it keeps {} for use", permitted.len()),
+        "setpriv --inh-caps … --ambient-caps … …",
+    );
     for (which, set) in sets {
-        caps::set(None, which, &set).doing(|| format!("set the {which:?} capabilities"))?;
+        calls::capset(which, &set).doing(|| format!("set the {which:?} capabilities"))?;
     }
     let ambient: CapsHashSet = subset(wanted.ambient()).intersection(&subset(wanted.inheritable())).copied().collect();
-    caps::clear(None, CapSet::Ambient).doing(|| "clear the ambient capabilities")?;
+    calls::clear_ambient().doing(|| "clear the ambient capabilities")?;
     for capability in ambient {
-        caps::raise(None, CapSet::Ambient, capability).doing(|| format!("raise {capability} in the ambient set"))?;
+        calls::raise_ambient(capability).doing(|| format!("raise {capability} in the ambient set"))?;
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use super::mounts;
 use super::options::Options;
 use crate::error::{Doing, Result};
-use crate::kernel;
+use crate::explain::calls;
 use crate::store::beneath;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -30,7 +30,7 @@ pub fn mount(place: &OwnedFd, options: &Options) -> Result<()> {
     for tree in trees {
         one_tree(&tmpfs, &tree, attributes)?;
     }
-    kernel::mount_setattr(&tmpfs, false, attributes, 0, 0, None).doing(|| "make /sys/fs/cgroup read-only")
+    calls::mount_setattr(&tmpfs, false, attributes, 0, 0, None).doing(|| "make /sys/fs/cgroup read-only")
 }
 
 fn one_tree(tmpfs: &OwnedFd, controllers: &str, attributes: u64) -> Result<()> {
@@ -59,7 +59,7 @@ fn one_tree(tmpfs: &OwnedFd, controllers: &str, attributes: u64) -> Result<()> {
 
 fn host_tree(place: &OwnedFd, attributes: u64) -> Result<()> {
     let copy = mounts::copy(Path::new("/sys/fs/cgroup"), true)?;
-    kernel::mount_setattr(&copy, true, attributes | libc::MOUNT_ATTR_RDONLY, 0, 0, None)
+    calls::mount_setattr(&copy, true, attributes | libc::MOUNT_ATTR_RDONLY, 0, 0, None)
         .doing(|| "make /sys/fs/cgroup read-only")?;
     mounts::attach(&copy, place).doing(|| "show /sys/fs/cgroup")
 }

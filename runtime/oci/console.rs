@@ -2,6 +2,7 @@
 
 use super::mounts;
 use crate::error::{Doing, Error, Result};
+use crate::explain::{self, calls};
 use crate::kernel;
 use crate::store::beneath;
 use nix::fcntl::OFlag;
@@ -40,6 +41,7 @@ pub fn open(root: impl AsFd, rows: u16, columns: u16, uid: u32) -> Result<Consol
 pub fn mount(root: &OwnedFd, console: &Console) -> Result<()> {
     let place = mounts::place_for(root, Path::new("/dev/console"), false)?;
     let flags = libc::OPEN_TREE_CLONE | libc::AT_EMPTY_PATH as u32;
-    let copy = kernel::open_tree(&console.slave, c"", flags).doing(|| "copy the terminal's mount")?;
+    explain::step("its terminal is also its console", "mount --bind /dev/pts/0 ROOTFS/dev/console");
+    let copy = calls::open_tree(&console.slave, c"", flags).doing(|| "copy the terminal's mount")?;
     mounts::attach(&copy, &place).doing(|| "mount /dev/console")
 }

@@ -8,6 +8,7 @@ use super::namespaces::{self, Namespaces};
 use super::wire::{self, Message};
 use super::{CreateOptions, Init, Io, cgroup, console, hooks, ids, masks, process, rlimits, rootfs};
 use crate::error::{Doing, Error, Result};
+use crate::explain::{self, calls};
 use crate::kernel::{self, Cloned};
 use nix::sys::stat::{SFlag, fstat};
 use nix::sys::wait::{WaitStatus, waitpid};
@@ -87,12 +88,19 @@ fn clone(blueprint: &Blueprint) -> Result<Init> {
         Some(joined) => Some(enter_pid_namespace(joined)?),
         None => None,
     };
-    let cloned = kernel::clone3(blueprint.namespaces.at_clone(), cgroup_fd);
+    let flags = blueprint.namespaces.at_clone();
+    explain::step(
+        "a new process, born into namespaces of its own: what it sees of the machine is no longer what we see",
+        format_args!("unshare --fork {} …", namespaces::as_unshare_options(flags)),
+    );
+    let cloned = calls::clone3(flags, cgroup_fd);
     if let Some(outer) = outer {
-        nix::sched::setns(outer, nix::sched::CloneFlags::CLONE_NEWPID).doing(|| "go back to our own pid namespace")?;
+        explain::step("we ourselves go back to our own pid namespace", "");
+        calls::setns(outer, libc::CLONE_NEWPID).doing(|| "go back to our own pid namespace")?;
     }
     match cloned.doing(|| "clone into new namespaces").map_err(super::explain_clone)? {
         Cloned::Child => {
+            explain::process("container");
             drop(ours);
             let error = first_process(blueprint, &theirs);
             let _ = wire::send(&theirs, &Message::Failed(error));
@@ -110,7 +118,7 @@ fn clone(blueprint: &Blueprint) -> Result<Init> {
                     gate: ours,
                 }),
                 Err(error) => {
-                    let _ = kernel::pidfd_send_signal(&pidfd, libc::SIGKILL);
+                    let _ = calls::pidfd_send_signal(&pidfd, libc::SIGKILL);
                     let _ = waitpid(pid, None);
                     Err(error)
                 }
@@ -121,7 +129,8 @@ fn clone(blueprint: &Blueprint) -> Result<Init> {
 
 fn enter_pid_namespace(joined: &OwnedFd) -> Result<OwnedFd> {
     let own = std::fs::File::open("/proc/self/ns/pid").doing(|| "open our own pid namespace")?;
-    nix::sched::setns(joined, nix::sched::CloneFlags::CLONE_NEWPID).doing(|| "join the pid namespace")?;
+    explain::step("children of ours are from here on born into that other pid namespace", "nsenter --pid=… …");
+    calls::setns(joined, libc::CLONE_NEWPID).doing(|| "join the pid namespace")?;
     Ok(own.into())
 }
 
@@ -183,13 +192,21 @@ pub fn mapped_mounts(spec: &Spec, pid: Pid) -> Result<Vec<OwnedFd>> {
         let map = super::IdMap { uids: ids::triples(mount.uid_mappings()), gids: ids::triples(mount.gid_mappings()) };
         let userns = if own.as_ref() == Some(&map) { ids::open_user(pid)? } else { ids::namespace(&map)? };
         let (sources, recursive) = if rootfs::is_root(mount) {
-            (rootfs::Overlay::read(mount)?.sources(), false)
+            (rootfs::sources(mount)?, false)
         } else {
             (mount.source().iter().cloned().collect(), super::options::read(mount).recursive)
         };
         for source in sources {
+            explain::step(
+                "a copy of the mount that this directory of the host lies on, attached nowhere yet",
+                format_args!("mount --bind {} …", source.display()),
+            );
             let copy = mounts::copy(&source, recursive)?;
-            kernel::mount_setattr(&copy, recursive, 0, 0, 0, Some(userns.as_fd()))
+            explain::step(
+                "ids on the disk stay the container's own: the mount translates them, no file is changed",
+                format_args!("mount --bind -o X-mount.idmap=/proc/{pid}/ns/user {} …", source.display()),
+            );
+            calls::mount_setattr(&copy, recursive, 0, 0, 0, Some(userns.as_fd()))
                 .doing(|| format!("map the ids of the mount of {}", source.display()))
                 .map_err(|error| error.with_cure("its file system cannot do that; `--userns host` does without"))?;
             made.push(copy);
@@ -224,9 +241,11 @@ fn isolate(blueprint: &Blueprint, socket: &OwnedFd) -> Result<(PathBuf, Option<O
         ids::become_root()?;
     }
     if namespaces.cgroup {
-        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWCGROUP).doing(|| "unshare the cgroup namespace")?;
+        explain::step("the cgroup that it is in becomes the root of all cgroups that it sees", "unshare --cgroup …");
+        calls::unshare(nix::sched::CloneFlags::CLONE_NEWCGROUP).doing(|| "unshare the cgroup namespace")?;
     }
-    nix::unistd::setsid().doing(|| "begin a session")?;
+    explain::step("a session of its own: the user's terminal is not its terminal", "setsid …");
+    calls::setsid().doing(|| "begin a session")?;
     rootfs::isolate_mounts(spec)?;
     let mut sources = Sources::new(spec, mapped);
     let root = rootfs::mount_root(spec, &place, &mut sources)?;
@@ -236,7 +255,7 @@ fn isolate(blueprint: &Blueprint, socket: &OwnedFd) -> Result<(PathBuf, Option<O
     masks::protect(spec, &root)?;
     masks::mask(spec, &root)?;
     hooks_before_pivot(blueprint, socket)?;
-    rootfs::pivot(&root)?;
+    rootfs::pivot(spec, &root)?;
     rootfs::seal(spec, &root)?;
     name_host(blueprint)?;
     if namespaces.is_new(Type::Network) {
@@ -279,10 +298,12 @@ fn name_host(blueprint: &Blueprint) -> Result<()> {
         return Ok(());
     }
     if let Some(name) = blueprint.spec.hostname() {
-        nix::unistd::sethostname(name).doing(|| format!("set the hostname to {name}"))?;
+        explain::step("a name of its own, in its own uts namespace", format_args!("hostname {name}"));
+        calls::sethostname(name).doing(|| format!("set the hostname to {name}"))?;
     }
     if let Some(name) = blueprint.spec.domainname() {
-        kernel::set_domain_name(name).doing(|| format!("set the domain name to {name}"))?;
+        explain::step("and a domain name", format_args!("domainname {name}"));
+        calls::setdomainname(name).doing(|| format!("set the domain name to {name}"))?;
     }
     Ok(())
 }

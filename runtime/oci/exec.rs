@@ -8,6 +8,7 @@ use super::namespaces;
 use super::wire::{self, Message};
 use super::{Init, Io, cgroup, console, create, ids, process, rlimits};
 use crate::error::{Doing, Error, Result};
+use crate::explain::{self, calls};
 use crate::kernel::{self, Cloned};
 use crate::store::beneath;
 use nix::sys::wait::waitpid;
@@ -24,8 +25,10 @@ pub fn exec(target: Pid, spec: &Spec, process: &Process, io: Io) -> Result<Init>
     let joined = cgroup::open_to_join(&cgroup_of(target, spec)?)?;
     let entry = Entry { plan, pidfd, flags, cgroup: joined, io };
     let (ours, theirs) = wire::pair()?;
-    match kernel::clone3(0, entry.cgroup.into_cgroup_fd()).doing(|| "clone")? {
+    explain::step("a process that will go through the door into the container", "");
+    match calls::clone3(0, entry.cgroup.into_cgroup_fd()).doing(|| "clone")? {
         Cloned::Child => {
+            explain::process("door");
             drop(ours);
             let error = enter(&entry, &theirs);
             let _ = wire::send(&theirs, &Message::Failed(error));
@@ -85,7 +88,7 @@ fn accompany(process: &Process, socket: &OwnedFd) -> Result<(Pid, OwnedFd, Optio
                     _ => Error::new("the container ended while the new process entered it"),
                 };
                 if let Some((pid, pidfd)) = entered {
-                    let _ = kernel::pidfd_send_signal(&pidfd, libc::SIGKILL);
+                    let _ = calls::pidfd_send_signal(&pidfd, libc::SIGKILL);
                     let _ = waitpid(pid, None);
                 }
                 return Err(error);
@@ -105,15 +108,21 @@ fn enter(entry: &Entry, socket: &OwnedFd) -> Error {
 fn cross(entry: &Entry, socket: &OwnedFd) -> Result<std::convert::Infallible> {
     // Until execve we are the host's binary among the container's processes: not dumpable, none of them may look at us
     // or open /proc/PID/exe (CVE-2019-5736).
-    kernel::prctl(libc::PR_SET_DUMPABLE, 0).doing(|| "hide from the container")?;
+    explain::step(
+        "from now on no process of the container may look into this one, which is still the host's program",
+        "",
+    );
+    calls::prctl(libc::PR_SET_DUMPABLE, 0).doing(|| "hide from the container")?;
     entry.cgroup.join_self()?;
     join(&entry.pidfd, entry.flags)?;
-    match kernel::clone3(libc::CLONE_PARENT as u64, None).doing(|| "clone into the container")? {
+    explain::step("joining a pid namespace counts for one's children only, so the program will be a child", "");
+    match calls::clone3(libc::CLONE_PARENT as u64, None).doing(|| "clone into the container")? {
         Cloned::Parent { pid, pidfd } => {
             wire::send(socket, &Message::Entered(pid.as_raw(), pidfd))?;
             kernel::exit_now(0)
         }
         Cloned::Child => {
+            explain::process("exec");
             let error = match inside(entry, socket) {
                 Ok(error) | Err(error) => error,
             };
@@ -126,7 +135,8 @@ fn cross(entry: &Entry, socket: &OwnedFd) -> Result<std::convert::Infallible> {
 /// Joins namespaces (CLONE_NEW*) of the process behind `pidfd`, and becomes root of its user namespace.
 pub fn join(pidfd: &OwnedFd, flags: i32) -> Result<()> {
     if flags != 0 {
-        kernel::setns(pidfd, flags).doing(|| "join the container's namespaces")?;
+        explain::step("into all namespaces of the container at once", "nsenter --target PID --all …");
+        calls::setns(pidfd, flags).doing(|| "join the container's namespaces")?;
     }
     if flags & libc::CLONE_NEWUSER != 0 { ids::become_root() } else { Ok(()) }
 }
@@ -137,7 +147,8 @@ fn inside(entry: &Entry, socket: &OwnedFd) -> Result<Error> {
     if !matches!(wire::receive(socket)?, Message::Mapped(_)) {
         return Err(Error::new("the process that entered the container is gone"));
     }
-    nix::unistd::setsid().doing(|| "begin a session")?;
+    explain::step("a session of its own", "setsid …");
+    calls::setsid().doing(|| "begin a session")?;
     let _ = kernel::new_session_keyring();
     let master = match &entry.io {
         Io::Terminal { rows, columns } => {

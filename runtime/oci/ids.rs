@@ -2,10 +2,12 @@
 
 use super::IdMap;
 use crate::error::{Doing, Error, Result};
+use crate::explain::{self, calls};
 use crate::kernel::{self, Cloned};
 use nix::unistd::{Gid, Pid, Uid};
 use oci_spec::runtime::{LinuxIdMapping, Spec};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::process::Command;
 
 /// The maps of `linux.uidMappings` and `gidMappings`, or `None` where the bundle has none.
@@ -50,7 +52,11 @@ pub fn write(pid: Pid, map: &IdMap) -> Result<()> {
     }
     if own(&map.uids, euid) && own(&map.gids, nix::unistd::getegid().as_raw()) {
         let deny = format!("/proc/{pid}/setgroups");
-        std::fs::write(&deny, "deny").doing(|| format!("write {deny}"))?;
+        explain::step(
+            "an ordinary user may map their own id only after giving up setgroups(2)",
+            format_args!("echo deny > {deny}"),
+        );
+        calls::write(Path::new(&deny), "deny").doing(|| format!("write {deny}"))?;
         write_map(pid, "uid_map", &map.uids)?;
         return write_map(pid, "gid_map", &map.gids);
     }
@@ -62,7 +68,20 @@ pub fn write(pid: Pid, map: &IdMap) -> Result<()> {
 fn write_map(pid: Pid, file: &str, map: &[(u32, u32, u32)]) -> Result<()> {
     let lines: String = map.iter().map(|(inside, outside, length)| format!("{inside} {outside} {length}\n")).collect();
     let path = format!("/proc/{pid}/{file}");
-    std::fs::write(&path, lines).doing(|| format!("write {path}"))
+    explain::step(
+        format_args!("who is who: {}", in_words(map)),
+        format_args!("printf '{}' > {path}", lines.replace('\n', "\\n")),
+    );
+    calls::write(Path::new(&path), &lines).doing(|| format!("write {path}"))
+}
+
+/// `0 here is 100000 outside, and the 65535 after it`.
+fn in_words(map: &[(u32, u32, u32)]) -> String {
+    let one = |(inside, outside, length): &(u32, u32, u32)| match length {
+        1 => format!("id {inside} in the container is id {outside} outside"),
+        _ => format!("ids from {inside} in the container are ids from {outside} outside, {length} of them"),
+    };
+    map.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
 fn through(program: &str, pid: Pid, map: &[(u32, u32, u32)]) -> Result<()> {
@@ -71,7 +90,14 @@ fn through(program: &str, pid: Pid, map: &[(u32, u32, u32)]) -> Result<()> {
     for (inside, outside, length) in map {
         command.args([inside.to_string(), outside.to_string(), length.to_string()]);
     }
-    let output = command.output().doing(|| format!("run {program}"))?;
+    explain::step(
+        format_args!("who is who: {}; {program}, which looks into /etc/subuid, may write it for us", in_words(map)),
+        format_args!(
+            "{program} {}",
+            command.get_args().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+        ),
+    );
+    let output = calls::output(&mut command).doing(|| format!("run {program}"))?;
     if output.status.success() {
         return Ok(());
     }
@@ -83,9 +109,13 @@ fn through(program: &str, pid: Pid, map: &[(u32, u32, u32)]) -> Result<()> {
 /// to nothing inside; files made by it would belong to nobody (EOVERFLOW).
 pub fn become_root() -> Result<()> {
     // Refused where setgroups is denied (one id only); the groups of the user stay then, and are shown as nobody's.
-    let _ = nix::unistd::setgroups(&[Gid::from_raw(0)]);
+    explain::step(
+        "inside its user namespace it becomes root: with all power there, and none outside",
+        "setpriv --reuid 0 --regid 0 --groups 0 …",
+    );
+    let _ = calls::setgroups(&[Gid::from_raw(0)]);
     let zero = (Gid::from_raw(0), Uid::from_raw(0));
-    match nix::unistd::setresgid(zero.0, zero.0, zero.0).and_then(|()| nix::unistd::setresuid(zero.1, zero.1, zero.1)) {
+    match calls::setresgid(zero.0).and_then(|()| calls::setresuid(zero.1)) {
         // 0 is not mapped: the one id is that of another user, who we are already, with all of the namespace's power.
         Ok(()) | Err(nix::errno::Errno::EINVAL) => Ok(()),
         Err(errno) => Err(errno).doing(|| "become root of the user namespace"),
@@ -95,8 +125,13 @@ pub fn become_root() -> Result<()> {
 /// A user namespace with these maps that no process lives in: the id map of an id-mapped mount.
 pub fn namespace(map: &IdMap) -> Result<OwnedFd> {
     let (ours, theirs) = super::wire::pair()?;
-    match kernel::clone3(libc::CLONE_NEWUSER as u64, None).doing(|| "make a user namespace")? {
+    explain::step(
+        "a user namespace that nobody lives in, only to hold a map of ids",
+        "unshare --user sleep infinity &",
+    );
+    match calls::clone3(libc::CLONE_NEWUSER as u64, None).doing(|| "make a user namespace")? {
         Cloned::Child => {
+            explain::process("id map");
             // Lives until the maps are written and the namespace is held by a descriptor.
             drop(ours);
             let _ = super::wire::receive(&theirs);

@@ -3,6 +3,7 @@
 use super::state::{self, Container, Record, Status};
 use super::{CreateOptions, Io, cgroup, hooks};
 use crate::error::{Doing, Error, Result};
+use crate::explain::calls;
 use crate::kernel;
 use crate::store::{atomic, lock, tree};
 use nix::errno::Errno;
@@ -118,11 +119,11 @@ pub fn kill(container: &Container, signal: i32, all: bool) -> Result<()> {
     if all && !container.record.cgroup.is_empty() {
         for pid in cgroup::processes(&container.record.cgroup)? {
             let pidfd = kernel::pidfd_open(nix::unistd::Pid::from_raw(pid));
-            ended_is_fine(pidfd.and_then(|pidfd| kernel::pidfd_send_signal(pidfd, signal)))?;
+            ended_is_fine(pidfd.and_then(|pidfd| calls::pidfd_send_signal(pidfd, signal)))?;
         }
     } else {
         let pidfd = first.ok_or_else(|| Error::conflict("container not running"))?;
-        kernel::pidfd_send_signal(pidfd, signal).doing(|| format!("send signal {signal}"))?;
+        calls::pidfd_send_signal(pidfd, signal).doing(|| format!("send signal {signal}"))?;
     }
     // A frozen process dies of SIGKILL only once it is thawed (cgroup v1).
     if signal == libc::SIGKILL && frozen {
@@ -162,12 +163,12 @@ pub fn delete(container: &Container, force: bool) -> Result<()> {
 fn end(container: &Container, first: Option<&OwnedFd>) {
     let cgroup = &container.record.cgroup;
     if let Some(pidfd) = first {
-        let _ = kernel::pidfd_send_signal(pidfd, libc::SIGKILL);
+        let _ = calls::pidfd_send_signal(pidfd, libc::SIGKILL);
     }
     if !cgroup.is_empty() {
         for pid in cgroup::processes(cgroup).unwrap_or_default() {
             let pidfd = kernel::pidfd_open(nix::unistd::Pid::from_raw(pid));
-            let _ = pidfd.and_then(|pidfd| kernel::pidfd_send_signal(pidfd, libc::SIGKILL));
+            let _ = pidfd.and_then(|pidfd| calls::pidfd_send_signal(pidfd, libc::SIGKILL));
         }
         if cgroup::is_frozen(cgroup) {
             let _ = cgroup::thaw(cgroup);

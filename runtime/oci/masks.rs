@@ -2,7 +2,7 @@
 
 use super::mounts;
 use crate::error::{Doing, Error, Result};
-use crate::kernel;
+use crate::explain::{self, calls};
 use crate::store::beneath;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
@@ -18,6 +18,10 @@ pub fn mask(spec: &Spec, root: &OwnedFd) -> Result<()> {
     let Some(paths) = spec.linux().as_ref().and_then(|linux| linux.masked_paths().as_ref()) else { return Ok(()) };
     for path in paths {
         let Some(place) = existing(root, Path::new(path))? else { continue };
+        explain::step(
+            format_args!("{path} tells of the host, so it is covered"),
+            format_args!("mount --bind /dev/null ROOTFS{path}    # a directory: mount -t tmpfs -o ro"),
+        );
         let cover = if is_directory(&place)? {
             mounts::new(c"tmpfs", &["size=0".into(), "nr_inodes=1".into()], libc::MOUNT_ATTR_RDONLY)
                 .doing(|| "make a tmpfs")?
@@ -38,7 +42,7 @@ fn null() -> Result<OwnedFd> {
     if SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT != SFlag::S_IFCHR || found.st_rdev != makedev(1, 3) {
         return Err(Error::new("the host's /dev/null is not the null device"));
     }
-    kernel::open_tree(&opened, c"", libc::OPEN_TREE_CLONE | libc::AT_EMPTY_PATH as u32).doing(|| "copy /dev/null")
+    calls::open_tree(&opened, c"", libc::OPEN_TREE_CLONE | libc::AT_EMPTY_PATH as u32).doing(|| "copy /dev/null")
 }
 
 /// `linux.readonlyPaths`: each becomes a mount of itself, read-only.
@@ -46,9 +50,13 @@ pub fn protect(spec: &Spec, root: &OwnedFd) -> Result<()> {
     let Some(paths) = spec.linux().as_ref().and_then(|linux| linux.readonly_paths().as_ref()) else { return Ok(()) };
     for path in paths {
         let Some(place) = existing(root, Path::new(path))? else { continue };
+        explain::step(
+            format_args!("{path} may be read and not changed"),
+            format_args!("mount --bind -o ro ROOTFS{path} ROOTFS{path}"),
+        );
         let flags = libc::OPEN_TREE_CLONE | (libc::AT_EMPTY_PATH | libc::AT_RECURSIVE) as u32;
-        let copy = kernel::open_tree(&place, c"", flags).doing(|| format!("copy {path}"))?;
-        kernel::mount_setattr(&copy, true, libc::MOUNT_ATTR_RDONLY, 0, 0, None)
+        let copy = calls::open_tree(&place, c"", flags).doing(|| format!("copy {path}"))?;
+        calls::mount_setattr(&copy, true, libc::MOUNT_ATTR_RDONLY, 0, 0, None)
             .doing(|| format!("make {path} read-only"))?;
         mounts::attach(&copy, &place).doing(|| format!("make {path} read-only"))?;
     }

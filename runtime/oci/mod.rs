@@ -65,6 +65,10 @@ impl Init {
     }
 }
 
+/// The annotation of a bundle whose root is only to be changed by chroot(2): a lesson shows with it what pivot_root(2)
+/// is for. It is honoured in a user namespace only.
+pub const CHROOT_ONLY: &str = "dev.ebb.chroot-only";
+
 /// What the bundle itself does not say.
 #[derive(Debug, Default, Clone)]
 pub struct CreateOptions {
@@ -144,8 +148,12 @@ pub fn process_stat(pid: i32) -> Option<(char, u64)> {
 /// Whether the mount at `path` can be id-mapped. Only root has use for the answer.
 pub fn can_map_ids(path: &Path) -> Result<bool> {
     let userns = ids::namespace(&IdMap { uids: vec![(0, 1, 1)], gids: vec![(0, 1, 1)] })?;
+    crate::explain::step(
+        "can this file system translate ids? A copy of its mount is asked, and thrown away",
+        format_args!("mount --bind -o X-mount.idmap=… {} …", path.display()),
+    );
     let copy = mounts::copy(path, false)?;
-    Ok(crate::kernel::mount_setattr(&copy, false, 0, 0, 0, Some(std::os::fd::AsFd::as_fd(&userns))).is_ok())
+    Ok(crate::explain::calls::mount_setattr(&copy, false, 0, 0, 0, Some(std::os::fd::AsFd::as_fd(&userns))).is_ok())
 }
 
 /// Reads `bundle/config.json`.

@@ -5,7 +5,7 @@ use super::options::{self, Options};
 use super::rootfs::{self, c_path};
 use super::{cgroupfs, devices};
 use crate::error::{Doing, Error, Result};
-use crate::kernel;
+use crate::explain::{self, calls};
 use crate::store::beneath;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag};
@@ -53,20 +53,20 @@ pub fn is_mapped(mount: &Mount) -> bool {
 pub fn copy(source: &Path, recursive: bool) -> Result<OwnedFd> {
     let flags = libc::OPEN_TREE_CLONE | if recursive { libc::AT_RECURSIVE as u32 } else { 0 };
     let path = c_path(source)?;
-    kernel::open_tree(here(), &path, flags).doing(|| format!("copy the mount of {}", source.display()))
+    calls::open_tree(here(), &path, flags).doing(|| format!("copy the mount of {}", source.display()))
 }
 
 /// A new, detached mount of a file system, with `k=v` or `k` words for it and MOUNT_ATTR_* for the mount.
 pub fn new(kind: &CStr, data: &[String], attributes: u64) -> nix::Result<OwnedFd> {
-    let context = kernel::fsopen(kind)?;
+    let context = calls::fsopen(kind)?;
     for word in data {
         match word.split_once('=') {
-            Some((key, value)) => kernel::fsconfig_string(&context, &text(key)?, &text(value)?)?,
-            None => kernel::fsconfig_flag(&context, &text(word)?)?,
+            Some((key, value)) => calls::fsconfig_string(&context, &text(key)?, &text(value)?)?,
+            None => calls::fsconfig_flag(&context, &text(word)?)?,
         }
     }
-    kernel::fsconfig_create(&context)?;
-    kernel::fsmount(&context, attributes)
+    calls::fsconfig_create(&context)?;
+    calls::fsmount(&context, attributes)
 }
 
 fn text(text: &str) -> nix::Result<CString> {
@@ -93,6 +93,7 @@ pub fn make(spec: &Spec, root: &OwnedFd, sources: &mut Sources, which: Which) ->
             continue;
         }
         let destination = mount.destination();
+        explain::step(in_words(mount, &options), as_command(mount, &options));
         one(mount, &options, root, sources)
             .doing(|| format!("mount {} at {}", source_text(mount), destination.display()))?;
         if which == Which::All && destination == Path::new("/dev") && !options.bind {
@@ -100,6 +101,33 @@ pub fn make(spec: &Spec, root: &OwnedFd, sources: &mut Sources, which: Which) ->
         }
     }
     Ok(())
+}
+
+/// What a mount is for, to be told.
+fn in_words(mount: &Mount, options: &Options) -> String {
+    let (kind, source, place) =
+        (mount.typ().as_deref().unwrap_or("none"), source_text(mount), mount.destination().display());
+    match kind {
+        _ if options.bind => format!("a directory of the host's, seen at {place}: {source}"),
+        "proc" => format!("{place}: the processes, as its own pid namespace has them"),
+        "sysfs" => format!("{place}: the kernel's devices and settings, as its own network namespace has them"),
+        "tmpfs" => format!("{place}: a file system in memory, which ends with the container"),
+        "devpts" => format!("{place}: terminals of its own"),
+        "mqueue" => format!("{place}: message queues of its own ipc namespace"),
+        "cgroup" | "cgroup2" => format!("{place}: its own cgroup, to be looked at"),
+        other => format!("{place}: a file system of type {other}"),
+    }
+}
+
+/// mount(8) with the same effect, to be shown.
+fn as_command(mount: &Mount, options: &Options) -> String {
+    let words = mount.options().iter().flatten().filter(|word| !matches!(word.as_str(), "bind" | "rbind"));
+    let words: Vec<&str> = words.map(String::as_str).collect();
+    let with = if words.is_empty() { String::new() } else { format!(" -o {}", words.join(",")) };
+    let kind = mount.typ().as_deref().unwrap_or("none");
+    let how =
+        if options.bind { (if options.recursive { "--rbind" } else { "--bind" }).into() } else { format!("-t {kind}") };
+    format!("mount {how} {} ROOTFS{}{with}", source_text(mount), mount.destination().display())
 }
 
 fn source_text(mount: &Mount) -> String {
@@ -126,13 +154,13 @@ fn one(mount: &Mount, options: &Options, root: &OwnedFd, sources: &mut Sources) 
         // The three kinds of atime are one field: to set one, the field must be cleared (mount_setattr(2)).
         const ATIME: u64 = libc::MOUNT_ATTR__ATIME;
         let clear = if options.attributes & ATIME == 0 { 0 } else { ATIME };
-        kernel::mount_setattr(&made, recursive, options.attributes, clear, 0, None)
+        calls::mount_setattr(&made, recursive, options.attributes, clear, 0, None)
             .doing(|| "set the mount's options")?;
     }
     attach(&made, &place)?;
     if options.propagation != 0 {
         let recursive = options.propagation & libc::MS_REC != 0;
-        kernel::mount_setattr(&made, recursive, 0, 0, options.propagation & !libc::MS_REC, None)
+        calls::mount_setattr(&made, recursive, 0, 0, options.propagation & !libc::MS_REC, None)
             .doing(|| "set the mount's propagation")?;
     }
     Ok(())
@@ -187,7 +215,7 @@ pub fn attach(made: impl AsFd, place: impl AsFd) -> Result<()> {
              host path exists and is the expected type",
         ));
     }
-    kernel::move_mount(made, place).map_err(crate::error::Cause::into_error)
+    calls::move_mount(made, place).map_err(crate::error::Cause::into_error)
 }
 
 fn kind_of(fd: impl AsFd) -> Result<SFlag> {

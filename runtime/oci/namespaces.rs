@@ -1,6 +1,7 @@
 //! Namespaces: what a process sees of the machine. Made by clone3(2), or joined where the bundle names one.
 
 use crate::error::{Doing, Error, Result};
+use crate::explain::{self, calls};
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::Mode;
 use oci_spec::runtime::{LinuxNamespaceType as Type, Spec};
@@ -58,7 +59,8 @@ pub fn read(spec: &Spec) -> Result<Namespaces> {
             }
         }
     }
-    if !namespaces.has(Type::Mount) {
+    // In a user namespace the kernel itself refuses every mount outside a mount namespace that belongs to it.
+    if !namespaces.has(Type::Mount) && !namespaces.is_new(Type::User) {
         return Err(Error::new("the bundle lists no mount namespace; a container cannot do without"));
     }
     // A user namespace is joined first: it gives the right to join the others.
@@ -69,7 +71,8 @@ pub fn read(spec: &Spec) -> Result<Namespaces> {
 /// Joins what the bundle names; in the child, before anything else.
 pub fn join(namespaces: &Namespaces) -> Result<()> {
     for (kind, namespace) in &namespaces.join {
-        nix::sched::setns(namespace, nix::sched::CloneFlags::from_bits_retain(*kind)).doing(|| "join a namespace")?;
+        explain::step("it comes into a namespace that is there already", "nsenter …");
+        calls::setns(namespace, *kind).doing(|| "join a namespace")?;
         if *kind == libc::CLONE_NEWUSER {
             super::ids::become_root()?;
         }
@@ -77,9 +80,24 @@ pub fn join(namespaces: &Namespaces) -> Result<()> {
     if namespaces.joins_user() {
         let late = namespaces.new & !(libc::CLONE_NEWPID as u64);
         let late = nix::sched::CloneFlags::from_bits_retain(late as i32);
-        nix::sched::unshare(late).doing(|| "make the other namespaces")?;
+        explain::step("the namespaces that belong to the user namespace it has just come into", "unshare …");
+        calls::unshare(late).doing(|| "make the other namespaces")?;
     }
     Ok(())
+}
+
+/// The same namespaces for unshare(1), to be shown.
+pub fn as_unshare_options(flags: u64) -> String {
+    const OPTIONS: [(i32, &str); 6] = [
+        (libc::CLONE_NEWUSER, "--user"),
+        (libc::CLONE_NEWNS, "--mount"),
+        (libc::CLONE_NEWPID, "--pid"),
+        (libc::CLONE_NEWNET, "--net"),
+        (libc::CLONE_NEWUTS, "--uts"),
+        (libc::CLONE_NEWIPC, "--ipc"),
+    ];
+    let options = OPTIONS.iter().filter(|(flag, _)| flags & *flag as u64 != 0).map(|(_, option)| *option);
+    options.collect::<Vec<_>>().join(" ")
 }
 
 pub fn flag(kind: Type) -> i32 {

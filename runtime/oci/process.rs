@@ -3,6 +3,7 @@
 
 use super::{capabilities, seccomp};
 use crate::error::{Doing, Error, Kind, Result};
+use crate::explain::{self, calls};
 use crate::kernel::{self, Bpf};
 use crate::store::beneath;
 use nix::errno::Errno;
@@ -90,11 +91,16 @@ impl Plan {
             capabilities::set_sets(capabilities)?;
         }
         if no_new_privs {
-            kernel::prctl(libc::PR_SET_NO_NEW_PRIVS, 1).doing(|| "set no_new_privs")?;
+            explain::step(
+                "no program that it executes can give it more rights: setuid bits do nothing",
+                "setpriv --no-new-privs …",
+            );
+            calls::prctl(libc::PR_SET_NO_NEW_PRIVS, 1).doing(|| "set no_new_privs")?;
         }
         if self.die_with_parent {
             // After the change of credentials, which clears it (prctl(2), PR_SET_PDEATHSIG).
-            kernel::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong)
+            explain::step("when its supervisor dies it dies too: nothing runs unwatched", "setpriv --pdeathsig KILL …");
+            calls::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong)
                 .doing(|| "set the parent death signal")?;
         }
         find(&self.arguments[0], &self.environment)
@@ -120,7 +126,11 @@ impl Plan {
         if self.process.no_new_privileges().unwrap_or(false) {
             self.load_filter()?;
         }
-        nix::unistd::execve(&path, &self.arguments, &environment).map_err(|errno| {
+        explain::step(
+            "everything is in place: this process becomes the container's program",
+            self.arguments.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" "),
+        );
+        calls::execve(&path, &self.arguments, &environment).map_err(|errno| {
             let kind = if errno == Errno::ENOENT { Kind::CommandNotFound } else { Kind::NotExecutable };
             Error::of(kind, format!("exec {}: {}", program.display(), errno.desc().to_lowercase()))
         })
@@ -165,15 +175,19 @@ impl Plan {
         let user = self.process.user();
         let (uid, gid) = (Uid::from_raw(user.uid()), Gid::from_raw(user.gid()));
         let groups: Vec<Gid> = user.additional_gids().iter().flatten().map(|gid| Gid::from_raw(*gid)).collect();
-        match nix::unistd::setgroups(&groups) {
+        explain::step(
+            format_args!("it becomes the user that the container runs as: {uid}:{gid}"),
+            format_args!("setpriv --reuid {uid} --regid {gid} --groups … …"),
+        );
+        match calls::setgroups(&groups) {
             // In a user namespace of one id the right to set groups was given up; there are none to drop by choice.
             Err(Errno::EPERM) if groups.iter().all(|group| *group == gid) => {}
             result => result.doing(|| "set the supplementary groups")?,
         }
-        kernel::prctl(libc::PR_SET_KEEPCAPS, 1).doing(|| "keep capabilities over the change of user")?;
-        nix::unistd::setresgid(gid, gid, gid).doing(|| format!("become group {gid}"))?;
-        nix::unistd::setresuid(uid, uid, uid).doing(|| format!("become user {uid}"))?;
-        kernel::prctl(libc::PR_SET_KEEPCAPS, 0).map(drop).doing(|| "stop keeping capabilities")
+        calls::prctl(libc::PR_SET_KEEPCAPS, 1).doing(|| "keep capabilities over the change of user")?;
+        calls::setresgid(gid).doing(|| format!("become group {gid}"))?;
+        calls::setresuid(uid).doing(|| format!("become user {uid}"))?;
+        calls::prctl(libc::PR_SET_KEEPCAPS, 0).map(drop).doing(|| "stop keeping capabilities")
     }
 }
 

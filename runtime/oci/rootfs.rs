@@ -4,9 +4,9 @@
 use super::mounts::{self, Sources};
 use super::options;
 use crate::error::{Doing, Error, Result};
-use crate::kernel;
+use crate::explain::{self, calls};
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::mount::{MntFlags, MsFlags};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::fchdir;
 use oci_spec::runtime::{Mount, Spec};
@@ -18,7 +18,16 @@ const PATH_DIRECTORY: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFla
 
 /// Whether this mount is the bundle's root itself: Ebb's bundles say so with the destination `/`.
 pub fn is_root(mount: &Mount) -> bool {
-    mount.destination() == Path::new("/") && mount.typ().as_deref() == Some("overlay")
+    mount.destination() == Path::new("/")
+}
+
+fn is_overlay(mount: &Mount) -> bool {
+    mount.typ().as_deref() == Some("overlay")
+}
+
+/// The directories whose mounts the root is made of, in the order in which [`mount_root`] takes them.
+pub fn sources(mount: &Mount) -> Result<Vec<PathBuf>> {
+    if is_overlay(mount) { Ok(Overlay::read(mount)?.sources()) } else { Ok(mount.source().iter().cloned().collect()) }
 }
 
 /// The directory that the root is mounted on: the bundle's `root.path`.
@@ -39,22 +48,36 @@ pub fn isolate_mounts(spec: &Spec) -> Result<()> {
     let asked = spec.linux().as_ref().and_then(|linux| linux.rootfs_propagation().clone());
     let flags = asked.as_deref().and_then(options::propagation).unwrap_or(libc::MS_SLAVE | libc::MS_REC);
     let none: Option<&str> = None;
-    mount(none, "/", none, MsFlags::from_bits_retain(flags), none).doing(|| "make the mount tree a slave of the host's")
+    explain::step("what is mounted here from now on is not seen outside", "mount --make-rslave /");
+    calls::mount(none, "/", none, MsFlags::from_bits_retain(flags), none)
+        .doing(|| "make the mount tree a slave of the host's")
 }
 
 /// Mounts the root on `place`, and returns a descriptor of it.
 pub fn mount_root(spec: &Spec, place: &OwnedFd, sources: &mut Sources) -> Result<OwnedFd> {
     let root = match spec.mounts().iter().flatten().find(|mount| is_root(mount)) {
-        Some(mount) => overlay(mount, place, sources)?,
+        Some(mount) if is_overlay(mount) => overlay(mount, place, sources)?,
+        Some(mount) => {
+            let source = mount.source().as_deref().ok_or_else(|| Error::new("the root's mount has no source"))?;
+            explain::step(
+                "one directory is the root, with no layers",
+                format_args!("mount --bind {} ROOTFS", source.display()),
+            );
+            let copy = sources.take(source, false)?;
+            calls::move_mount(&copy, place).doing(|| "mount the root")?;
+            copy
+        }
         None => {
             let flags = libc::OPEN_TREE_CLONE | (libc::AT_RECURSIVE | libc::AT_EMPTY_PATH) as u32;
-            let copy = kernel::open_tree(place, c"", flags).doing(|| "copy the mount of the root")?;
-            kernel::move_mount(&copy, place).doing(|| "mount the root")?;
+            explain::step("the bundle's root becomes a mount, which a root must be", "mount --bind ROOTFS ROOTFS");
+            let copy = calls::open_tree(place, c"", flags).doing(|| "copy the mount of the root")?;
+            calls::move_mount(&copy, place).doing(|| "mount the root")?;
             copy
         }
     };
     // pivot_root(2) wants neither the new root nor the mount that it lies on to be shared.
-    kernel::mount_setattr(&root, false, 0, 0, libc::MS_PRIVATE, None).doing(|| "make the root private")?;
+    explain::step("the new root is nobody's mirror: pivot_root wants it private", "mount --make-private ROOTFS");
+    calls::mount_setattr(&root, false, 0, 0, libc::MS_PRIVATE, None).doing(|| "make the root private")?;
     Ok(root)
 }
 
@@ -63,13 +86,26 @@ pub fn mount_root(spec: &Spec, place: &OwnedFd, sources: &mut Sources) -> Result
 /// mount(2)'s: the newer fsconfig(2) takes at most 255 bytes of a value, which 67 layers exceed.
 pub fn overlay(described: &Mount, place: &OwnedFd, sources: &mut Sources) -> Result<OwnedFd> {
     let wanted = Overlay::read(described)?;
+    explain::step(
+        "a small tmpfs to lay the layers side by side in, each under a short name",
+        "mount -t tmpfs tmpfs ROOTFS",
+    );
     let scratch = mounts::new(c"tmpfs", &[], 0).doing(|| "mount a tmpfs for the layers")?;
-    kernel::move_mount(&scratch, place).doing(|| "attach the tmpfs for the layers")?;
+    calls::move_mount(&scratch, place).doing(|| "attach the tmpfs for the layers")?;
     let mut attach = |name: &str, source: &Path| -> Result<()> {
         mkdirat(&scratch, name, Mode::S_IRWXU).doing(|| format!("make {name}"))?;
         let target = openat(&scratch, name, PATH_DIRECTORY, Mode::empty()).doing(|| format!("open {name}"))?;
+        let what = if name == "rw" {
+            "the container's own writable layer"
+        } else {
+            "a layer of the image, which nobody writes to"
+        };
+        explain::step(
+            format_args!("{what}: {}", source.display()),
+            format_args!("mount --bind {} {name}", source.display()),
+        );
         let layer = sources.take(source, false)?;
-        kernel::move_mount(&layer, &target).doing(|| format!("attach {}", source.display()))
+        calls::move_mount(&layer, &target).doing(|| format!("attach {}", source.display()))
     };
     for (index, layer) in wanted.lower.iter().enumerate() {
         attach(&format!("l{index}"), layer)?;
@@ -87,12 +123,17 @@ pub fn overlay(described: &Mount, place: &OwnedFd, sources: &mut Sources) -> Res
     mkdirat(&scratch, "root", Mode::S_IRWXU).doing(|| "make root")?;
     fchdir(&scratch).doing(|| "enter the tmpfs of the layers")?;
     let overlay = Some("overlay");
-    mount(overlay, "root", overlay, MsFlags::empty(), Some(data.join(",").as_str())).doing(|| "mount the overlay")?;
+    explain::step(
+        "the overlay: what is read comes from the topmost layer that has it, what is written goes to the upper one",
+        format_args!("mount -t overlay overlay -o {} root", data.join(",")),
+    );
+    calls::mount(overlay, "root", overlay, MsFlags::empty(), Some(data.join(",").as_str()))
+        .doing(|| "mount the overlay")?;
     let root = openat(&scratch, "root", PATH_DIRECTORY, Mode::empty()).doing(|| "open the overlay")?;
     if wanted.attributes != 0 {
-        kernel::mount_setattr(&root, false, wanted.attributes, 0, 0, None).doing(|| "set the overlay's options")?;
+        calls::mount_setattr(&root, false, wanted.attributes, 0, 0, None).doing(|| "set the overlay's options")?;
     }
-    kernel::move_mount(&root, &scratch).doing(|| "attach the overlay")?;
+    calls::move_mount(&root, &scratch).doing(|| "attach the overlay")?;
     Ok(root)
 }
 
@@ -126,8 +167,7 @@ impl Overlay {
         Ok(Overlay { lower: split(lower), writable, other, attributes: options.attributes })
     }
 
-    /// The directories whose mounts the overlay is made of, in the order in which [`mount_root`] takes them.
-    pub fn sources(&self) -> Vec<PathBuf> {
+    fn sources(&self) -> Vec<PathBuf> {
         let writable = self.writable.iter().filter_map(|(upper, _)| upper.parent().map(Path::to_owned));
         self.lower.iter().cloned().chain(writable).collect()
     }
@@ -148,18 +188,34 @@ fn split(lower: &str) -> Vec<PathBuf> {
 }
 
 /// The container's root becomes `/`, and everything else of the host's tree is gone.
-pub fn pivot(root: &OwnedFd) -> Result<()> {
+pub fn pivot(spec: &Spec, root: &OwnedFd) -> Result<()> {
     fchdir(root).doing(|| "enter the new root")?;
-    kernel::pivot_root_here().doing(|| "pivot_root")?;
+    if spec.annotations().as_ref().is_some_and(|all| all.contains_key(super::CHROOT_ONLY)) {
+        return change_root_only(spec);
+    }
+    explain::step("the new root becomes /, and the host's tree lies on top of it for a moment", "pivot_root . .");
+    calls::pivot_root_here().doing(|| "pivot_root")?;
     // The old root now lies on top of the new one, at the same place. It is detached whole, busy or not.
-    umount2(".", MntFlags::MNT_DETACH).doing(|| "unmount the old root")?;
+    explain::step("the host's tree is taken off: its files have no name here any more", "umount --lazy .");
+    calls::umount2(".", MntFlags::MNT_DETACH).doing(|| "unmount the old root")?;
     nix::unistd::chdir("/").doing(|| "enter the new root")
+}
+
+/// What pivot_root(2) is better than: the host's tree stays mounted around the new root.
+fn change_root_only(spec: &Spec) -> Result<()> {
+    let has_user_namespace = super::ids::of(spec).is_some();
+    if !has_user_namespace {
+        return Err(Error::new("a root changed by chroot alone can be left again: refused without a user namespace"));
+    }
+    explain::step("only the name / changes: the host's tree is still there, around it", "chroot .");
+    calls::chroot(".").doing(|| "chroot")
 }
 
 /// `root.readonly`: last, since until here directories to mount on were still being made.
 pub fn seal(spec: &Spec, root: impl AsFd) -> Result<()> {
     if spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false) {
-        kernel::mount_setattr(root, false, libc::MOUNT_ATTR_RDONLY, 0, 0, None).doing(|| "make the root read-only")?;
+        explain::step("the root is read-only", "mount -o remount,bind,ro /");
+        calls::mount_setattr(root, false, libc::MOUNT_ATTR_RDONLY, 0, 0, None).doing(|| "make the root read-only")?;
     }
     Ok(())
 }

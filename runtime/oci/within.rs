@@ -5,6 +5,7 @@ use super::mounts::{self, Sources, Which};
 use super::wire::{self, Message};
 use super::{IdMap, View, create, exec, ids, namespaces, rootfs};
 use crate::error::{Doing, Error, Result};
+use crate::explain::{self, calls};
 use crate::kernel::{self, Cloned};
 use crate::store::beneath;
 use nix::sys::wait::waitpid;
@@ -22,7 +23,8 @@ pub fn within<T: Serialize + DeserializeOwned>(view: View, work: impl FnOnce(Bor
             let flags = namespaces::that_differ(pid.as_raw())? & (libc::CLONE_NEWUSER | libc::CLONE_NEWNS);
             in_child(0, None, |_| {
                 // The container's processes could see a joined process's descriptors, were it not hidden from them.
-                kernel::prctl(libc::PR_SET_DUMPABLE, 0).doing(|| "hide from the container")?;
+                explain::step("no process of the container may look into this one", "");
+                calls::prctl(libc::PR_SET_DUMPABLE, 0).doing(|| "hide from the container")?;
                 exec::join(&pidfd, flags)?;
                 work(beneath::root(Path::new("/"))?.as_fd())
             })
@@ -101,8 +103,13 @@ fn in_child<T: Serialize + DeserializeOwned>(
 ) -> Result<T> {
     let (ours, theirs) = wire::pair()?;
     let (result, answer) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).doing(|| "make a pipe")?;
-    match kernel::clone3(flags, None).doing(|| "clone").map_err(super::explain_clone)? {
+    explain::step(
+        "a child that will see the files as the container sees them, and runs none of its programs",
+        format_args!("unshare --fork {} …", namespaces::as_unshare_options(flags)),
+    );
+    match calls::clone3(flags, None).doing(|| "clone").map_err(super::explain_clone)? {
         Cloned::Child => {
+            explain::process("files");
             drop((ours, result));
             let mapped = match &outside {
                 Some(_) => create::ask_for_maps(&theirs),

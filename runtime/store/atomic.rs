@@ -1,6 +1,7 @@
 //! Every metadata write is atomic and durable: temporary file, fsync, rename, fsync of the directory.
 
 use crate::error::{Doing, Result};
+use crate::explain::{self, calls};
 use serde::{Serialize, de::DeserializeOwned};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -14,8 +15,12 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let written = (|| {
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
         file.write_all(bytes)?;
-        file.sync_data()?;
-        std::fs::rename(&temporary, path)
+        explain::step(
+            format_args!("{name} is replaced whole: written beside it, forced to the disk, renamed over it"),
+            format_args!("mv {} {}", temporary.display(), path.display()),
+        );
+        calls::fdatasync(&file)?;
+        calls::rename(&temporary, path)
     })();
     if written.is_err() {
         let _ = std::fs::remove_file(&temporary);
@@ -40,18 +45,15 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
 /// Renames a finished directory from `tmp/` to its place, which must not exist yet, and makes both ends durable.
 /// The caller has already synced what is inside (or calls [`crate::store::Store::sync`] before it answers).
 pub fn publish_dir(made: &Path, place: &Path) -> Result<()> {
-    nix::fcntl::renameat2(
-        nix::fcntl::AT_FDCWD,
-        made,
-        nix::fcntl::AT_FDCWD,
-        place,
-        nix::fcntl::RenameFlags::RENAME_NOREPLACE,
-    )
-    .doing(|| format!("publish {}", place.display()))?;
+    explain::step(
+        "it is whole now, and appears in its place in one rename",
+        format_args!("mv --no-clobber {} {}", made.display(), place.display()),
+    );
+    calls::rename_new(made, place).doing(|| format!("publish {}", place.display()))?;
     sync_dir(place.parent().unwrap_or(Path::new("/")))
 }
 
 /// A name in a directory is durable only when the directory itself has been synced (fsync(2), NOTES).
 pub fn sync_dir(path: &Path) -> Result<()> {
-    File::open(path).and_then(|dir| dir.sync_all()).doing(|| format!("sync {}", path.display()))
+    File::open(path).and_then(|dir| calls::fsync(&dir)).doing(|| format!("sync {}", path.display()))
 }

@@ -20,6 +20,7 @@ pub mod tree;
 pub mod unpack;
 
 use crate::error::{Doing, Error, Result};
+use crate::explain::{self, calls};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -102,7 +103,11 @@ impl Store {
     pub fn make_tmp(&self, stem: &str) -> Result<TmpDir> {
         loop {
             let path = self.tmp().join(format!("{stem}.{}", &id::random()?[..12]));
-            std::fs::DirBuilder::new().mode(0o700).create(&path).doing(|| format!("make {}", path.display()))?;
+            explain::step(
+                format_args!("a new {stem} is made aside, where nobody looks, until it is whole"),
+                format_args!("mkdir -m 700 {}", path.display()),
+            );
+            calls::mkdir(&path, 0o700).doing(|| format!("make {}", path.display()))?;
             match lock::exclusive(&path) {
                 Ok(lock) => return Ok(TmpDir { path, _lock: lock }),
                 // Somebody's clean-up came between the two calls and took it for a crashed command's.
@@ -115,7 +120,8 @@ impl Store {
     /// One `syncfs`: all that this store has acknowledged is on the disk when it returns.
     pub fn sync(&self) -> Result<()> {
         let dir = std::fs::File::open(&self.root).doing(|| format!("open {}", self.root.display()))?;
-        nix::unistd::syncfs(&dir).doing(|| format!("sync the file system of {}", self.root.display()))
+        explain::step("what is acknowledged has reached the disk", format_args!("sync -f {}", self.root.display()));
+        calls::syncfs(&dir).doing(|| format!("sync the file system of {}", self.root.display()))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Removing a directory tree: never through a symlink, never across a mount.
 
 use crate::error::{Doing, Error, Result};
+use crate::explain::{self, calls};
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
@@ -21,7 +22,11 @@ pub fn discard(store: &super::Store, dir: &Path) -> Result<()> {
 pub fn set_aside(store: &super::Store, dir: &Path) -> Result<std::path::PathBuf> {
     let name = dir.file_name().unwrap_or_default().to_string_lossy();
     let grave = store.trash().join(format!("{name}.{}", &super::id::random()?[..12]));
-    std::fs::rename(dir, &grave).doing(|| format!("remove {}", dir.display()))?;
+    explain::step(
+        "it is gone for everyone at once: one rename into the trash",
+        format_args!("mv {} {}", dir.display(), grave.display()),
+    );
+    calls::rename(dir, &grave).doing(|| format!("remove {}", dir.display()))?;
     super::atomic::sync_dir(dir.parent().unwrap_or(Path::new("/")))?;
     Ok(grave)
 }
@@ -69,7 +74,16 @@ impl Removal<'_> {
             return Ok(());
         }
         let cleared = self.contents(parent, name, shown, depth);
-        match unlinkat(parent, name, UnlinkatFlags::RemoveDir) {
+        let removed = if depth == 0 {
+            explain::step(
+                "everything in it is unlinked, and last it itself",
+                format_args!("rm -r --one-file-system {}", shown.display()),
+            );
+            calls::rmdir_at(parent, name)
+        } else {
+            unlinkat(parent, name, UnlinkatFlags::RemoveDir)
+        };
+        match removed {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
             Err(errno) => cleared.and(Err(explain(errno, shown))),
         }

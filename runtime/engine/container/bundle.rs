@@ -20,7 +20,8 @@ const PIDS_LIMIT: i64 = 512;
 /// Writes `config.json`. `rootfs/` is the empty directory that the overlay is mounted on.
 pub fn write(store: &Store, container: &Container) -> Result<()> {
     let directory = super::dir(store, &container.id);
-    let spec = spec(store, container)?;
+    let mut spec = spec(store, container)?;
+    super::leave_out::apply(&mut spec, store, container)?;
     atomic::write_json(&directory.join("config.json"), &spec)
 }
 

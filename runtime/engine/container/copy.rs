@@ -6,6 +6,7 @@ use super::state;
 use super::{bundle, dir};
 use crate::engine::mounts::clean;
 use crate::error::{Doing, Error, Kind, Result};
+use crate::explain::{self, calls};
 use crate::kernel::{self, Cloned};
 use crate::oci::{self, View};
 use crate::store::pack::{self, Pack};
@@ -141,8 +142,10 @@ fn side_by_side<A: Serialize + DeserializeOwned, B>(
     here: impl FnOnce() -> Result<B>,
 ) -> Result<(Result<A>, Result<B>)> {
     let (mut result, mut answer) = pipe()?;
-    match kernel::fork().doing(|| "fork")? {
+    explain::step("one process packs and another unpacks, with a pipe between them", "tar -c … | tar -x …");
+    match calls::fork().doing(|| "fork")? {
         Cloned::Child => {
+            explain::process("packer");
             drop((here, result));
             let text = serde_json::to_vec(&beside()).unwrap_or_default();
             let _ = answer.write_all(&text);

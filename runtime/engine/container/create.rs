@@ -6,6 +6,7 @@ use super::{environment, limits, log, names, security};
 use crate::engine::image::{self, Healthcheck, Image, Pull};
 use crate::engine::{idmap, leftovers, mounts, time};
 use crate::error::{Doing, Error, Result};
+use crate::explain::{self, calls};
 use crate::store::{Store, atomic, id};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -199,7 +200,15 @@ fn health(asked: &Health, image: Option<Healthcheck>) -> Option<Healthcheck> {
 fn lay_out(directory: &Path, container: &Container) -> Result<()> {
     for name in ["upper", "work", "rootfs"] {
         let path = directory.join(name);
-        std::fs::create_dir(&path).doing(|| format!("make {}", path.display()))?;
+        explain::step(
+            match name {
+                "upper" => "the writable layer: all that the container will write, outside its volumes",
+                "work" => "overlayfs's own workroom beside it",
+                _ => "an empty directory, to mount the root on",
+            },
+            format_args!("mkdir {}", path.display()),
+        );
+        calls::mkdir(&path, 0o777).doing(|| format!("make {}", path.display()))?;
         // The upper directory is the container's `/`: its own users must be able to pass it.
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(&path, mode).doing(|| format!("open up {}", path.display()))?;

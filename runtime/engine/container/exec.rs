@@ -8,6 +8,7 @@ use super::terminal::{DetachKeys, Raw};
 use super::users;
 use crate::engine::idmap::{StoreIds, store_ids};
 use crate::error::{Doing, Error, Kind, Result};
+use crate::explain::calls;
 use crate::kernel;
 use crate::oci::{self, Io};
 use crate::store::Store;
@@ -98,7 +99,7 @@ pub fn start(init: &ProcessId, container: &Container, spec: &Spec, process: &Pro
     let mut child = oci::exec(Pid::from_raw(init.pid), spec, process, io).map_err(failed)?;
     // It waits before its execve(2). Had the container ended while we entered it, the pid might be somebody else's.
     if !init.is_alive() {
-        let _ = kernel::pidfd_send_signal(&child.pidfd, libc::SIGKILL);
+        let _ = calls::pidfd_send_signal(&child.pidfd, libc::SIGKILL);
         let _ = exit_code(&child.pidfd);
         return Err(Error::conflict(format!("container {} is not running", container.id)));
     }

@@ -6,11 +6,12 @@
 //! other runtime from there. When the supervisor ends, so does the namespace: no mount can leak. Mounting takes root.
 
 use crate::error::{Doing, Error, Kind, Result};
+use crate::explain::{self, calls};
 use crate::kernel;
 use crate::oci::{Io, process_stat};
 use crate::store::{atomic, tree};
-use nix::mount::{MsFlags, mount, umount2};
-use nix::sched::{CloneFlags, unshare};
+use nix::mount::{MntFlags, MsFlags};
+use nix::sched::CloneFlags;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, RecvMsg, recvmsg};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -54,12 +55,13 @@ pub fn create(runtime: &Path, bundle: &Path, id: &str, io: Io) -> Result<Foreign
     let overlay = adapt(&mut config, &rootfs);
     atomic::write_json(&dir.join("config.json"), &config)?;
 
-    kernel::prctl(libc::PR_SET_CHILD_SUBREAPER, 1).doing(|| "become a subreaper")?;
+    explain::step("the container's first process will be ours to wait for, whoever forks it", "");
+    calls::prctl(libc::PR_SET_CHILD_SUBREAPER, 1).doing(|| "become a subreaper")?;
     mount_privately(overlay.as_ref(), &rootfs)?;
     let created = run_create(runtime, &dir, id, io, &config);
     if created.is_err() {
         let _ = run(command(runtime, &dir).args(["delete", "--force", id]).stdin(Stdio::null()), runtime, &dir);
-        let _ = umount2(&rootfs, nix::mount::MntFlags::MNT_DETACH);
+        let _ = calls::umount2(&rootfs, MntFlags::MNT_DETACH);
     }
     created
 }
@@ -90,14 +92,23 @@ fn adapt(config: &mut Value, rootfs: &Path) -> Option<Value> {
 }
 
 fn mount_privately(overlay: Option<&Value>, rootfs: &Path) -> Result<()> {
-    unshare(CloneFlags::CLONE_NEWNS).doing(|| "make a mount namespace")?;
+    explain::step(
+        "the supervisor makes a mount namespace of its own: the other runtime finds the root ready there",
+        "unshare --mount …",
+    );
+    calls::unshare(CloneFlags::CLONE_NEWNS).doing(|| "make a mount namespace")?;
     // Slaves: what is mounted or unmounted on the host still arrives here, and nothing from here gets out.
-    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_SLAVE, None::<&str>)
-        .doing(|| "separate the mounts")?;
+    explain::step("what is mounted there is not seen outside", "mount --make-rslave /");
+    calls::mount(None, "/", None, MsFlags::MS_REC | MsFlags::MS_SLAVE, None).doing(|| "separate the mounts")?;
     let Some(overlay) = overlay else { return Ok(()) };
     let options: Vec<&str> = overlay["options"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let what = || format!("mount the overlay on {}", rootfs.display());
-    mount(Some("overlay"), rootfs, Some("overlay"), MsFlags::empty(), Some(options.join(",").as_str())).doing(what)
+    explain::step(
+        "the overlay, which the other runtime will take for its root",
+        format_args!("mount -t overlay overlay -o {} {}", options.join(","), rootfs.display()),
+    );
+    calls::mount(Some("overlay"), rootfs, Some("overlay"), MsFlags::empty(), Some(options.join(",").as_str()))
+        .doing(what)
 }
 
 fn run_create(runtime: &Path, dir: &Path, id: &str, io: Io, config: &Value) -> Result<Foreign> {
@@ -174,7 +185,8 @@ fn command(runtime: &Path, dir: &Path) -> Command {
 /// Runs the other runtime, and gives its own words where it fails: from its log, since stderr is the container's.
 fn run(command: &mut Command, runtime: &Path, dir: &Path) -> Result<()> {
     let name = runtime.display();
-    let status = command.status().map_err(|error| match error.kind() {
+    explain::step(format_args!("the other runtime does its part: {name}"), "");
+    let status = calls::status(command).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => Error::new(format!("unknown or invalid runtime name: {name}")),
         _ => Error::new(format!("run {name}: {error}")),
     })?;
@@ -216,7 +228,7 @@ impl Foreign {
         let deleted =
             run(command.args(["delete", "--force"]).arg(&self.id).stdin(Stdio::null()), &self.runtime, &self.dir);
         let rootfs = self.dir.with_file_name("rootfs");
-        let unmounted = match umount2(&rootfs, nix::mount::MntFlags::MNT_DETACH) {
+        let unmounted = match calls::umount2(&rootfs, MntFlags::MNT_DETACH) {
             Ok(()) | Err(nix::errno::Errno::EINVAL) => Ok(()),
             Err(errno) => Err(errno).doing(|| format!("unmount {}", rootfs.display())),
         };

@@ -9,7 +9,7 @@ use super::{exec, streams};
 use crate::engine::image::Healthcheck;
 use crate::engine::time;
 use crate::error::{Doing, Result};
-use crate::kernel;
+use crate::explain::calls;
 use crate::oci::{self, Io};
 use crate::store::Store;
 use jiff::Timestamp;
@@ -117,7 +117,7 @@ impl Monitor {
                 probe.read();
                 if probe.deadline.is_some_and(|deadline| now >= deadline) {
                     // Its end is not waited for here: where the container is frozen, that takes until it is thawed.
-                    let _ = kernel::pidfd_send_signal(&probe.child.pidfd, libc::SIGKILL);
+                    let _ = calls::pidfd_send_signal(&probe.child.pidfd, libc::SIGKILL);
                     probe.deadline = None;
                 }
                 let Some(code) = probe.ended()? else { return Ok(()) };
@@ -229,7 +229,7 @@ impl Drop for Monitor {
     /// The container has ended, and its processes with it; a probe among them is ours to reap.
     fn drop(&mut self) {
         if let Phase::Probing(probe) = &mut self.phase {
-            let _ = kernel::pidfd_send_signal(&probe.child.pidfd, libc::SIGKILL);
+            let _ = calls::pidfd_send_signal(&probe.child.pidfd, libc::SIGKILL);
             let _ = exec::exit_code(&probe.child.pidfd);
         }
     }

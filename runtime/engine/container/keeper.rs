@@ -5,6 +5,7 @@
 
 use super::exec;
 use crate::error::{Doing, Error, Result};
+use crate::explain::{self, calls};
 use crate::kernel::{self, Cloned};
 use crate::oci;
 use nix::errno::Errno;
@@ -28,10 +29,13 @@ pub struct Kept {
 pub fn start<T>(ours: &mut Option<T>, start: impl FnOnce() -> Result<oci::Init>) -> Result<Kept> {
     let (keeper, command) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
         .doing(|| "make a socket pair")?;
-    match kernel::fork().doing(|| "fork")? {
+    explain::step("a keeper: the new process's parent, which waits for its end whatever becomes of us", "");
+    match calls::fork().doing(|| "fork")? {
         Cloned::Child => {
+            explain::process("keeper");
             drop((keeper, ours.take()));
-            let _ = nix::unistd::setsid();
+            explain::step("it leaves the user's session", "setsid …");
+            let _ = calls::setsid();
             keep(&command, start);
             kernel::exit_now(0)
         }
@@ -95,7 +99,11 @@ fn let_go() -> Result<()> {
     let null = exec::null()?;
     nix::unistd::dup2_stdin(&null).doing(|| "let go of stdin")?;
     nix::unistd::dup2_stdout(&null).doing(|| "let go of stdout")?;
-    nix::unistd::dup2_stderr(&null).doing(|| "let go of stderr")
+    nix::unistd::dup2_stderr(&null).doing(|| "let go of stderr")?;
+    // A lock or a pipe of a script's, inherited by us, would be held for as long as the process lives.
+    kernel::close_inherited();
+    explain::end();
+    Ok(())
 }
 
 /// Reads what is written to the terminal, for nobody, until none of its processes is left: without a reader they would

@@ -23,6 +23,7 @@ pub mod foreign;
 pub mod health;
 pub mod inspect;
 pub mod keeper;
+pub mod leave_out;
 pub mod limits;
 pub mod log;
 pub mod names;

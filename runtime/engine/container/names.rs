@@ -4,8 +4,8 @@
 //! finds one container or none, and one that finds none can be taken.
 
 use crate::error::{Doing, Error, Result};
+use crate::explain::{self, calls};
 use crate::store::{Store, atomic, id, lock};
-use std::os::unix::fs::symlink;
 
 /// The right to a name, until it is dropped: by then the record that bears the name stands in its place.
 pub struct Claim(#[allow(dead_code)] lock::Lock);
@@ -29,7 +29,8 @@ pub fn claim(store: &Store, name: &str, id: &str) -> Result<Claim> {
         }
         std::fs::remove_file(&link).doing(|| format!("take the name {name}"))?;
     }
-    symlink(id, &link).doing(|| format!("take the name {name}"))?;
+    explain::step("the name is taken: a link to the container's id", format_args!("ln -s {id} {}", link.display()));
+    calls::symlink(id, &link).doing(|| format!("take the name {name}"))?;
     atomic::sync_dir(&store.names())?;
     Ok(claim)
 }
@@ -39,7 +40,8 @@ pub fn release(store: &Store, name: &str, id: &str) {
     let Ok(_lock) = lock::exclusive(&store.names()) else { return };
     let link = store.names().join(name);
     if std::fs::read_link(&link).is_ok_and(|holder| holder.as_os_str() == id) {
-        let _ = std::fs::remove_file(&link);
+        explain::step("the name is free again", format_args!("rm {}", link.display()));
+        let _ = calls::unlink(&link);
     }
 }
 

@@ -66,6 +66,11 @@ impl Relay {
         Ok(relay)
     }
 
+    /// Whether a command shows what the container writes, and waits for its end.
+    pub fn is_attached(&self) -> bool {
+        !self.clients.is_empty()
+    }
+
     fn admit(&mut self, socket: OwnedFd) {
         self.clients.push(Client { socket, waiting: VecDeque::new(), waiting_bytes: 0 });
     }

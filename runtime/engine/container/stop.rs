@@ -5,7 +5,7 @@ use super::state::{self, State, Status};
 use super::{supervisor, wait};
 use crate::engine::signal;
 use crate::error::{Doing, Error, Result};
-use crate::kernel;
+use crate::explain::{self, calls};
 use crate::oci;
 use crate::store::Store;
 use nix::errno::Errno;
@@ -102,7 +102,12 @@ fn mark(store: &Store, container: &Container, hold: bool) -> Result<Option<State
 /// Signals, and then thaws: a frozen process sees no signal, and on cgroup v1 not even SIGKILL ends it. Another command
 /// may thaw or end it meanwhile, and its cgroup be gone.
 fn deliver(init: &OwnedFd, signal: i32, state: &State) -> Result<()> {
-    match kernel::pidfd_send_signal(init, signal) {
+    let name = nix::sys::signal::Signal::try_from(signal).map_or_else(|_| signal.to_string(), |name| name.to_string());
+    explain::step(
+        format_args!("the container's first process is sent {name}, by a handle that can mean no other process"),
+        format_args!("kill -{} {}", name.trim_start_matches("SIG"), state.init.pid),
+    );
+    match calls::pidfd_send_signal(init, signal) {
         Ok(()) | Err(Errno::ESRCH) => {}
         Err(errno) => return Err(errno).doing(|| format!("send signal {signal} to process {}", state.init.pid)),
     }
@@ -118,7 +123,8 @@ fn deliver(init: &OwnedFd, signal: i32, state: &State) -> Result<()> {
 fn await_record(store: &Store, container: &Container, state: &State) -> Result<()> {
     if let Some(supervisor) = state.supervisor.open() {
         // It may be waiting between two starts; SIGTERM makes it look up, and it finds `stopped_by_hand`.
-        let _ = kernel::pidfd_send_signal(&supervisor, libc::SIGTERM);
+        explain::step("its supervisor is told to look up", format_args!("kill -TERM {}", state.supervisor.pid));
+        let _ = calls::pidfd_send_signal(&supervisor, libc::SIGTERM);
     }
     let removes_itself = |state: &State| container.host_config.auto_remove && !state.held;
     wait::until(store, container, |state| {

@@ -8,6 +8,7 @@ use super::state::{self, ProcessId, State, Status};
 use super::{bundle, exec, foreign, health, names};
 use crate::engine::time;
 use crate::error::{Doing, Error, Result};
+use crate::explain::{self, calls};
 use crate::kernel::{self, Cloned};
 use crate::oci::{self, Io};
 use crate::store::{Store, lock};
@@ -24,8 +25,10 @@ use std::time::{Duration, Instant};
 /// the reason why not. `attached` is the supervisor's end of [`super::protocol::pair`]; `size` that of its terminal.
 pub fn start(store: &Store, container: &Container, attached: Option<OwnedFd>, size: (u16, u16)) -> Result<()> {
     let (report, reporter) = pipe2(nix::fcntl::OFlag::O_CLOEXEC).doing(|| "make a pipe")?;
-    match kernel::fork().doing(|| "fork the supervisor")? {
+    explain::step("a supervisor: it will be the container's parent, and keep its output and its end", "");
+    match calls::fork().doing(|| "fork the supervisor")? {
         Cloned::Child => {
+            explain::process("supervisor");
             let _ = supervise(store, container, attached, reporter, size);
             kernel::exit_now(0)
         }
@@ -95,7 +98,8 @@ fn supervise(
 /// Becomes a process of its own: no terminal, no descriptors of the command's, no signals but SIGTERM, which wakes a
 /// supervisor that waits between two lives.
 fn detach(container: &Container) -> Result<SignalFd> {
-    nix::unistd::setsid().doing(|| "begin a session")?;
+    explain::step("it leaves the user's session, and so outlives the terminal", "setsid …");
+    calls::setsid().doing(|| "begin a session")?;
     let null = exec::null()?;
     nix::unistd::dup2_stdin(&null).doing(|| "let go of stdin")?;
     nix::unistd::dup2_stdout(&null).doing(|| "let go of stdout")?;
@@ -283,6 +287,12 @@ fn life(
         return Err(error);
     }
     reporter.say(&Ok(()));
+    if relay.is_attached() {
+        explain::stop_waiting();
+    } else {
+        // Whoever asked has his answer: what comes later is not this command's.
+        explain::end();
+    }
     let pidfd = match &made {
         Made::Ours(init) => &init.pidfd,
         Made::Foreign(foreign) => &foreign.pidfd,
@@ -324,7 +334,8 @@ fn end(made: &Made, cgroup: &str) -> Result<i32> {
         // With a pid namespace of its own nothing is left; with the host's (`--pid host`) its children may be.
         for pid in oci::cgroup::processes(cgroup).unwrap_or_default() {
             if let Ok(left) = kernel::pidfd_open(nix::unistd::Pid::from_raw(pid)) {
-                let _ = kernel::pidfd_send_signal(&left, libc::SIGKILL);
+                explain::step("what is left of it is killed", "kill -KILL …");
+                let _ = calls::pidfd_send_signal(&left, libc::SIGKILL);
             }
         }
         let _ = oci::cgroup::remove(cgroup);

@@ -11,6 +11,7 @@ mod remove;
 pub use remove::{Pruned, prune, remove, users};
 
 use crate::error::{Doing, Error, Result};
+use crate::explain::{self, calls};
 use crate::store::{Store, atomic, id};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -86,7 +87,8 @@ pub fn find_or_create(store: &Store, request: &Request) -> Result<Volume> {
     let volume = Volume { version: VERSION, name, created_at: now, driver: "local".into(), labels, options };
     let made = store.make_tmp("volume")?;
     let data = made.path.join("_data");
-    std::fs::create_dir(&data).doing(|| format!("make {}", data.display()))?;
+    explain::step("what the volume holds: an ordinary directory", format_args!("mkdir {}", data.display()));
+    calls::mkdir(&data, 0o777).doing(|| format!("make {}", data.display()))?;
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(&data, mode).doing(|| format!("make {}", data.display()))?;
     // Syncs the file and its directory, `_data` included; the rename syncs the name.

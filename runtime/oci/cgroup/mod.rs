@@ -11,10 +11,10 @@ mod v1;
 mod v2;
 
 use crate::error::{Cause, Doing, Error, Result};
+use crate::explain::{self, calls};
 use nix::errno::Errno;
 use oci_spec::runtime::LinuxResources;
 use std::fs::{File, OpenOptions};
-use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
@@ -45,8 +45,12 @@ impl Prepared {
     /// Through `tasks` and not through `cgroup.procs`: to move a whole process the kernel waits for an RCU grace period
     /// (milliseconds), to move one thread it does not, and the child has one thread.
     pub fn join_self(&self) -> Result<()> {
+        explain::step(
+            "it moves into the cgroup, whose limits hold from here on",
+            format_args!("echo 0 > …{}/tasks", self.path),
+        );
         for tasks in &self.tasks {
-            (&*tasks).write_all(b"0").doing(|| format!("join the cgroup {}", self.path))?;
+            calls::write_to(tasks, "0").doing(|| format!("join the cgroup {}", self.path))?;
         }
         Ok(())
     }
@@ -290,7 +294,8 @@ fn limit_asked(resources: &LinuxResources) -> Option<&'static str> {
 /// does not have this control.
 fn set(directory: &Path, file: &str, value: &str) -> Result<()> {
     let path = directory.join(file);
-    let written = OpenOptions::new().write(true).open(&path).and_then(|mut file| file.write_all(value.as_bytes()));
+    explain::step(format_args!("a setting of its cgroup: {file}"), format_args!("echo {value} > {}", path.display()));
+    let written = OpenOptions::new().write(true).open(&path).and_then(|file| calls::write_to(&file, value));
     written
         .map_err(|error| match error.raw_os_error().map(Errno::from_raw) {
             Some(Errno::ENOENT) => Error::new(format!(
@@ -317,7 +322,11 @@ fn field(text: &str, key: &str) -> Option<u64> {
 
 /// mkdir(2), where what exists already serves.
 fn make(directory: &Path) -> Result<()> {
-    match std::fs::create_dir(directory) {
+    explain::step(
+        "a cgroup: what is in it is counted and limited together",
+        format_args!("mkdir {}", directory.display()),
+    );
+    match calls::mkdir(directory, 0o777) {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
             Err(error).doing(|| format!("make the cgroup {}", directory.display()))
         }

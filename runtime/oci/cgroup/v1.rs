@@ -2,6 +2,7 @@
 
 use super::{Prepared, Usage, children, collect, devices, field, make, read, read_number, set, steps};
 use crate::error::{Doing, Error, Result};
+use crate::explain::{self, calls};
 use crate::kernel;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -296,7 +297,8 @@ fn remove_tree(directory: &Path, give_up: Instant) -> Result<()> {
         remove_tree(&child, give_up)?;
     }
     loop {
-        match nix::unistd::unlinkat(nix::fcntl::AT_FDCWD, directory, nix::unistd::UnlinkatFlags::RemoveDir) {
+        explain::step("its cgroup, empty now, goes", format_args!("rmdir {}", directory.display()));
+        match calls::rmdir(directory) {
             Ok(()) | Err(Errno::ENOENT) => return Ok(()),
             Err(Errno::EBUSY) if Instant::now() < give_up => wait_for_exits(directory),
             Err(errno) => return Err(errno).doing(|| format!("rmdir {}", directory.display())),

@@ -2,6 +2,7 @@
 
 use super::{Prepared, ROOT, Usage, children, collect, devices, field, make, read, read_number, set, steps};
 use crate::error::{Doing, Error, Result};
+use crate::explain::{self, calls};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{AccessFlags, access};
@@ -265,7 +266,8 @@ pub(super) fn remove(here: &Path) -> Result<()> {
     for child in children(here) {
         remove(&child)?;
     }
-    let attempt = || nix::unistd::unlinkat(nix::fcntl::AT_FDCWD, here, nix::unistd::UnlinkatFlags::RemoveDir);
+    explain::step("its cgroup, empty now, goes", format_args!("rmdir {}", here.display()));
+    let attempt = || calls::rmdir(here);
     let removed = match attempt() {
         Err(Errno::EBUSY) => {
             wait_for_event(here, "populated", 0, Duration::from_secs(5));

@@ -18,7 +18,8 @@ pub use identity::pretend_identity;
 pub use profile::default_profile;
 
 use crate::error::{Doing, Error, Result};
-use crate::kernel::{self, Bpf};
+use crate::explain::{self, calls};
+use crate::kernel::Bpf;
 use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompAction as Action, LinuxSeccompFilterFlag as Flag};
 
 /// Loads a compiled filter into this process; what it execs and forks inherits it and can only add to it.
@@ -26,7 +27,8 @@ use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompAction as Action, LinuxSeccomp
 /// The kernel asks for no_new_privs or for CAP_SYS_ADMIN in the process's user namespace: a filter that lies to a setuid
 /// program could otherwise be used against it.
 pub fn load(program: &[Bpf], flags: u32) -> Result<()> {
-    kernel::seccomp_load(program, flags)
+    explain::step("a filter asks of every system call from here on whether it may be made", "bwrap --seccomp …");
+    calls::seccomp_load(program, flags)
         .map(drop)
         .doing(|| format!("load a seccomp filter of {} instructions", program.len()))
 }

@@ -1,0 +1,449 @@
+//! The system calls that isolate, mount, change who we are, and change the store: each tells what it does.
+//! Nobody else makes them (`tests/tidy.rs`); the signatures are those of `kernel` and of nix.
+
+use super::{Call, entered, names, tell, tell_at, tell_first, tell_first_at};
+use crate::kernel::{self, Bpf, Cloned};
+use caps::{CapSet, CapsHashSet};
+use nix::mount::{MntFlags, MsFlags};
+use nix::sched::CloneFlags;
+use nix::unistd::{Gid, Uid, UnlinkatFlags};
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::panic::Location;
+use std::path::Path;
+use std::process::{Command, ExitStatus, Output};
+
+fn zero<T>(_: &T) -> String {
+    "0".into()
+}
+
+fn number(fd: &OwnedFd) -> String {
+    fd.as_raw_fd().to_string()
+}
+
+fn fd(fd: impl AsFd) -> String {
+    match fd.as_fd().as_raw_fd() {
+        libc::AT_FDCWD => "AT_FDCWD".into(),
+        number => number.to_string(),
+    }
+}
+
+#[track_caller]
+pub fn clone3(flags: u64, cgroup: Option<BorrowedFd>) -> nix::Result<Cloned> {
+    let call = || {
+        let into = if cgroup.is_some() { 0x2_0000_0000 } else { 0 };
+        let signal = if flags & libc::CLONE_PARENT as u64 == 0 { "SIGCHLD" } else { "0" };
+        let shown = names::flags(flags | into | libc::CLONE_PIDFD as u64, names::CLONE);
+        Call::new("clone3", format!("{{flags={shown}, exit_signal={signal}}}"))
+    };
+    let cloned = tell_first(call, || kernel::clone3(flags, cgroup))?;
+    if matches!(cloned, Cloned::Child) {
+        entered(flags);
+        super::process("child");
+    }
+    Ok(cloned)
+}
+
+#[track_caller]
+pub fn fork() -> nix::Result<Cloned> {
+    clone3(0, None)
+}
+
+/// Runs another program to its end, and collects what it says.
+#[track_caller]
+pub fn output(command: &mut Command) -> std::io::Result<Output> {
+    let call = spawned(command);
+    let place = Location::caller();
+    keeping_error(|make| tell_first_at(place, || call, make), || command.output())
+}
+
+/// Runs another program to its end.
+#[track_caller]
+pub fn status(command: &mut Command) -> std::io::Result<ExitStatus> {
+    let call = spawned(command);
+    let place = Location::caller();
+    keeping_error(|make| tell_first_at(place, || call, make), || command.status())
+}
+
+/// The C library forks and executes for std; what the program then does is its own story.
+fn spawned(command: &Command) -> Call {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    Call::new("posix_spawn", words.map(|word| format!("{:?}", word.to_string_lossy())).collect::<Vec<_>>().join(", "))
+}
+
+/// std's calls fail with an io::Error, which is more than an errno: it is passed on as it is.
+fn keeping_error<T>(
+    told: impl FnOnce(&mut dyn FnMut() -> nix::Result<T>) -> nix::Result<T>,
+    mut make: impl FnMut() -> std::io::Result<T>,
+) -> std::io::Result<T> {
+    let mut failed = None;
+    let done = told(&mut || {
+        make().map_err(|error| {
+            let errno = nix::errno::Errno::from_raw(error.raw_os_error().unwrap_or_default());
+            failed = Some(error);
+            errno
+        })
+    });
+    done.map_err(|errno| failed.unwrap_or_else(|| errno.into()))
+}
+
+#[track_caller]
+pub fn unshare(flags: CloneFlags) -> nix::Result<()> {
+    let bits = flags.bits() as u64;
+    tell(|| Call::new("unshare", names::flags(bits, names::CLONE)), zero, || nix::sched::unshare(flags))?;
+    entered(bits);
+    Ok(())
+}
+
+/// Of a namespace, or with a pidfd of several at once.
+#[track_caller]
+pub fn setns(target: impl AsFd, flags: i32) -> nix::Result<()> {
+    let shown = || Call::new("setns", format!("{}, {}", fd(&target), names::flags(flags as u64, names::CLONE)));
+    tell(shown, zero, || kernel::setns(&target, flags))?;
+    entered(flags as u64);
+    Ok(())
+}
+
+#[track_caller]
+pub fn mount(
+    source: Option<&str>,
+    target: impl AsRef<Path>,
+    kind: Option<&str>,
+    flags: MsFlags,
+    data: Option<&str>,
+) -> nix::Result<()> {
+    let target = target.as_ref();
+    let call = || {
+        let flags = names::flags(flags.bits(), names::MOUNT);
+        let (source, kind, data) = (or_null(source), or_null(kind), or_null(data));
+        Call::new("mount", format!("{source}, {target:?}, {kind}, {flags}, {data}"))
+    };
+    tell(call, zero, || nix::mount::mount(source, target, kind, flags, data))
+}
+
+#[track_caller]
+pub fn umount2(target: impl AsRef<Path>, flags: MntFlags) -> nix::Result<()> {
+    let target = target.as_ref();
+    let call = || Call::new("umount2", format!("{target:?}, {}", names::flags(flags.bits() as u64, names::UMOUNT)));
+    tell(call, zero, || nix::mount::umount2(target, flags))
+}
+
+#[track_caller]
+pub fn open_tree(dir: impl AsFd, path: &CStr, flags: u32) -> nix::Result<OwnedFd> {
+    let call = || {
+        let flags = names::flags(flags as u64 | libc::OPEN_TREE_CLOEXEC as u64, names::OPEN_TREE);
+        Call::new("open_tree", format!("{}, {}, {flags}", fd(&dir), quoted(path)))
+    };
+    tell(call, number, || kernel::open_tree(&dir, path, flags))
+}
+
+#[track_caller]
+pub fn move_mount(mount: impl AsFd, target: impl AsFd) -> nix::Result<()> {
+    let call = || {
+        let flags = "MOVE_MOUNT_F_EMPTY_PATH|MOVE_MOUNT_T_EMPTY_PATH";
+        Call::new("move_mount", format!("{}, \"\", {}, \"\", {flags}", fd(&mount), fd(&target)))
+    };
+    tell(call, zero, || kernel::move_mount(&mount, &target))
+}
+
+#[track_caller]
+pub fn mount_setattr(
+    mount: impl AsFd,
+    recursive: bool,
+    set: u64,
+    clear: u64,
+    propagation: u64,
+    userns: Option<BorrowedFd>,
+) -> nix::Result<()> {
+    let call = || {
+        let set = set | if userns.is_some() { libc::MOUNT_ATTR_IDMAP } else { 0 };
+        let recursive = if recursive { "|AT_RECURSIVE" } else { "" };
+        let (set, clear) = (names::flags(set, names::ATTRIBUTES), names::flags(clear, names::ATTRIBUTES));
+        let propagation = names::flags(propagation, names::MOUNT);
+        let userns = userns.map_or(String::new(), |userns| format!(", userns_fd={}", fd(userns)));
+        let attributes = format!("{{attr_set={set}, attr_clr={clear}, propagation={propagation}{userns}}}");
+        Call::new("mount_setattr", format!("{}, \"\", AT_EMPTY_PATH{recursive}, {attributes}", fd(&mount)))
+    };
+    tell(call, zero, || kernel::mount_setattr(&mount, recursive, set, clear, propagation, userns))
+}
+
+#[track_caller]
+pub fn fsopen(kind: &CStr) -> nix::Result<OwnedFd> {
+    tell(|| Call::new("fsopen", format!("{}, FSOPEN_CLOEXEC", quoted(kind))), number, || kernel::fsopen(kind))
+}
+
+#[track_caller]
+pub fn fsconfig_string(context: impl AsFd, key: &CStr, value: &CStr) -> nix::Result<()> {
+    let call = || {
+        let arguments = format!("{}, FSCONFIG_SET_STRING, {}, {}, 0", fd(&context), quoted(key), quoted(value));
+        Call::new("fsconfig", arguments)
+    };
+    tell(call, zero, || kernel::fsconfig_string(&context, key, value))
+}
+
+#[track_caller]
+pub fn fsconfig_flag(context: impl AsFd, key: &CStr) -> nix::Result<()> {
+    let call = || Call::new("fsconfig", format!("{}, FSCONFIG_SET_FLAG, {}, NULL, 0", fd(&context), quoted(key)));
+    tell(call, zero, || kernel::fsconfig_flag(&context, key))
+}
+
+#[track_caller]
+pub fn fsconfig_create(context: impl AsFd) -> nix::Result<()> {
+    let call = || Call::new("fsconfig", format!("{}, FSCONFIG_CMD_CREATE, NULL, NULL, 0", fd(&context)));
+    tell(call, zero, || kernel::fsconfig_create(&context))
+}
+
+#[track_caller]
+pub fn fsmount(context: impl AsFd, attributes: u64) -> nix::Result<OwnedFd> {
+    let call = || {
+        let attributes = names::flags(attributes, names::ATTRIBUTES);
+        Call::new("fsmount", format!("{}, FSMOUNT_CLOEXEC, {attributes}", fd(&context)))
+    };
+    tell(call, number, || kernel::fsmount(&context, attributes))
+}
+
+#[track_caller]
+pub fn pivot_root_here() -> nix::Result<()> {
+    tell(|| Call::new("pivot_root", "\".\", \".\"".into()), zero, kernel::pivot_root_here)
+}
+
+#[track_caller]
+pub fn chroot(path: &str) -> nix::Result<()> {
+    tell(|| Call::new("chroot", format!("{path:?}")), zero, || nix::unistd::chroot(path))
+}
+
+#[track_caller]
+pub fn sethostname(name: &str) -> nix::Result<()> {
+    tell(|| Call::new("sethostname", format!("{name:?}, {}", name.len())), zero, || nix::unistd::sethostname(name))
+}
+
+#[track_caller]
+pub fn setdomainname(name: &str) -> nix::Result<()> {
+    tell(|| Call::new("setdomainname", format!("{name:?}, {}", name.len())), zero, || kernel::set_domain_name(name))
+}
+
+#[track_caller]
+pub fn setgroups(groups: &[Gid]) -> nix::Result<()> {
+    let call = || {
+        let list: Vec<String> = groups.iter().map(Gid::to_string).collect();
+        Call::new("setgroups", format!("{}, [{}]", groups.len(), list.join(", ")))
+    };
+    tell(call, zero, || nix::unistd::setgroups(groups))
+}
+
+#[track_caller]
+pub fn setresuid(uid: Uid) -> nix::Result<()> {
+    tell(|| Call::new("setresuid", format!("{uid}, {uid}, {uid}")), zero, || nix::unistd::setresuid(uid, uid, uid))
+}
+
+#[track_caller]
+pub fn setresgid(gid: Gid) -> nix::Result<()> {
+    tell(|| Call::new("setresgid", format!("{gid}, {gid}, {gid}")), zero, || nix::unistd::setresgid(gid, gid, gid))
+}
+
+#[track_caller]
+pub fn prctl(option: i32, argument: u64) -> nix::Result<i32> {
+    let call = || {
+        let argument = match option {
+            libc::PR_SET_PDEATHSIG if argument == libc::SIGKILL as u64 => "SIGKILL".into(),
+            libc::PR_CAPBSET_DROP => names::capability(argument),
+            _ => argument.to_string(),
+        };
+        Call::new("prctl", format!("{}, {argument}", names::prctl(option)))
+    };
+    tell(call, zero, || kernel::prctl(option, argument))
+}
+
+/// prctl(PR_CAPBSET_DROP) of each of these numbers, told as one.
+#[track_caller]
+pub fn drop_bounding(numbers: &[u64]) -> nix::Result<()> {
+    if numbers.is_empty() {
+        return Ok(());
+    }
+    let call = || {
+        let list: Vec<String> = numbers.iter().map(|number| names::capability(*number)).collect();
+        Call { name: "prctl", arguments: format!("PR_CAPBSET_DROP, {}", list.join(" ")), times: numbers.len() }
+    };
+    tell(call, zero, || numbers.iter().try_for_each(|number| kernel::prctl(libc::PR_CAPBSET_DROP, *number).map(drop)))
+}
+
+/// capset(2) of one of the three sets; the other two stay as they are.
+#[track_caller]
+pub fn capset(which: CapSet, set: &CapsHashSet) -> Result<(), caps::errors::CapsError> {
+    let call = || {
+        let which = format!("{which:?}").to_lowercase();
+        Call::new("capset", format!("{{{which}={}}}", bits(set)))
+    };
+    through_caps(call, || caps::set(None, which, set))
+}
+
+#[track_caller]
+pub fn clear_ambient() -> Result<(), caps::errors::CapsError> {
+    let call = || Call::new("prctl", "PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL".into());
+    through_caps(call, || caps::clear(None, CapSet::Ambient))
+}
+
+#[track_caller]
+pub fn raise_ambient(capability: caps::Capability) -> Result<(), caps::errors::CapsError> {
+    let call = || {
+        let name = names::capability(capability.index().into());
+        Call::new("prctl", format!("PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, {name}"))
+    };
+    through_caps(call, || caps::raise(None, CapSet::Ambient, capability))
+}
+
+#[track_caller]
+fn through_caps(
+    call: impl FnOnce() -> Call,
+    make: impl FnOnce() -> Result<(), caps::errors::CapsError>,
+) -> Result<(), caps::errors::CapsError> {
+    let mut failed = None;
+    let told = tell(call, zero, || {
+        make().map_err(|error| {
+            failed = Some(error);
+            nix::errno::Errno::last()
+        })
+    });
+    match (told, failed) {
+        (_, Some(error)) => Err(error),
+        (told, None) => told.map_err(|errno| errno.to_string().as_str().into()),
+    }
+}
+
+fn bits(set: &CapsHashSet) -> String {
+    let mut numbers: Vec<u64> = set.iter().map(|capability| capability.index().into()).collect();
+    numbers.sort_unstable();
+    let names: Vec<String> = numbers.iter().map(|number| format!("1<<{}", names::capability(*number))).collect();
+    if names.is_empty() { "0".into() } else { names.join("|") }
+}
+
+#[track_caller]
+pub fn seccomp_load(program: &[Bpf], flags: u32) -> nix::Result<i32> {
+    let call = || {
+        let arguments = format!("SECCOMP_SET_MODE_FILTER, {}, {{len={}}}", seccomp_flags(flags), program.len());
+        Call::new("seccomp", arguments)
+    };
+    tell(call, ToString::to_string, || kernel::seccomp_load(program, flags))
+}
+
+fn seccomp_flags(flags: u32) -> String {
+    const NAMES: &[(u64, &str)] = &[
+        (libc::SECCOMP_FILTER_FLAG_TSYNC, "SECCOMP_FILTER_FLAG_TSYNC"),
+        (libc::SECCOMP_FILTER_FLAG_LOG, "SECCOMP_FILTER_FLAG_LOG"),
+        (libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW, "SECCOMP_FILTER_FLAG_SPEC_ALLOW"),
+        (libc::SECCOMP_FILTER_FLAG_NEW_LISTENER, "SECCOMP_FILTER_FLAG_NEW_LISTENER"),
+    ];
+    names::flags(flags.into(), NAMES)
+}
+
+#[track_caller]
+pub fn execve(path: &CStr, arguments: &[CString], environment: &[CString]) -> nix::Result<std::convert::Infallible> {
+    let call = || {
+        let words: Vec<String> = arguments.iter().map(|word| quoted(word)).collect();
+        Call::new("execve", format!("{}, [{}], /* {} vars */", quoted(path), words.join(", "), environment.len()))
+    };
+    tell_first(call, || nix::unistd::execve(path, arguments, environment))
+}
+
+#[track_caller]
+pub fn setsid() -> nix::Result<()> {
+    tell(|| Call::new("setsid", String::new()), zero, || nix::unistd::setsid().map(drop))
+}
+
+#[track_caller]
+pub fn pidfd_send_signal(pidfd: impl AsFd, signal: i32) -> nix::Result<()> {
+    let name = nix::sys::signal::Signal::try_from(signal).map_or_else(|_| signal.to_string(), |name| name.to_string());
+    let call = || Call::new("pidfd_send_signal", format!("{}, {name}, NULL, 0", fd(&pidfd)));
+    tell(call, zero, || kernel::pidfd_send_signal(&pidfd, signal))
+}
+
+/// Writes a file of the kernel's (an id map, a limit of a cgroup), whole and in one write.
+#[track_caller]
+pub fn write(path: &Path, text: &str) -> std::io::Result<()> {
+    io(|| Call::new("write", format!("{}, {text:?}, {}", path.display(), text.len())), || std::fs::write(path, text))
+}
+
+/// The same into a file that is open.
+#[track_caller]
+pub fn write_to(file: &File, text: &str) -> std::io::Result<()> {
+    let mut into = file;
+    io(
+        || Call::new("write", format!("{}, {text:?}, {}", fd(file), text.len())),
+        || std::io::Write::write_all(&mut into, text.as_bytes()),
+    )
+}
+
+/// mkdir(2); `mode` less the umask.
+#[track_caller]
+pub fn mkdir(path: &Path, mode: u32) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    let call = || Call::new("mkdir", format!("{path:?}, {mode:#04o}").replace("0o", "0"));
+    io(call, || std::fs::DirBuilder::new().mode(mode).create(path))
+}
+
+#[track_caller]
+pub fn rmdir(path: &Path) -> nix::Result<()> {
+    let call = || Call::new("unlinkat", format!("AT_FDCWD, {path:?}, AT_REMOVEDIR"));
+    tell(call, zero, || nix::unistd::unlinkat(nix::fcntl::AT_FDCWD, path, UnlinkatFlags::RemoveDir))
+}
+
+/// unlinkat(2) of a directory, by its name in `parent`.
+#[track_caller]
+pub fn rmdir_at(parent: impl AsFd, name: &CStr) -> nix::Result<()> {
+    let call = || Call::new("unlinkat", format!("{}, {}, AT_REMOVEDIR", fd(&parent), quoted(name)));
+    tell(call, zero, || nix::unistd::unlinkat(&parent, name, UnlinkatFlags::RemoveDir))
+}
+
+#[track_caller]
+pub fn symlink(target: &str, link: &Path) -> std::io::Result<()> {
+    io(|| Call::new("symlink", format!("{target:?}, {link:?}")), || std::os::unix::fs::symlink(target, link))
+}
+
+#[track_caller]
+pub fn unlink(path: &Path) -> std::io::Result<()> {
+    io(|| Call::new("unlink", format!("{path:?}")), || std::fs::remove_file(path))
+}
+
+#[track_caller]
+pub fn rename(from: &Path, to: &Path) -> std::io::Result<()> {
+    io(|| Call::new("rename", format!("{from:?}, {to:?}")), || std::fs::rename(from, to))
+}
+
+/// renameat2(2) with RENAME_NOREPLACE: fails where `to` exists.
+#[track_caller]
+pub fn rename_new(from: &Path, to: &Path) -> nix::Result<()> {
+    use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+    let call = || Call::new("renameat2", format!("AT_FDCWD, {from:?}, AT_FDCWD, {to:?}, RENAME_NOREPLACE"));
+    tell(call, zero, || renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE))
+}
+
+#[track_caller]
+pub fn fsync(file: &File) -> std::io::Result<()> {
+    io(|| Call::new("fsync", fd(file)), || file.sync_all())
+}
+
+#[track_caller]
+pub fn fdatasync(file: &File) -> std::io::Result<()> {
+    io(|| Call::new("fdatasync", fd(file)), || file.sync_data())
+}
+
+#[track_caller]
+pub fn syncfs(file: &File) -> nix::Result<()> {
+    tell(|| Call::new("syncfs", fd(file)), zero, || nix::unistd::syncfs(file))
+}
+
+/// [`tell`] for the calls of std, whose error is passed on as it is.
+#[track_caller]
+fn io(call: impl FnOnce() -> Call, make: impl FnMut() -> std::io::Result<()>) -> std::io::Result<()> {
+    let place = Location::caller();
+    keeping_error(|make| tell_at(place, call, zero, make), make)
+}
+
+fn or_null(text: Option<&str>) -> String {
+    text.map_or_else(|| "NULL".into(), |text| format!("{text:?}"))
+}
+
+fn quoted(text: &CStr) -> String {
+    format!("{:?}", text.to_string_lossy())
+}
