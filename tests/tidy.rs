@@ -12,6 +12,11 @@ const BOUNDARIES: &[(&str, &[&str], &str)] = &[
     ("error", &["oci", "engine", "cli", "lessons", "store", "kernel", "progress"], "everything stands on the error"),
     ("kernel", &["oci", "engine", "cli", "lessons", "store", "progress"], "system calls have no policy"),
     ("progress", &["oci", "engine", "cli", "lessons", "store"], "a bar knows nothing of what it measures"),
+    (
+        "explain",
+        &["oci", "engine", "cli", "lessons", "store"],
+        "the narration knows calls, and nothing of what they are for",
+    ),
 ];
 
 /// What must not be called in `runtime/`, outside of unit tests.
@@ -33,6 +38,40 @@ const SLEEPERS: &[(&str, &str)] = &[(
     "runtime/oci/cgroup/v1.rs",
     "cgroup v1 tells nobody when a freeze is complete, or a directory free of its last process",
 )];
+
+/// Calls that are made in `runtime/explain/calls` only, where each is told.
+const TOLD: &[&str] = &[
+    "kernel::clone3(",
+    "kernel::fork(",
+    "kernel::setns(",
+    "kernel::open_tree(",
+    "kernel::move_mount(",
+    "kernel::mount_setattr(",
+    "kernel::fsopen(",
+    "kernel::fsconfig",
+    "kernel::fsmount(",
+    "kernel::pivot_root",
+    "kernel::set_domain_name(",
+    "kernel::seccomp_load(",
+    "kernel::prctl(libc::PR_SET",
+    "kernel::prctl(libc::PR_CAPBSET_DROP",
+    "mount::mount(",
+    "mount::umount",
+    "sched::unshare(",
+    "sched::setns(",
+    "unistd::chroot(",
+    "unistd::sethostname(",
+    "unistd::setgroups(",
+    "unistd::setuid(",
+    "unistd::setgid(",
+    "unistd::setres",
+    "unistd::execve(",
+    "unistd::pivot_root(",
+    "caps::set(",
+    "caps::clear(",
+    "caps::raise(",
+    "caps::drop(",
+];
 
 const LONGEST_FILE: usize = 400;
 const LONGEST_FUNCTION: usize = 70;
@@ -111,6 +150,23 @@ fn nothing_in_the_runtime_can_panic_on_purpose() {
             }
             if line.contains("process::exit") && source.name != "runtime/main.rs" {
                 wrong.push(format!("{}:{}: process::exit: only main decides the exit code", source.name, index + 1));
+            }
+        }
+    }
+    none(wrong);
+}
+
+#[test]
+fn no_isolating_call_is_made_where_it_is_not_told() {
+    let mut wrong = Vec::new();
+    for source in sources("runtime").iter().filter(|source| !source.name.starts_with("runtime/explain/calls")) {
+        let code = without_unit_tests(source);
+        // Imported by name, it would not show its path where it is called.
+        let imported =
+            ["use nix::mount::{mount", "use nix::mount::mount", "use nix::sched::{setns", "use nix::sched::unshare"];
+        for call in TOLD.iter().chain(&imported).filter(|call| code.contains(**call)) {
+            if source.name != "runtime/kernel.rs" || call.starts_with("kernel::") {
+                wrong.push(format!("{}: {call} tells nobody; explain::calls does", source.name));
             }
         }
     }

@@ -213,8 +213,7 @@ pub fn whole() -> String {
          --root DIR        Where the store is (default: $EBB_ROOT, else /var/lib/ebb, or ~/.local/share/ebb without root)\n      \
          --step            Explain, and wait for Enter before each step\n  \
          -v, --version         Print the version\n      \
-         --without STEP    Leave one isolating step out, to see what it was for: pivot_root, pid, mount, net, user, seccomp,\n                        \
-         capabilities, masks or overlay (run, start, restart)\n\n\
+         --without STEP    Leave one isolating step out (pid, seccomp, …), to see what it was for\n\n\
          Examples:\n  \
          ebb lesson 3                                     what rm washes away, and what a volume keeps\n  \
          ebb run -d -v myvolume:/app/data --name web nginx\n  \

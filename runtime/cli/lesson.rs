@@ -99,7 +99,7 @@ fn guarded(lesson: impl FnOnce() -> Result<i32>) -> Result<i32> {
     let ends = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
     ends.thread_block().doing(|| "block signals")?;
     let signals = SignalFd::with_flags(&ends, SfdFlags::SFD_CLOEXEC).doing(|| "watch for signals")?;
-    let (pid, pidfd) = match kernel::fork().doing(|| "fork the lesson")? {
+    let (pid, pidfd) = match crate::explain::calls::fork().doing(|| "fork the lesson")? {
         Cloned::Parent { pid, pidfd } => (pid, pidfd),
         Cloned::Child => {
             let _ = ends.thread_unblock();

@@ -33,7 +33,7 @@ pub fn globals(arguments: &[OsString]) -> Result<(Globals, Vec<OsString>)> {
             globals.explain = Manner::Words;
             words.next();
         } else if let Some(value) = after_prefix(word, "--explain=") {
-            globals.explain = value.to_string_lossy().parse()?;
+            globals.explain = parsed(value)?;
             words.next();
         } else if *word == "--step" {
             globals.step = true;
@@ -41,9 +41,9 @@ pub fn globals(arguments: &[OsString]) -> Result<(Globals, Vec<OsString>)> {
         } else if *word == "--without" {
             words.next();
             let value = words.next().ok_or_else(|| Error::of(Kind::Usage, "flag needs an argument: --without"))?;
-            globals.without.push(value.to_string_lossy().parse()?);
+            globals.without.push(parsed(value)?);
         } else if let Some(value) = after_prefix(word, "--without=") {
-            globals.without.push(value.to_string_lossy().parse()?);
+            globals.without.push(parsed(value)?);
             words.next();
         } else {
             break;
@@ -52,12 +52,17 @@ pub fn globals(arguments: &[OsString]) -> Result<(Globals, Vec<OsString>)> {
     if globals.explain == Manner::Silent
         && let Some(value) = std::env::var_os("EBB_EXPLAIN")
     {
-        globals.explain = if value.is_empty() { Manner::Silent } else { value.to_string_lossy().parse()? };
+        globals.explain = if value.is_empty() { Manner::Silent } else { parsed(value)? };
     }
     if globals.step && globals.explain == Manner::Silent {
         globals.explain = Manner::Words;
     }
     Ok((globals, words.cloned().collect()))
+}
+
+/// The value of a global flag, or of the variable that stands for one.
+fn parsed<T: std::str::FromStr<Err = Error>>(value: impl AsRef<OsStr>) -> Result<T> {
+    value.as_ref().to_string_lossy().parse().map_err(|error: Error| Error::of(Kind::Usage, error.message))
 }
 
 /// A path need not be UTF-8.

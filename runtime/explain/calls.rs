@@ -1,14 +1,17 @@
 //! The system calls that isolate, mount, change who we are, and change the store: each tells what it does.
 //! Nobody else makes them (`tests/tidy.rs`); the signatures are those of `kernel` and of nix.
 
-use super::{Call, entered, names, tell, tell_at, tell_first, tell_first_at};
+mod files;
+
+pub use files::*;
+
+use super::{Call, entered, names, tell, tell_first, tell_first_at};
 use crate::kernel::{self, Bpf, Cloned};
 use caps::{CapSet, CapsHashSet};
 use nix::mount::{MntFlags, MsFlags};
 use nix::sched::CloneFlags;
-use nix::unistd::{Gid, Uid, UnlinkatFlags};
+use nix::unistd::{Gid, Uid};
 use std::ffi::{CStr, CString};
-use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::panic::Location;
 use std::path::Path;
@@ -70,22 +73,6 @@ pub fn status(command: &mut Command) -> std::io::Result<ExitStatus> {
 fn spawned(command: &Command) -> Call {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     Call::new("posix_spawn", words.map(|word| format!("{:?}", word.to_string_lossy())).collect::<Vec<_>>().join(", "))
-}
-
-/// std's calls fail with an io::Error, which is more than an errno: it is passed on as it is.
-fn keeping_error<T>(
-    told: impl FnOnce(&mut dyn FnMut() -> nix::Result<T>) -> nix::Result<T>,
-    mut make: impl FnMut() -> std::io::Result<T>,
-) -> std::io::Result<T> {
-    let mut failed = None;
-    let done = told(&mut || {
-        make().map_err(|error| {
-            let errno = nix::errno::Errno::from_raw(error.raw_os_error().unwrap_or_default());
-            failed = Some(error);
-            errno
-        })
-    });
-    done.map_err(|errno| failed.unwrap_or_else(|| errno.into()))
 }
 
 #[track_caller]
@@ -356,88 +343,6 @@ pub fn pidfd_send_signal(pidfd: impl AsFd, signal: i32) -> nix::Result<()> {
     let name = nix::sys::signal::Signal::try_from(signal).map_or_else(|_| signal.to_string(), |name| name.to_string());
     let call = || Call::new("pidfd_send_signal", format!("{}, {name}, NULL, 0", fd(&pidfd)));
     tell(call, zero, || kernel::pidfd_send_signal(&pidfd, signal))
-}
-
-/// Writes a file of the kernel's (an id map, a limit of a cgroup), whole and in one write.
-#[track_caller]
-pub fn write(path: &Path, text: &str) -> std::io::Result<()> {
-    io(|| Call::new("write", format!("{}, {text:?}, {}", path.display(), text.len())), || std::fs::write(path, text))
-}
-
-/// The same into a file that is open.
-#[track_caller]
-pub fn write_to(file: &File, text: &str) -> std::io::Result<()> {
-    let mut into = file;
-    io(
-        || Call::new("write", format!("{}, {text:?}, {}", fd(file), text.len())),
-        || std::io::Write::write_all(&mut into, text.as_bytes()),
-    )
-}
-
-/// mkdir(2); `mode` less the umask.
-#[track_caller]
-pub fn mkdir(path: &Path, mode: u32) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    let call = || Call::new("mkdir", format!("{path:?}, {mode:#04o}").replace("0o", "0"));
-    io(call, || std::fs::DirBuilder::new().mode(mode).create(path))
-}
-
-#[track_caller]
-pub fn rmdir(path: &Path) -> nix::Result<()> {
-    let call = || Call::new("unlinkat", format!("AT_FDCWD, {path:?}, AT_REMOVEDIR"));
-    tell(call, zero, || nix::unistd::unlinkat(nix::fcntl::AT_FDCWD, path, UnlinkatFlags::RemoveDir))
-}
-
-/// unlinkat(2) of a directory, by its name in `parent`.
-#[track_caller]
-pub fn rmdir_at(parent: impl AsFd, name: &CStr) -> nix::Result<()> {
-    let call = || Call::new("unlinkat", format!("{}, {}, AT_REMOVEDIR", fd(&parent), quoted(name)));
-    tell(call, zero, || nix::unistd::unlinkat(&parent, name, UnlinkatFlags::RemoveDir))
-}
-
-#[track_caller]
-pub fn symlink(target: &str, link: &Path) -> std::io::Result<()> {
-    io(|| Call::new("symlink", format!("{target:?}, {link:?}")), || std::os::unix::fs::symlink(target, link))
-}
-
-#[track_caller]
-pub fn unlink(path: &Path) -> std::io::Result<()> {
-    io(|| Call::new("unlink", format!("{path:?}")), || std::fs::remove_file(path))
-}
-
-#[track_caller]
-pub fn rename(from: &Path, to: &Path) -> std::io::Result<()> {
-    io(|| Call::new("rename", format!("{from:?}, {to:?}")), || std::fs::rename(from, to))
-}
-
-/// renameat2(2) with RENAME_NOREPLACE: fails where `to` exists.
-#[track_caller]
-pub fn rename_new(from: &Path, to: &Path) -> nix::Result<()> {
-    use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
-    let call = || Call::new("renameat2", format!("AT_FDCWD, {from:?}, AT_FDCWD, {to:?}, RENAME_NOREPLACE"));
-    tell(call, zero, || renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE))
-}
-
-#[track_caller]
-pub fn fsync(file: &File) -> std::io::Result<()> {
-    io(|| Call::new("fsync", fd(file)), || file.sync_all())
-}
-
-#[track_caller]
-pub fn fdatasync(file: &File) -> std::io::Result<()> {
-    io(|| Call::new("fdatasync", fd(file)), || file.sync_data())
-}
-
-#[track_caller]
-pub fn syncfs(file: &File) -> nix::Result<()> {
-    tell(|| Call::new("syncfs", fd(file)), zero, || nix::unistd::syncfs(file))
-}
-
-/// [`tell`] for the calls of std, whose error is passed on as it is.
-#[track_caller]
-fn io(call: impl FnOnce() -> Call, make: impl FnMut() -> std::io::Result<()>) -> std::io::Result<()> {
-    let place = Location::caller();
-    keeping_error(|make| tell_at(place, call, zero, make), make)
 }
 
 fn or_null(text: Option<&str>) -> String {

@@ -13,7 +13,7 @@ mod names;
 mod show;
 pub mod without;
 
-use crate::error::{Doing, Error, Result};
+use crate::error::{Cause, Doing, Error, Result};
 use show::Teller;
 use std::fmt::Display;
 use std::panic::Location;
@@ -39,7 +39,11 @@ pub fn begin(manner: Manner, wait: bool) -> Result<()> {
     if manner == Manner::Silent {
         return Ok(());
     }
-    *teller() = Some(Teller::new(manner, wait).doing(|| "explain the steps")?);
+    let made = Teller::new(manner, wait).map_err(|errno| match errno {
+        nix::errno::Errno::ENXIO => Error::new("--step waits for Enter, and so needs a terminal"),
+        errno => errno.into_error(),
+    });
+    *teller() = Some(made.doing(|| "explain the steps")?);
     ON.store(true, Ordering::Relaxed);
     Ok(())
 }

@@ -59,7 +59,7 @@ impl Step {
                  CAP_SYS_CHROOT can walk back to them"
             }
             Step::Pid => "the container sees the host's processes, and its program is not process 1",
-            Step::Mount => "the container's mounts would be the host's, which the kernel does not allow it",
+            Step::Mount => "the container's mounts would be the host's: the kernel refuses the first of them",
             Step::Net => "the container uses the host's network: its ports, and its services on 127.0.0.1",
             Step::User => "root in the container is root on the host, held back by capabilities and the filter only",
             Step::Seccomp => "every system call of the kernel can be tried",

@@ -159,7 +159,7 @@ impl Run {
         // A first process in another's pid namespace is not our child but our grandchild; as its subreaper we can wait
         // for it all the same.
         if !self.detach && !self.no_subreaper {
-            crate::kernel::prctl(libc::PR_SET_CHILD_SUBREAPER, 1).doing(|| "become a subreaper")?;
+            crate::explain::calls::prctl(libc::PR_SET_CHILD_SUBREAPER, 1).doing(|| "become a subreaper")?;
         }
         let created = self.bundle.create(&self.globals, &self.id, self.detach)?;
         let container = &created.container;
