@@ -13,6 +13,7 @@ pub mod lesson;
 pub mod manual;
 pub mod oci;
 pub mod output;
+pub mod place;
 pub mod pull;
 pub mod system;
 pub mod table;

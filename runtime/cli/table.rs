@@ -1,6 +1,6 @@
 //! The table of commands. A command line finds its row by its first words; only that row's clap definition is built.
 
-use super::{Execute, container, help, image, lesson, oci, system, usage, volume};
+use super::{Execute, container, help, image, lesson, oci, place, system, usage, volume};
 use crate::error::{Error, Result};
 use std::ffi::OsString;
 
@@ -116,6 +116,7 @@ pub const TABLE: &[Entry] = &[
     row::<volume::Rm>("volume rm"),
     alias::<volume::Rm>("volume remove", "volume rm"),
     row::<volume::Prune>("volume prune"),
+    row::<place::Where>("where"),
     row::<lesson::Lesson>("lesson"),
     row::<system::Info>("info"),
     alias::<system::Info>("system info", "info"),

@@ -1,19 +1,34 @@
 //! rm and container prune.
 
-use crate::cli::format::units;
+use crate::cli::format::{table, units};
 use crate::cli::{Execute, confirm, for_each, output, store};
+use crate::engine::container::loss::{self, Loss};
 use crate::engine::container::{self, prune, remove};
 use crate::error::{Doing, Result};
+use crate::store::Store;
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::io::IsTerminal;
 
 /// Remove one or more containers
 #[derive(Debug, clap::Parser)]
+#[command(after_help = "Examples:
+  ebb rm mycontainer
+  ebb rm --dry-run mycontainer     what would be lost, and what would stay
+  ebb rm -fv mycontainer           also when it runs, and with its anonymous volumes")]
 pub struct Rm {
+    /// Say what would go and what would stay, and change nothing
+    #[arg(long)]
+    dry_run: bool,
     /// Force the removal of a running container (uses SIGKILL)
     #[arg(short, long)]
     force: bool,
     /// Remove anonymous volumes associated with the container
     #[arg(short, long)]
     volumes: bool,
+    /// Format the output of --dry-run: 'json', or a Go template
+    #[arg(long, value_name = "string", requires = "dry_run")]
+    format: Option<String>,
     #[arg(value_name = "CONTAINER", required = true)]
     containers: Vec<String>,
 }
@@ -22,14 +37,26 @@ impl Execute for Rm {
     fn execute(self) -> Result<i32> {
         let store = store()?;
         let options = remove::Options { force: self.force, volumes: self.volumes };
-        for_each(&self.containers, |name| {
-            let removed =
-                container::find(&store, name).and_then(|container| match remove::remove(&store, &container, options) {
+        if self.dry_run {
+            return self.foresee(&store, options);
+        }
+        // The walk that it takes to say what went is for a person who reads it; a script does not wait for it.
+        let told = std::io::stderr().is_terminal();
+        let mut losses = Vec::new();
+        let done = for_each(&self.containers, |name| {
+            let removed = container::find(&store, name).and_then(|container| {
+                let loss = if told { loss::foresee(&store, &container, options).ok() } else { None };
+                match remove::remove(&store, &container, options) {
                     Err(error) if !error.is_not_found() => {
                         Err(error).doing(|| format!("cannot remove container {name:?}"))
                     }
-                    result => result,
-                });
+                    Err(error) => Err(error),
+                    Ok(()) => {
+                        losses.extend(loss);
+                        Ok(())
+                    }
+                }
+            });
             match removed {
                 Ok(()) => Ok(Some(name.to_owned())),
                 // As in Docker: said, but what was wanted is so.
@@ -39,7 +66,85 @@ impl Execute for Rm {
                 }
                 Err(error) => Err(error),
             }
+        });
+        if !losses.is_empty() {
+            eprintln!("{}", last_line(&losses));
+        }
+        done
+    }
+}
+
+impl Rm {
+    fn foresee(&self, store: &Store, options: remove::Options) -> Result<i32> {
+        for_each(&self.containers, |name| {
+            let loss = container::find(store, name).and_then(|container| {
+                loss::foresee(store, &container, options).doing(|| format!("cannot remove container {name:?}"))
+            })?;
+            match &self.format {
+                Some(format) => table::print(&[], &[json!(loss)], Some(format), None).map(|()| None),
+                None => Ok(Some(whole_story(&loss))),
+            }
         })
+    }
+}
+
+/// `rm --dry-run` in words.
+fn whole_story(loss: &Loss) -> String {
+    let killed = if loss.running { ", killed first," } else { "" };
+    let mut text = format!("{}{killed} would go, and with it:\n", loss.container);
+    for change in &loss.changes {
+        let size = if change.size > 0 { format!("\t{}", units::human_size(change.size)) } else { String::new() };
+        text.push_str(&format!("  {} {}{size}\n", change.kind, change.path));
+    }
+    if loss.changes.is_empty() {
+        text.push_str("  no change to the image's files\n");
+    }
+    if loss.log > 0 {
+        text.push_str(&format!("  its log\t{}\n", units::human_size(loss.log)));
+    }
+    for volume in &loss.volumes {
+        text.push_str(&format!("  anonymous volume {} ({})\n", volume.name, volume.destination));
+    }
+    text.push_str("and this would stay:\n");
+    for kept in &loss.stays {
+        text.push_str(&match kept.kind.as_str() {
+            "image" => format!("  image {}", kept.name),
+            "bind" => format!("  the host's {} ({})\n", kept.source, kept.destination),
+            kind => format!("  {kind} {} ({}), in {}\n", kept.name, kept.destination, kept.source),
+        });
+    }
+    table::aligned(&text)
+}
+
+/// What went and what stayed, in one line.
+fn last_line(losses: &[Loss]) -> String {
+    let counted = |count: usize, noun: &str| match count {
+        1 => format!("1 {noun}"),
+        count => format!("{count} {noun}s"),
+    };
+    let names: Vec<&str> = losses.iter().map(|loss| loss.container.as_str()).collect();
+    let changes: usize = losses.iter().map(|loss| loss.changes.len()).sum();
+    let bytes = losses.iter().map(|loss| loss.bytes).sum();
+    let volumes: usize = losses.iter().map(|loss| loss.volumes.len()).sum();
+    let mut line = format!("gone: {}, with {}", names.join(", "), counted(changes, "changed file"));
+    if changes > 0 {
+        line.push_str(&format!(" ({})", units::human_size(bytes)));
+    }
+    if volumes > 0 {
+        line.push_str(&format!(" and {}", counted(volumes, "anonymous volume")));
+    }
+    let stays: BTreeSet<String> = losses
+        .iter()
+        .flat_map(|loss| &loss.stays)
+        .filter(|kept| kept.kind != "image")
+        .map(|kept| match kept.kind.as_str() {
+            "bind" => kept.source.clone(),
+            kind => format!("{kind} {}", kept.name.get(..12).filter(|_| kind != "volume").unwrap_or(&kept.name)),
+        })
+        .collect();
+    match stays.is_empty() {
+        true => line,
+        false => format!("{line}; stayed: {}", stays.into_iter().collect::<Vec<_>>().join(", ")),
     }
 }
 

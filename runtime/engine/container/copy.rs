@@ -107,7 +107,7 @@ pub fn from_tar(store: &Store, container: &Container, to: &Spot, archive: bool, 
 }
 
 /// Sees the container's files as it sees them, or would: `work` is told whether the root is to be read-only.
-fn look_into<T: Serialize + DeserializeOwned>(
+pub fn look_into<T: Serialize + DeserializeOwned>(
     store: &Store,
     container: &Container,
     work: impl FnOnce(&OwnedFd, bool) -> Result<T>,

@@ -121,12 +121,12 @@ fn look(directory: &OwnedFd, name: &OsStr) -> Option<FileStat> {
     fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW).ok().filter(|stat| !is_whiteout(stat))
 }
 
-fn is_whiteout(stat: &FileStat) -> bool {
+pub fn is_whiteout(stat: &FileStat) -> bool {
     kind(stat) == SFlag::S_IFCHR && stat.st_rdev == 0
 }
 
 /// Whether it hides all that the image has in this directory.
-fn is_opaque(directory: &OwnedFd) -> bool {
+pub fn is_opaque(directory: &OwnedFd) -> bool {
     let Ok(directory) = directory.try_clone().map(File::from) else { return false };
     directory.get_xattr("user.overlay.opaque").is_ok_and(|value| value.as_deref() == Some(b"y"))
 }

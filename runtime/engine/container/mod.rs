@@ -26,6 +26,7 @@ pub mod keeper;
 pub mod leave_out;
 pub mod limits;
 pub mod log;
+pub mod loss;
 pub mod names;
 pub mod pause;
 pub mod processes;
@@ -48,6 +49,7 @@ pub mod top;
 pub mod update;
 pub mod users;
 pub mod wait;
+pub mod whereabouts;
 
 pub use inspect::inspect;
 

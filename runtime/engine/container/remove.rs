@@ -21,19 +21,19 @@ pub fn remove(store: &Store, container: &Container, options: Options) -> Result<
     loop {
         match erase(store, container, options.volumes) {
             Err(Refusal::Running(_)) if options.force => stop::kill(store, container, libc::SIGKILL).or_else(ended)?,
-            Err(Refusal::Running(Status::Paused)) => {
-                return Err(Error::conflict("container is paused and must be unpaused first"));
-            }
-            Err(Refusal::Running(status)) => {
-                return Err(Error::conflict(format!(
-                    "container is {}: stop the container before removing or force remove",
-                    status.word()
-                )));
-            }
+            Err(Refusal::Running(status)) => return Err(refused(status)),
             Err(Refusal::Failed(error)) => return Err(error),
             Ok(()) => return Ok(()),
         }
     }
+}
+
+/// Docker's words for a container that is not to be removed as it is.
+pub fn refused(status: Status) -> Error {
+    Error::conflict(match status {
+        Status::Paused => "container is paused and must be unpaused first".to_owned(),
+        status => format!("container is {}: stop the container before removing or force remove", status.word()),
+    })
 }
 
 /// That it ended by itself just before we could kill it is as good.
