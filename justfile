@@ -15,6 +15,9 @@ lesson-2: (lesson "2")
 # lesson 3, the main job: volumes survive rm
 lesson-3: (lesson "3")
 
+# lesson 4: watch the kernel do it
+lesson-4: (lesson "4")
+
 # all tests, as the user that you are
 test *ARGS:
     cargo test {{ARGS}}

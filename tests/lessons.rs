@@ -61,6 +61,11 @@ fn lesson_3_is_as_written() {
     check("3");
 }
 
+#[test]
+fn lesson_4_is_as_written() {
+    check("4");
+}
+
 fn check(number: &str) {
     let ebb = school();
     let said = ebb.ok(["lesson", number, "--check"]);
