@@ -77,7 +77,8 @@ const LONGEST_FILE: usize = 400;
 const LONGEST_FUNCTION: usize = 70;
 
 /// Files that may be longer, and why.
-const LONG_FILES: &[(&str, &str)] = &[];
+const LONG_FILES: &[(&str, &str)] =
+    &[("runtime/kernel.rs", "all unsafe code stands in this one file; its parts have nothing else in common")];
 
 /// Functions that may be longer, as `FILE::NAME`, and why.
 const LONG_FUNCTIONS: &[(&str, &str)] = &[];

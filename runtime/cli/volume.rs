@@ -82,6 +82,18 @@ impl Execute for Ls {
                 && filters.any_pattern("name", &volume.name)
                 && filters.any("driver", |driver| driver == volume.driver)
         };
+        // A name is all that most listings show, and no record need be read for it.
+        if self.filter.is_empty() && matches!(self.format.as_deref(), None | Some("table")) {
+            let names = volume::names(&store)?;
+            let mut text = if self.quiet { String::new() } else { "DRIVER    VOLUME NAME\n".to_owned() };
+            for name in names {
+                text.push_str(if self.quiet { "" } else { "local     " });
+                text.push_str(&name);
+                text.push('\n');
+            }
+            output::bytes(text.as_bytes())?;
+            return Ok(0);
+        }
         let rows: Vec<Value> =
             volume::list(&store)?.iter().filter(|volume| shown(volume)).map(|volume| row(&store, volume)).collect();
         let columns = [("DRIVER", "Driver"), ("VOLUME NAME", "Name")];

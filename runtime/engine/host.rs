@@ -136,7 +136,7 @@ fn user_namespaces(warnings: &mut Vec<String>) -> bool {
 
 /// Only root's containers need them.
 fn mapped_mounts(store: &Store, warnings: &mut Vec<String>) -> bool {
-    let can = idmap::can_idmap(store.root());
+    let can = idmap::can_idmap(store, store.root());
     if !can && nix::unistd::geteuid().is_root() {
         warnings.push("No id-mapped mounts on the store's file system: containers have no user namespace".to_owned());
     }

@@ -1,7 +1,12 @@
 //! Which ids a container gets: the whole difference between root and rootless.
 
+use super::container::state::boot_id;
 use crate::error::Result;
 use crate::oci::{self, IdMap};
+use crate::store::Store;
+use crate::store::atomic::{self, Durability};
+use serde::{Deserialize, Serialize};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// The ids that the files of this store carry on the disk.
@@ -108,8 +113,32 @@ pub fn container_map(ids: &StoreIds, container_id: &str, uid: u32, gid: u32) -> 
 }
 
 /// Whether the file system at `path` takes MOUNT_ATTR_IDMAP. Tried on a throw-away copy of the mount, since no list of
-/// file systems stays true.
-pub fn can_idmap(path: &Path) -> bool {
+/// file systems stays true; and remembered in the store for as long as the machine runs, since that costs a millisecond.
+pub fn can_idmap(store: &Store, path: &Path) -> bool {
+    let note = store.root().join("idmap.json");
+    let Ok(device) = std::fs::metadata(path).map(|meta| meta.dev()) else { return false };
+    let boot = boot_id();
+    let mut known: Mappable = atomic::read_json(&note).unwrap_or_default();
+    if known.boot != boot {
+        known = Mappable { boot, devices: Vec::new() };
+    }
+    if known.devices.contains(&device) {
+        return true;
+    }
     // Where there can be no user namespace at all (in a chroot, or with none left to make), there is none to map for.
-    oci::can_map_ids(path).unwrap_or(false)
+    let can = oci::can_map_ids(path).unwrap_or(false);
+    if can {
+        known.devices.push(device);
+        // Two at once may each forget the other's: it is then tried once more.
+        let _ = atomic::put_json(&note, &known, Durability::Unsynced);
+    }
+    can
+}
+
+/// The devices whose file systems have shown that they can map ids, since the machine was started.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Mappable {
+    boot: String,
+    devices: Vec<u64>,
 }

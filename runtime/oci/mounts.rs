@@ -141,16 +141,19 @@ fn one(mount: &Mount, options: &Options, root: &OwnedFd, sources: &mut Sources) 
         let place = place_for(root, mount.destination(), true)?;
         return cgroupfs::mount(&place, options);
     }
-    let (made, recursive) = if options.bind {
+    let (made, recursive, is_copy) = if options.bind {
         let source = mount.source().as_deref().ok_or_else(|| Error::new("a bind mount needs a source"))?;
-        (if is_mapped(mount) { sources.next(source)? } else { copy(source, options.recursive)? }, options.recursive)
+        let made = if is_mapped(mount) { sources.next(source)? } else { copy(source, options.recursive)? };
+        (made, options.recursive, true)
     } else {
-        (file_system(kind, mount, options)?, kind == "sysfs")
+        let (made, is_copy) = file_system(kind, mount, options)?;
+        (made, is_copy, is_copy)
     };
     let is_directory = kind_of(&made)? == SFlag::S_IFDIR;
     let place = place_for(root, mount.destination(), is_directory)?;
     guard_kernel_file_systems(mount.destination(), &made, &place)?;
-    if options.attributes != 0 {
+    // A new mount was born with its options.
+    if options.attributes != 0 && is_copy {
         // The three kinds of atime are one field: to set one, the field must be cleared (mount_setattr(2)).
         const ATIME: u64 = libc::MOUNT_ATTR__ATIME;
         let clear = if options.attributes & ATIME == 0 { 0 } else { ATIME };
@@ -166,8 +169,8 @@ fn one(mount: &Mount, options: &Options, root: &OwnedFd, sources: &mut Sources) 
     Ok(())
 }
 
-/// A new file system of its own for the container.
-fn file_system(kind: &str, mount: &Mount, options: &Options) -> Result<OwnedFd> {
+/// A new file system of its own for the container; or a copy of the host's mount, and then true, where none is to be had.
+fn file_system(kind: &str, mount: &Mount, options: &Options) -> Result<(OwnedFd, bool)> {
     let mut data = options.data.clone();
     // What /proc/mounts shows in its first column.
     data.insert(0, format!("source={}", mount.source().as_deref().unwrap_or(Path::new(kind)).display()));
@@ -176,13 +179,13 @@ fn file_system(kind: &str, mount: &Mount, options: &Options) -> Result<OwnedFd> 
     let name = text(kind).doing(|| "name the file system")?;
     match new(&name, &data, options.attributes) {
         // Only the owner of a network namespace may make a sysfs: with the host's network, the host's is shown.
-        Err(Errno::EPERM) if kind == "sysfs" => copy(Path::new("/sys"), true),
+        Err(Errno::EPERM) if kind == "sysfs" => copy(Path::new("/sys"), true).map(|made| (made, true)),
         // gid=5 (tty) can only be given where 5 is mapped.
         Err(Errno::EINVAL) if kind == "devpts" => {
             data.retain(|word| !word.starts_with("gid="));
-            new(&name, &data, options.attributes).doing(|| "mount devpts")
+            new(&name, &data, options.attributes).map(|made| (made, false)).doing(|| "mount devpts")
         }
-        result => result.doing(|| format!("make a file system of type {kind}")),
+        result => result.map(|made| (made, false)).doing(|| format!("make a file system of type {kind}")),
     }
 }
 

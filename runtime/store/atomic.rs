@@ -1,4 +1,5 @@
-//! Every metadata write is atomic and durable: temporary file, fsync, rename, fsync of the directory.
+//! Every metadata write is atomic: a reader finds the old content or the new. What a command acknowledges for good is
+//! durable, too: fsync before the rename, and of the directory after it.
 
 use crate::error::{Doing, Result};
 use crate::explain::{self, calls};
@@ -8,32 +9,59 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+/// Whether a change is on the disk before it is acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    Synced,
+    /// For what means nothing after a power cut: the state of what runs, and whatever goes with `--rm`.
+    Unsynced,
+}
+
 /// Replaces `path` by `bytes`: a reader, or a crash, finds the old content or the new, never a mix.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    put(path, bytes, Durability::Synced)
+}
+
+fn put(path: &Path, bytes: &[u8], durability: Durability) -> Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = path.with_file_name(format!(".{name}.{}", std::process::id()));
     let written = (|| {
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
         file.write_all(bytes)?;
+        let forced = if durability == Durability::Synced { ", forced to the disk" } else { "" };
         explain::step(
-            format_args!("{name} is replaced whole: written beside it, forced to the disk, renamed over it"),
+            format_args!("{name} is replaced whole: written beside it{forced}, renamed over it"),
             format_args!("mv {} {}", temporary.display(), path.display()),
         );
-        calls::fdatasync(&file)?;
+        if durability == Durability::Synced {
+            calls::fdatasync(&file)?;
+        }
         calls::rename(&temporary, path)
     })();
     if written.is_err() {
         let _ = std::fs::remove_file(&temporary);
     }
     written.doing(|| format!("write {}", path.display()))?;
-    sync_dir(path.parent().unwrap_or(Path::new("/")))
+    sync_parent(path, durability)
+}
+
+fn sync_parent(path: &Path, durability: Durability) -> Result<()> {
+    match durability {
+        Durability::Synced => sync_dir(path.parent().unwrap_or(Path::new("/"))),
+        Durability::Unsynced => Ok(()),
+    }
 }
 
 /// [`write`] of a value as pretty JSON: what is in the store is there to be read by people too.
 pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+    put_json(path, value, Durability::Synced)
+}
+
+/// [`write_json`], as durable as asked.
+pub fn put_json<T: Serialize>(path: &Path, value: &T, durability: Durability) -> Result<()> {
     let mut bytes = serde_json::to_vec_pretty(value).doing(|| format!("encode {}", path.display()))?;
     bytes.push(b'\n');
-    write(path, &bytes)
+    put(path, &bytes, durability)
 }
 
 /// Reads what [`write_json`] wrote. A missing file is `Kind::NotFound`.
@@ -44,13 +72,13 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
 
 /// Renames a finished directory from `tmp/` to its place, which must not exist yet, and makes both ends durable.
 /// The caller has already synced what is inside (or calls [`crate::store::Store::sync`] before it answers).
-pub fn publish_dir(made: &Path, place: &Path) -> Result<()> {
+pub fn publish_dir(made: &Path, place: &Path, durability: Durability) -> Result<()> {
     explain::step(
         "it is whole now, and appears in its place in one rename",
         format_args!("mv --no-clobber {} {}", made.display(), place.display()),
     );
     calls::rename_new(made, place).doing(|| format!("publish {}", place.display()))?;
-    sync_dir(place.parent().unwrap_or(Path::new("/")))
+    sync_parent(place, durability)
 }
 
 /// A name in a directory is durable only when the directory itself has been synced (fsync(2), NOTES).

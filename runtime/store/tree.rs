@@ -2,6 +2,7 @@
 
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
+use crate::store::atomic::Durability;
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
@@ -14,12 +15,12 @@ use std::path::Path;
 /// Moves `dir` into the trash of its store in one rename, so that it is gone for everyone at once, and then removes it.
 /// What a crash leaves in the trash, the next [`empty`] clears.
 pub fn discard(store: &super::Store, dir: &Path) -> Result<()> {
-    let grave = set_aside(store, dir)?;
+    let grave = set_aside(store, dir, Durability::Synced)?;
     remove(&grave)
 }
 
 /// The first half of [`discard`]: after it the object no longer exists.
-pub fn set_aside(store: &super::Store, dir: &Path) -> Result<std::path::PathBuf> {
+pub fn set_aside(store: &super::Store, dir: &Path, durability: Durability) -> Result<std::path::PathBuf> {
     let name = dir.file_name().unwrap_or_default().to_string_lossy();
     let grave = store.trash().join(format!("{name}.{}", &super::id::random()?[..12]));
     explain::step(
@@ -27,7 +28,9 @@ pub fn set_aside(store: &super::Store, dir: &Path) -> Result<std::path::PathBuf>
         format_args!("mv {} {}", dir.display(), grave.display()),
     );
     calls::rename(dir, &grave).doing(|| format!("remove {}", dir.display()))?;
-    super::atomic::sync_dir(dir.parent().unwrap_or(Path::new("/")))?;
+    if durability == Durability::Synced {
+        super::atomic::sync_dir(dir.parent().unwrap_or(Path::new("/")))?;
+    }
     Ok(grave)
 }
 

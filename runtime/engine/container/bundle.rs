@@ -6,7 +6,8 @@ use crate::engine::idmap::{self, StoreIds};
 use crate::engine::{container, mounts};
 use crate::error::{Doing, Error, Result};
 use crate::oci::{self, IdMap};
-use crate::store::{Store, atomic};
+use crate::store::atomic::{self, Durability};
+use crate::store::{Store, tree};
 use oci_spec::runtime::{
     Linux, LinuxIdMapping, LinuxIdMappingBuilder, LinuxNamespace, LinuxNamespaceBuilder, LinuxNamespaceType as Type,
     LinuxPids, LinuxResources, Mount, MountBuilder, PosixRlimit, PosixRlimitBuilder, PosixRlimitType, Process, Root,
@@ -22,7 +23,11 @@ pub fn write(store: &Store, container: &Container) -> Result<()> {
     let directory = super::dir(store, &container.id);
     let mut spec = spec(store, container)?;
     super::leave_out::apply(&mut spec, store, container)?;
-    atomic::write_json(&directory.join("config.json"), &spec)
+    if container.host_config.auto_remove {
+        clear_volatile_mark(&directory)?;
+    }
+    // Written anew at every start: there is nothing in it to outlive a power cut.
+    atomic::put_json(&directory.join("config.json"), &spec, Durability::Unsynced)
 }
 
 fn spec(store: &Store, container: &Container) -> Result<Spec> {
@@ -153,7 +158,7 @@ fn mounts_can_be_mapped(store: &Store, container: &Container) -> Result<bool> {
             continue;
         }
         tried.push(device);
-        if !idmap::can_idmap(&source) {
+        if !idmap::can_idmap(store, &source) {
             return Ok(false);
         }
     }
@@ -240,7 +245,23 @@ fn overlay(store: &Store, container: &Container) -> Result<Mount> {
     let lower = format!("lowerdir={}", lower.join(":"));
     let upper = format!("upperdir={}", directory.join("upper").display());
     let work = format!("workdir={}", directory.join("work").display());
-    mount("/", "overlay", "overlay", &[&lower, &upper, &work, "userxattr"])
+    // What goes with `--rm` need not reach the disk; otherwise the kernel syncs the whole upper file system at unmount.
+    let volatile: &[&str] = if container.host_config.auto_remove { &["volatile"] } else { &[] };
+    mount("/", "overlay", "overlay", &[&[&lower, &upper, &work, "userxattr"], volatile].concat())
+}
+
+/// overlayfs marks the work directory of a volatile mount, and refuses to mount it again (overlayfs.rst, "Volatile
+/// mount"): after a crash the layer may be half on the disk. Here it was not: the machine is still the same.
+fn clear_volatile_mark(directory: &Path) -> Result<()> {
+    let mark = directory.join("work/work/incompat");
+    if !directory.join("work/work").exists() {
+        return Ok(());
+    }
+    let ids = idmap::store_ids()?;
+    oci::with_ids(ids.map(), || match tree::remove(&mark) {
+        Err(error) if !error.is_not_found() => Err(error),
+        _ => Ok(()),
+    })
 }
 
 fn linux(container: &Container, ids: &StoreIds, namespaces: &Namespaces) -> Result<Linux> {

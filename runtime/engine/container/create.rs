@@ -1,7 +1,6 @@
 //! `create`: everything that a container is before it runs. It appears by one rename, whole, or not at all.
 
 use super::record::{Config, Container, HostConfig, VERSION};
-use super::state::State;
 use super::{environment, limits, log, names, security};
 use crate::engine::image::{self, Healthcheck, Image, Pull};
 use crate::engine::{idmap, leftovers, mounts, time};
@@ -65,10 +64,9 @@ pub fn create(store: &Store, request: &Request) -> Result<Container> {
     container.mounts.clone_from(&resolved.mounts);
     mounts::copy_up(store, &container.mounts, &image.layers)?;
     let claim = take_name(store, request.name.as_deref(), &mut container)?;
-    atomic::write_json(&made.path.join("container.json"), &container)?;
-    atomic::write_json(&made.path.join("state.json"), &State::new())?;
+    atomic::put_json(&made.path.join("container.json"), &container, container.durability())?;
     let written = request.cidfile.as_deref().map(|path| write_cidfile(path, &id)).transpose();
-    if let Err(error) = written.and_then(|_| atomic::publish_dir(&made.path, &directory)) {
+    if let Err(error) = written.and_then(|_| atomic::publish_dir(&made.path, &directory, container.durability())) {
         names::release_claimed(store, &container.name, &id, claim);
         return Err(error);
     }
@@ -259,12 +257,12 @@ fn resolv_conf(host: &HostConfig) -> String {
 fn take_name(store: &Store, asked: Option<&str>, container: &mut Container) -> Result<names::Claim> {
     if let Some(name) = asked {
         container.name = name.to_owned();
-        return names::claim(store, name, &container.id);
+        return names::claim(store, name, &container.id, container.durability());
     }
     let digits = u64::from_str_radix(&container.id[..15], 16).unwrap_or(0);
     for attempt in 0.. {
         let name = super::random_name::from(digits, attempt);
-        match names::claim(store, &name, &container.id) {
+        match names::claim(store, &name, &container.id, container.durability()) {
             Err(error) if error.kind == crate::error::Kind::Conflict && attempt < 100 => {}
             claimed => {
                 container.name = name;

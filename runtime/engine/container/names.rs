@@ -5,6 +5,7 @@
 
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
+use crate::store::atomic::Durability;
 use crate::store::{Store, atomic, id, lock};
 
 /// The right to a name, until it is dropped: by then the record that bears the name stands in its place.
@@ -13,7 +14,7 @@ pub struct Claim(#[allow(dead_code)] lock::Lock);
 /// Takes `name` for the container `id`. Refused where another container has it.
 ///
 /// Nobody else can take a name while the claim is held, so the link may for that time point to nothing.
-pub fn claim(store: &Store, name: &str, id: &str) -> Result<Claim> {
+pub fn claim(store: &Store, name: &str, id: &str, durability: Durability) -> Result<Claim> {
     if !id::valid_name(name) {
         return Err(Error::new(format!("Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")));
     }
@@ -31,7 +32,9 @@ pub fn claim(store: &Store, name: &str, id: &str) -> Result<Claim> {
     }
     explain::step("the name is taken: a link to the container's id", format_args!("ln -s {id} {}", link.display()));
     calls::symlink(id, &link).doing(|| format!("take the name {name}"))?;
-    atomic::sync_dir(&store.names())?;
+    if durability == Durability::Synced {
+        atomic::sync_dir(&store.names())?;
+    }
     Ok(claim)
 }
 

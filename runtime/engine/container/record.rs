@@ -1,6 +1,7 @@
 //! containers/ID/container.json: what was asked for. Written at `create`, changed only by `rename` and `update`.
 
 use crate::engine::image::ImageConfig;
+use crate::store::atomic::Durability;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -28,6 +29,13 @@ pub struct Container {
     pub config: Config,
     pub host_config: HostConfig,
     pub mounts: Vec<MountPoint>,
+}
+
+impl Container {
+    /// What goes with `--rm` need not outlive a power cut.
+    pub fn durability(&self) -> Durability {
+        if self.host_config.auto_remove { Durability::Unsynced } else { Durability::Synced }
+    }
 }
 
 /// The image's config with the user's options laid over it; Docker's keys.

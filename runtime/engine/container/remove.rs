@@ -69,7 +69,7 @@ pub fn erase(store: &Store, container: &Container, volumes: bool) -> std::result
     if state.is_running() || state.status == Status::Restarting {
         return Err(Refusal::Running(state.status));
     }
-    let grave = tree::set_aside(store, &place)?;
+    let grave = tree::set_aside(store, &place, container.durability())?;
     super::names::release(store, &container.name, &container.id);
     drop(lock);
     let mut result = Ok(());

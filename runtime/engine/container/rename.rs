@@ -18,7 +18,7 @@ pub fn rename(store: &Store, container: &Container, new: &str) -> Result<()> {
     if record.name == new {
         return Err(Error::new("Renaming a container with the same name as its current name"));
     }
-    let claim = names::claim(store, new, &record.id)?;
+    let claim = names::claim(store, new, &record.id, container.durability())?;
     let old = std::mem::replace(&mut record.name, new.to_owned());
     let written = atomic::write_json(&dir.join("container.json"), &record);
     drop(claim);

@@ -4,6 +4,8 @@ use super::record::{Container, VERSION};
 use crate::engine::time;
 use crate::error::Result;
 use crate::oci;
+pub use crate::oci::state::boot_id;
+use crate::store::atomic::Durability;
 use crate::store::{Store, atomic, lock};
 use serde::{Deserialize, Serialize};
 use std::os::fd::OwnedFd;
@@ -39,10 +41,6 @@ impl ProcessId {
         // Asked after the handle is ours: from here on the pid cannot be given to another.
         self.is_alive().then_some(pidfd)
     }
-}
-
-pub fn boot_id() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,7 +123,7 @@ impl State {
 /// The state as it is now: the file's word, held against the kernel. A container whose processes are gone without a
 /// word (its supervisor killed, the machine restarted) has exited, with code 137 as for SIGKILL.
 pub fn current(store: &Store, container: &Container) -> Result<State> {
-    let mut state: State = atomic::read_json(&super::dir(store, &container.id).join("state.json"))?;
+    let mut state = read(store, &container.id)?;
     match state.status {
         Status::Running if !state.init.is_alive() && !state.supervisor.is_alive() => gone(&mut state),
         Status::Running if !state.cgroup.is_empty() && oci::cgroup::is_frozen(&state.cgroup) => {
@@ -135,6 +133,21 @@ pub fn current(store: &Store, container: &Container) -> Result<State> {
         _ => {}
     }
     Ok(state)
+}
+
+/// What was written last. A container that never began has no file of state yet; one that a power cut has emptied says
+/// only that whatever ran has ended.
+fn read(store: &Store, id: &str) -> Result<State> {
+    let dir = super::dir(store, id);
+    match atomic::read_json(&dir.join("state.json")) {
+        Err(error) if error.is_not_found() && dir.is_dir() => Ok(State::new()),
+        Err(_) if std::fs::metadata(dir.join("state.json")).is_ok_and(|meta| meta.len() == 0) => {
+            let mut state = State::new();
+            gone(&mut state);
+            Ok(state)
+        }
+        read => read,
+    }
 }
 
 fn gone(state: &mut State) {
@@ -152,7 +165,7 @@ fn gone(state: &mut State) {
 pub fn change(store: &Store, id: &str, change: impl FnOnce(&mut State)) -> Result<State> {
     let dir = super::dir(store, id);
     let _lock = lock::exclusive(&dir)?;
-    let mut state: State = atomic::read_json(&dir.join("state.json"))?;
+    let mut state = read(store, id)?;
     change(&mut state);
     save(store, id, &state)?;
     Ok(state)
@@ -162,7 +175,7 @@ pub fn change(store: &Store, id: &str, change: impl FnOnce(&mut State)) -> Resul
 pub fn settle(store: &Store, container: &Container) -> Result<State> {
     let dir = super::dir(store, &container.id);
     let _lock = lock::exclusive(&dir)?;
-    let written: State = atomic::read_json(&dir.join("state.json"))?;
+    let written = read(store, &container.id)?;
     let state = current(store, container)?;
     if state.status == Status::Exited && written.status != Status::Exited {
         // On a full disk it stays unwritten, and is found again whenever somebody asks.
@@ -171,7 +184,8 @@ pub fn settle(store: &Store, container: &Container) -> Result<State> {
     Ok(state)
 }
 
-/// Writes the state; the caller holds the container's lock.
+/// Writes the state; the caller holds the container's lock. It is not forced to the disk: after a power cut nothing runs,
+/// whatever was written, and a file that was lost on the way is read as just that.
 pub fn save(store: &Store, id: &str, state: &State) -> Result<()> {
-    atomic::write_json(&super::dir(store, id).join("state.json"), state)
+    atomic::put_json(&super::dir(store, id).join("state.json"), state, Durability::Unsynced)
 }

@@ -297,12 +297,16 @@ fn life(
         Made::Ours(init) => &init.pidfd,
         Made::Foreign(foreign) => &foreign.pidfd,
     };
+    kernel::release_program_pages();
     let relayed = relay.run(store, container, pidfd, ends);
     let oom = !cgroup.is_empty() && oci::cgroup::usage(&cgroup).is_ok_and(|usage| usage.oom_kills > 0);
-    let code = end(&made, &cgroup)?;
+    let (code, cleared) = end(&made, &cgroup)?;
     let again = conclude(store, container, code, |state| {
         state.status = Status::Exited;
         state.init = ProcessId::default();
+        if cleared {
+            state.cgroup.clear();
+        }
         state.exit_code = code;
         state.oom_killed = oom;
         state.finished_at = time::now();
@@ -323,13 +327,14 @@ fn make(container: &Container, directory: &Path, io: Io) -> Result<Made> {
     }
 }
 
-/// Reaps it, ends what may be left of it, and removes its cgroup.
-fn end(made: &Made, cgroup: &str) -> Result<i32> {
+/// Reaps it, ends what may be left of it, and removes its cgroup: the exit code, and whether the cgroup is gone.
+fn end(made: &Made, cgroup: &str) -> Result<(i32, bool)> {
     let pidfd = match made {
         Made::Ours(init) => &init.pidfd,
         Made::Foreign(foreign) => &foreign.pidfd,
     };
     let code = exec::exit_code(pidfd)?;
+    let mut cleared = true;
     if !cgroup.is_empty() {
         // With a pid namespace of its own nothing is left; with the host's (`--pid host`) its children may be.
         for pid in oci::cgroup::processes(cgroup).unwrap_or_default() {
@@ -338,12 +343,12 @@ fn end(made: &Made, cgroup: &str) -> Result<i32> {
                 let _ = calls::pidfd_send_signal(&left, libc::SIGKILL);
             }
         }
-        let _ = oci::cgroup::remove(cgroup);
+        cleared = oci::cgroup::remove(cgroup).is_ok();
     }
     if let Made::Foreign(foreign) = made {
         let _ = foreign.delete();
     }
-    Ok(code)
+    Ok((code, cleared))
 }
 
 /// The container's descriptors, and our ends of them.

@@ -14,6 +14,7 @@ use crate::engine::idmap::{self, StoreIds};
 use crate::engine::leftovers;
 use crate::error::{Doing, Error, Result};
 use crate::oci;
+use crate::store::atomic::Durability;
 use crate::store::{Store, TmpDir, atomic, tree as trees};
 use serde::{Deserialize, Serialize};
 use std::io::Read;
@@ -115,7 +116,7 @@ impl Unpacked {
         let parent = place.parent().unwrap_or(Path::new("/"));
         std::fs::create_dir_all(parent).doing(|| format!("make {}", parent.display()))?;
         if !place.exists() {
-            match atomic::publish_dir(&made.path, &place) {
+            match atomic::publish_dir(&made.path, &place, Durability::Synced) {
                 Err(_) if place.exists() => {}
                 result => return result,
             }
@@ -130,7 +131,7 @@ pub fn remove(store: &Store, diff_id: &str) -> Result<()> {
     if !place.exists() {
         return Ok(());
     }
-    let grave = trees::set_aside(store, &place)?;
+    let grave = trees::set_aside(store, &place, Durability::Synced)?;
     remove_tree(&grave)
 }
 

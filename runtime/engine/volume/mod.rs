@@ -12,6 +12,7 @@ pub use remove::{Pruned, prune, remove, users};
 
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
+use crate::store::atomic::Durability;
 use crate::store::{Store, atomic, id};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -94,7 +95,7 @@ pub fn find_or_create(store: &Store, request: &Request) -> Result<Volume> {
     // Syncs the file and its directory, `_data` included; the rename syncs the name.
     atomic::write_json(&made.path.join("volume.json"), &volume)?;
     let place = store.volumes().join(&volume.name);
-    match atomic::publish_dir(&made.path, &place) {
+    match atomic::publish_dir(&made.path, &place, Durability::Synced) {
         // Another command was faster: theirs is the volume of that name.
         Err(_) if place.exists() => get(store, &volume.name),
         result => result.map(|()| volume),
@@ -147,18 +148,24 @@ pub fn get(store: &Store, name: &str) -> Result<Volume> {
     }
 }
 
-/// All volumes, by name.
-pub fn list(store: &Store) -> Result<Vec<Volume>> {
+/// The names of all volumes, sorted. What is in that directory is a volume: each came there whole, by one rename.
+pub fn names(store: &Store) -> Result<Vec<String>> {
     let directory = store.volumes();
     let entries = std::fs::read_dir(&directory).doing(|| format!("read {}", directory.display()))?;
+    let mut names: Vec<String> = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort();
+    Ok(names)
+}
+
+/// All volumes, by name.
+pub fn list(store: &Store) -> Result<Vec<Volume>> {
     let mut all = Vec::new();
-    for name in entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
+    for name in names(store)? {
         match get(store, &name) {
             Err(error) if error.is_not_found() => {}
             volume => all.push(volume?),
         }
     }
-    all.sort_by(|a: &Volume, b: &Volume| a.name.cmp(&b.name));
     Ok(all)
 }
 

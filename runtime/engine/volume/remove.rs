@@ -6,6 +6,7 @@ use crate::engine::container::{self, state};
 use crate::engine::idmap;
 use crate::error::{Doing, Error, Result};
 use crate::oci;
+use crate::store::atomic::Durability;
 use crate::store::{Store, lock, tree};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -31,7 +32,7 @@ pub fn remove(store: &Store, name: &str) -> Result<()> {
         return Err(Error::conflict(format!("remove {name}: {} is mounted inside it", mount.display()))
             .with_cure(format!("umount {} first: what is mounted there is not the volume's", mount.display())));
     }
-    let grave = tree::set_aside(store, &place)?;
+    let grave = tree::set_aside(store, &place, Durability::Synced)?;
     drop(lock);
     let ids = idmap::store_ids()?;
     oci::with_ids(ids.map(), || tree::remove(&grave))

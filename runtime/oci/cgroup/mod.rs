@@ -69,7 +69,7 @@ pub fn prepare(path: &str, resources: &Option<LinuxResources>) -> Result<Prepare
         }
         Host::V1(trees) => {
             trees.iter().try_for_each(|tree| refuse_inhabited(&steps(&tree.mount, path)))?;
-            v1::prepare(&trees, path, resources)
+            v1::prepare(trees, path, resources)
         }
         Host::None(reason) => match resources.as_ref().and_then(limit_asked) {
             Some(limit) => Err(Error::new(format!("{limit} cannot be honoured: {reason}"))),
@@ -102,7 +102,7 @@ pub fn open_to_join(cgroup: &str) -> Result<Prepared> {
     }
     match host() {
         Host::V2(_) => v2::open_to_join(cgroup),
-        Host::V1(trees) => v1::open_to_join(&trees, cgroup),
+        Host::V1(trees) => v1::open_to_join(trees, cgroup),
         Host::None(_) => Ok(Prepared::default()),
     }
 }
@@ -124,7 +124,7 @@ pub struct Usage {
 pub fn usage(cgroup: &str) -> Result<Usage> {
     match there(cgroup)? {
         Host::V2(_) => v2::usage(&v2::directory(cgroup)),
-        Host::V1(trees) => Ok(v1::usage(&trees, cgroup)),
+        Host::V1(trees) => Ok(v1::usage(trees, cgroup)),
         Host::None(reason) => Err(Error::new(reason)),
     }
 }
@@ -133,7 +133,7 @@ pub fn usage(cgroup: &str) -> Result<Usage> {
 pub fn freeze(cgroup: &str) -> Result<()> {
     match there(cgroup)? {
         Host::V2(_) => v2::set_frozen(&v2::directory(cgroup), true),
-        Host::V1(trees) => v1::set_frozen(&trees, cgroup, true),
+        Host::V1(trees) => v1::set_frozen(trees, cgroup, true),
         Host::None(reason) => Err(Error::new(reason)),
     }
     .doing(|| format!("freeze the cgroup {cgroup}"))
@@ -142,7 +142,7 @@ pub fn freeze(cgroup: &str) -> Result<()> {
 pub fn thaw(cgroup: &str) -> Result<()> {
     match there(cgroup)? {
         Host::V2(_) => v2::set_frozen(&v2::directory(cgroup), false),
-        Host::V1(trees) => v1::set_frozen(&trees, cgroup, false),
+        Host::V1(trees) => v1::set_frozen(trees, cgroup, false),
         Host::None(reason) => Err(Error::new(reason)),
     }
     .doing(|| format!("thaw the cgroup {cgroup}"))
@@ -151,7 +151,7 @@ pub fn thaw(cgroup: &str) -> Result<()> {
 pub fn is_frozen(cgroup: &str) -> bool {
     match there(cgroup) {
         Ok(Host::V2(_)) => v2::is_frozen(&v2::directory(cgroup)),
-        Ok(Host::V1(trees)) => v1::is_frozen(&trees, cgroup),
+        Ok(Host::V1(trees)) => v1::is_frozen(trees, cgroup),
         _ => false,
     }
 }
@@ -160,7 +160,7 @@ pub fn is_frozen(cgroup: &str) -> bool {
 pub fn update(cgroup: &str, resources: &LinuxResources) -> Result<()> {
     match there(cgroup)? {
         Host::V2(_) => v2::limit(&v2::directory(cgroup), resources),
-        Host::V1(trees) => v1::limit(&trees, cgroup, resources, false),
+        Host::V1(trees) => v1::limit(trees, cgroup, resources, false),
         Host::None(reason) => Err(Error::new(reason)),
     }
 }
@@ -171,7 +171,7 @@ pub fn processes(cgroup: &str) -> Result<Vec<i32>> {
     match there(cgroup)? {
         Host::V2(_) => collect(&v2::directory(cgroup), &mut pids),
         Host::V1(trees) => {
-            if let Some(directory) = v1::any_directory(&trees, cgroup) {
+            if let Some(directory) = v1::any_directory(trees, cgroup) {
                 collect(&directory, &mut pids);
             }
         }
@@ -186,7 +186,7 @@ pub fn processes(cgroup: &str) -> Result<Vec<i32>> {
 pub fn remove(cgroup: &str) -> Result<()> {
     match there(cgroup) {
         Ok(Host::V2(_)) => v2::remove(&v2::directory(cgroup)),
-        Ok(Host::V1(trees)) => v1::remove(&trees, cgroup),
+        Ok(Host::V1(trees)) => v1::remove(trees, cgroup),
         _ => Ok(()),
     }
     .doing(|| format!("remove the cgroup {cgroup}"))
@@ -216,7 +216,7 @@ pub fn can_limit_swap() -> bool {
     match host() {
         Host::V2(_) => Path::new("/proc/swaps").exists() && controllers().iter().any(|name| name == "memory"),
         Host::V1(trees) => {
-            v1::tree_of(&trees, "memory").is_some_and(|tree| tree.mount.join("memory.memsw.limit_in_bytes").exists())
+            v1::tree_of(trees, "memory").is_some_and(|tree| tree.mount.join("memory.memsw.limit_in_bytes").exists())
         }
         Host::None(_) => false,
     }
@@ -228,7 +228,7 @@ const ROOT: &str = "/sys/fs/cgroup";
 enum Host {
     /// The directory below which this user may make cgroups.
     V2(PathBuf),
-    V1(Vec<v1::Tree>),
+    V1(&'static [v1::Tree]),
     None(String),
 }
 

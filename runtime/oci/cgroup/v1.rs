@@ -11,6 +11,7 @@ use oci_spec::runtime::LinuxResources;
 use std::fs::OpenOptions;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 pub(super) struct Tree {
@@ -22,7 +23,13 @@ pub(super) struct Tree {
 const OURS: &[&str] = &["cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "pids", "blkio", "hugetlb"];
 
 /// The trees of this host, where this user may make cgroups in them.
-pub(super) fn trees() -> std::result::Result<Vec<Tree>, String> {
+pub(super) fn trees() -> std::result::Result<&'static [Tree], String> {
+    // Asked at every step, and the same for as long as a process lives.
+    static TREES: OnceLock<std::result::Result<Vec<Tree>, String>> = OnceLock::new();
+    TREES.get_or_init(find_trees).as_ref().map(Vec::as_slice).map_err(Clone::clone)
+}
+
+fn find_trees() -> std::result::Result<Vec<Tree>, String> {
     let mounts =
         std::fs::read_to_string("/proc/self/mountinfo").map_err(|error| format!("no mounts to be seen: {error}"))?;
     let mut trees: Vec<Tree> = Vec::new();
