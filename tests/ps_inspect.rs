@@ -246,8 +246,16 @@ fn a_container_that_is_half_gone_is_left_out() {
     let ebb = Ebb::empty();
     Record::new("whole").put(&ebb, "aa");
     let id = Record::new("half").put(&ebb, "bb");
-    std::fs::remove_file(ebb.store().join("containers").join(id).join("state.json")).expect("removed");
+    std::fs::remove_file(ebb.store().join("containers").join(id).join("container.json")).expect("removed");
     assert_eq!(ebb.ok(["ps", "-a", "--format", "{{.Names}}"]), "whole");
+}
+
+#[test]
+fn a_state_that_a_power_cut_has_emptied_says_that_what_ran_has_ended() {
+    let ebb = Ebb::empty();
+    let id = Record::new("cut").state(r#"{"Status": "running"}"#).put(&ebb, "aa");
+    std::fs::write(ebb.store().join("containers").join(id).join("state.json"), "").expect("emptied");
+    assert_eq!(ebb.inspect("cut", "{{.State.Status}} {{.State.ExitCode}}"), "exited 137");
 }
 
 #[test]
