@@ -28,6 +28,10 @@ check:
     cargo clippy --all-targets -- -D warnings
     cargo test --test tidy
 
+# Ebb beside the kernel's own cost and beside crun, runc, podman and docker, where they are installed; `just bench --help`
+bench *ARGS:
+    cargo bench --bench bench -- {{ARGS}}
+
 # format the source
 fmt:
     cargo fmt

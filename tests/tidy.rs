@@ -34,10 +34,13 @@ const FORBIDDEN: &[(&str, &str)] = &[
 ];
 
 /// Files that may sleep, and why: everywhere else a handshake, a pidfd, poll or inotify tells when.
-const SLEEPERS: &[(&str, &str)] = &[(
-    "runtime/oci/cgroup/v1.rs",
-    "cgroup v1 tells nobody when a freeze is complete, or a directory free of its last process",
-)];
+const SLEEPERS: &[(&str, &str)] = &[
+    (
+        "runtime/oci/cgroup/v1.rs",
+        "cgroup v1 tells nobody when a freeze is complete, or a directory free of its last process",
+    ),
+    ("tests/bench/peers.rs", "dockerd tells nobody when it listens"),
+];
 
 /// Calls that are made in `runtime/explain/calls` only, where each is told.
 const TOLD: &[&str] = &[
