@@ -21,3 +21,12 @@ pub fn bytes(bytes: &[u8]) -> Result<()> {
 pub fn complain(error: &impl std::fmt::Display) {
     let _ = std::io::stderr().write_all(format!("ebb: {error}\n").as_bytes());
 }
+
+/// A path as a terminal may be shown it: a container chooses its files' names, and must not move the cursor with them.
+pub fn printable(text: &str) -> String {
+    let shown = |letter: char| match letter.is_control() {
+        true => letter.escape_default().to_string(),
+        false => letter.to_string(),
+    };
+    text.chars().map(shown).collect()
+}

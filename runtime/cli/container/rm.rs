@@ -1,10 +1,11 @@
 //! rm and container prune.
 
 use crate::cli::format::{table, units};
+use crate::cli::output::printable;
 use crate::cli::{Execute, confirm, for_each, output, store};
-use crate::engine::container::loss::{self, Loss};
+use crate::engine::container::loss::{self, Kept, Loss};
 use crate::engine::container::{self, prune, remove};
-use crate::error::{Doing, Result};
+use crate::error::{Doing, Error, Result};
 use crate::store::Store;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -45,7 +46,7 @@ impl Execute for Rm {
         let mut losses = Vec::new();
         let done = for_each(&self.containers, |name| {
             let removed = container::find(&store, name).and_then(|container| {
-                let loss = if told { loss::foresee(&store, &container, options).ok() } else { None };
+                let loss = if told { loss::foresee(&store, &container, options, &[]).ok() } else { None };
                 match remove::remove(&store, &container, options) {
                     Err(error) if !error.is_not_found() => {
                         Err(error).doing(|| format!("cannot remove container {name:?}"))
@@ -76,10 +77,25 @@ impl Execute for Rm {
 
 impl Rm {
     fn foresee(&self, store: &Store, options: remove::Options) -> Result<i32> {
+        let mut earlier = Vec::new();
         for_each(&self.containers, |name| {
-            let loss = container::find(store, name).and_then(|container| {
-                loss::foresee(store, &container, options).doing(|| format!("cannot remove container {name:?}"))
-            })?;
+            let foreseen = container::find(store, name).and_then(|container| {
+                // The second time that it is named it will be gone.
+                if earlier.contains(&container.id) {
+                    return Err(Error::not_found(format!("No such container: {name}")));
+                }
+                loss::foresee(store, &container, options, &earlier)
+                    .doing(|| format!("cannot remove container {name:?}"))
+            });
+            let loss = match foreseen {
+                // As `rm -f` does: said, but what is wanted is so.
+                Err(error) if self.force && error.is_not_found() => {
+                    output::complain(&error);
+                    return Ok(None);
+                }
+                foreseen => foreseen?,
+            };
+            earlier.push(loss.id.clone());
             match &self.format {
                 Some(format) => table::print(&[], &[json!(loss)], Some(format), None).map(|()| None),
                 None => Ok(Some(whole_story(&loss))),
@@ -94,7 +110,7 @@ fn whole_story(loss: &Loss) -> String {
     let mut text = format!("{}{killed} would go, and with it:\n", loss.container);
     for change in &loss.changes {
         let size = if change.size > 0 { format!("\t{}", units::human_size(change.size)) } else { String::new() };
-        text.push_str(&format!("  {} {}{size}\n", change.kind, change.path));
+        text.push_str(&format!("  {} {}{size}\n", change.kind, printable(&change.path)));
     }
     if loss.changes.is_empty() {
         text.push_str("  no change to the image's files\n");
@@ -103,14 +119,17 @@ fn whole_story(loss: &Loss) -> String {
         text.push_str(&format!("  its log\t{}\n", units::human_size(loss.log)));
     }
     for volume in &loss.volumes {
-        text.push_str(&format!("  anonymous volume {} ({})\n", volume.name, volume.destination));
+        text.push_str(&format!("  anonymous volume {} ({})\n", volume.name, printable(&volume.destination)));
     }
     text.push_str("and this would stay:\n");
     for kept in &loss.stays {
         text.push_str(&match kept.kind.as_str() {
             "image" => format!("  image {}", kept.name),
-            "bind" => format!("  the host's {} ({})\n", kept.source, kept.destination),
-            kind => format!("  {kind} {} ({}), in {}\n", kept.name, kept.destination, kept.source),
+            "bind" => format!("  the host's {} ({})\n", printable(&kept.source), printable(&kept.destination)),
+            kind => {
+                let (destination, source) = (printable(&kept.destination), printable(&kept.source));
+                format!("  {kind} {} ({destination}), in {source}\n", kept.name)
+            }
         });
     }
     table::aligned(&text)
@@ -133,12 +152,14 @@ fn last_line(losses: &[Loss]) -> String {
     if volumes > 0 {
         line.push_str(&format!(" and {}", counted(volumes, "anonymous volume")));
     }
+    // What the first of two containers left because of the second may have gone with that.
+    let went = |kept: &Kept| losses.iter().flat_map(|loss| &loss.volumes).any(|volume| volume.source == kept.source);
     let stays: BTreeSet<String> = losses
         .iter()
         .flat_map(|loss| &loss.stays)
-        .filter(|kept| kept.kind != "image")
+        .filter(|kept| kept.kind != "image" && !went(kept))
         .map(|kept| match kept.kind.as_str() {
-            "bind" => kept.source.clone(),
+            "bind" => printable(&kept.source),
             kind => format!("{kind} {}", kept.name.get(..12).filter(|_| kind != "volume").unwrap_or(&kept.name)),
         })
         .collect();

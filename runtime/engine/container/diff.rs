@@ -23,6 +23,9 @@ use xattr::FileExt;
 pub struct Change {
     pub kind: char,
     pub path: String,
+    /// Bytes of what is there now: 0 for what is no regular file, and for all but the first name of one file.
+    #[serde(default)]
+    pub size: u64,
 }
 
 /// What the runtime puts into every container, and the container did not. (Docker keeps it in a layer between.)
@@ -38,7 +41,7 @@ pub fn diff(store: &Store, container: &Container) -> Result<Vec<Change>> {
     let for_init: &[&str] = if container.host_config.init { &GIVEN_FOR_INIT } else { &[] };
     let given = GIVEN.iter().chain(for_init).map(Path::new).collect();
     let mut changes = oci::within(View::Layers { layers: &layers, ids: ids.map() }, |old| {
-        let mut comparison = Comparison { given, changes: Vec::new() };
+        let mut comparison = Comparison { given, changes: Vec::new(), counted: BTreeSet::new() };
         let old = open(old, OsStr::new(".")).doing(|| "open the image's root")?;
         let new = open(&beneath::root(&upper)?, OsStr::new(".")).doing(|| "open the container's layer")?;
         comparison.directory(Some(old), new, Path::new("/"))?;
@@ -51,11 +54,13 @@ pub fn diff(store: &Store, container: &Container) -> Result<Vec<Change>> {
 struct Comparison {
     given: Vec<&'static Path>,
     changes: Vec<Change>,
+    /// Files of several names (device, inode) whose size is told already.
+    counted: BTreeSet<(u64, u64)>,
 }
 
 impl Comparison {
     fn say(&mut self, kind: char, path: &Path) {
-        self.changes.push(Change { kind, path: path.to_string_lossy().into_owned() });
+        self.changes.push(Change { kind, path: path.to_string_lossy().into_owned(), size: 0 });
     }
 
     /// A directory of the container's layer, and the image's at the same place, where that has one.
@@ -103,9 +108,17 @@ impl Comparison {
         let change = change.or((self.changes.len() > place).then_some('C'));
         if let Some(kind) = change {
             let path = path.to_string_lossy().into_owned();
-            self.changes.insert(place, Change { kind, path });
+            let size = self.size(&stat);
+            self.changes.insert(place, Change { kind, path, size });
         }
         Ok(())
+    }
+}
+
+impl Comparison {
+    fn size(&mut self, stat: &FileStat) -> u64 {
+        let again = stat.st_nlink > 1 && !self.counted.insert((stat.st_dev, stat.st_ino));
+        if kind(stat) == SFlag::S_IFREG && !again { stat.st_size as u64 } else { 0 }
     }
 }
 

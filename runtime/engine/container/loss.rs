@@ -1,16 +1,13 @@
 //! What `rm` washes away and what it leaves, told before it happens (`rm --dry-run`) and when it has (`rm`'s last line).
 
-use super::diff::{self, Change};
+use super::diff;
 use super::record::Container;
 use super::remove::{self, Options};
 use super::state;
 use crate::engine::mounts::clean;
-use crate::engine::{idmap, volume};
-use crate::error::{Doing, Result};
-use crate::oci;
-use crate::store::{Store, beneath};
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
-use nix::sys::stat::{SFlag, fstat};
+use crate::engine::volume;
+use crate::error::Result;
+use crate::store::Store;
 use serde::Serialize;
 use std::path::Path;
 
@@ -28,7 +25,7 @@ pub struct Loss {
     pub bytes: u64,
     /// Bytes of its log.
     pub log: u64,
-    /// Anonymous volumes that go with `-v`.
+    /// Anonymous volumes that go with it: with `-v`, or because it was started with `--rm` and is killed.
     pub volumes: Vec<Kept>,
     pub stays: Vec<Kept>,
 }
@@ -41,7 +38,7 @@ pub struct Changed {
     #[serde(rename = "Type")]
     pub kind: String,
     pub path: String,
-    /// Bytes; 0 for what is no regular file.
+    /// Bytes; 0 for what is no regular file, and for all but the first name of one file.
     pub size: u64,
 }
 
@@ -59,8 +56,9 @@ pub struct Kept {
     pub source: String,
 }
 
-/// What `rm` with `options` would do to the container. Refused where `rm` would refuse.
-pub fn foresee(store: &Store, container: &Container, options: Options) -> Result<Loss> {
+/// What `rm` with `options` would do to the container, when it has removed those with the ids `earlier`. Refused where `rm`
+/// would refuse.
+pub fn foresee(store: &Store, container: &Container, options: Options, earlier: &[String]) -> Result<Loss> {
     let status = state::current(store, container)?.status;
     let running = matches!(status, state::Status::Running | state::Status::Paused | state::Status::Restarting);
     if running && !options.force {
@@ -69,10 +67,14 @@ pub fn foresee(store: &Store, container: &Container, options: Options) -> Result
     let mut changes = diff::diff(store, container)?;
     // The empty directory that a volume is mounted on is nothing that anybody wrote.
     changes.retain(|change| !container.mounts.iter().any(|mount| clean(&mount.destination) == Path::new(&change.path)));
-    let changes = sized(store, container, changes)?;
+    let changes: Vec<Changed> = changes
+        .into_iter()
+        .map(|change| Changed { kind: change.kind.to_string(), path: change.path, size: change.size })
+        .collect();
+    let with_volumes = options.volumes || (running && container.host_config.auto_remove);
     let (mut volumes, mut stays) = (Vec::new(), Vec::new());
     for mount in container.mounts.iter().filter(|mount| mount.kind != "tmpfs") {
-        let goes = mount.kind == "volume" && mount.anonymous && options.volumes && !is_shared(store, &mount.name)?;
+        let goes = mount.kind == "volume" && mount.anonymous && with_volumes && !is_shared(store, container, &mount.name, earlier)?;
         let kind = if mount.kind == "volume" && mount.anonymous { "anonymous volume" } else { &mount.kind };
         let kept = Kept {
             kind: kind.to_owned(),
@@ -89,33 +91,10 @@ pub fn foresee(store: &Store, container: &Container, options: Options) -> Result
     Ok(Loss { container, id, running, changes, bytes, log, volumes, stays })
 }
 
-fn is_shared(store: &Store, volume: &str) -> Result<bool> {
-    Ok(volume::users(store, volume)?.len() > 1)
-}
-
-fn sized(store: &Store, container: &Container, changes: Vec<Change>) -> Result<Vec<Changed>> {
-    let upper = super::dir(store, &container.id).join("upper");
-    let paths: Vec<&str> = changes.iter().map(|change| change.path.as_str()).collect();
-    let ids = idmap::store_ids()?;
-    let sizes: Vec<u64> = oci::with_ids(ids.map(), || {
-        let upper = beneath::root(&upper)?;
-        Ok(paths.iter().map(|path| size(&upper, Path::new(path))).collect())
-    })
-    .doing(|| "measure the container's layer")?;
-    let sized = |(change, size): (Change, u64)| Changed { kind: change.kind.to_string(), path: change.path, size };
-    Ok(changes.into_iter().zip(sizes).map(sized).collect())
-}
-
-/// What is gone meanwhile has no size, nor has what is no regular file.
-fn size(upper: &std::os::fd::OwnedFd, path: &Path) -> u64 {
-    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let how = OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
-    let relative = path.strip_prefix("/").unwrap_or(path);
-    let found = openat2(upper, relative, how).and_then(fstat);
-    found.map_or(0, |stat| match SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT {
-        SFlag::S_IFREG => stat.st_size as u64,
-        _ => 0,
-    })
+/// Whether a container that stays uses the volume too.
+fn is_shared(store: &Store, container: &Container, volume: &str, earlier: &[String]) -> Result<bool> {
+    let stays = |user: &Container| user.id != container.id && !earlier.contains(&user.id);
+    Ok(volume::users(store, volume)?.iter().any(stays))
 }
 
 fn log_bytes(directory: &Path) -> u64 {

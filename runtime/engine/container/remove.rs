@@ -18,10 +18,20 @@ pub struct Options {
 
 /// Removes a container. A running one is refused, or killed first with `force`.
 pub fn remove(store: &Store, container: &Container, options: Options) -> Result<()> {
+    let mut killed = false;
     loop {
-        match erase(store, container, options.volumes) {
-            Err(Refusal::Running(_)) if options.force => stop::kill(store, container, libc::SIGKILL).or_else(ended)?,
+        // What was started with `--rm` goes with its anonymous volumes when it is killed, whoever comes to it first.
+        let with_its_end = killed && container.host_config.auto_remove;
+        match erase(store, container, options.volumes || with_its_end) {
+            Err(Refusal::Running(_)) if options.force => {
+                killed = true;
+                stop::kill(store, container, libc::SIGKILL).or_else(ended)?;
+            }
             Err(Refusal::Running(status)) => return Err(refused(status)),
+            // Its supervisor was first. What that may still be at is done when we return.
+            Err(Refusal::Failed(error)) if with_its_end && error.is_not_found() => {
+                return remove_anonymous_volumes(store, container);
+            }
             Err(Refusal::Failed(error)) => return Err(error),
             Ok(()) => return Ok(()),
         }
