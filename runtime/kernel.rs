@@ -75,6 +75,19 @@ pub fn pidfd_open(pid: Pid) -> nix::Result<OwnedFd> {
     owned(unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) })
 }
 
+/// The id of the mount that an open file is on, as mountinfo(5) has it (statx(2) with STATX_MNT_ID).
+pub fn mount_id(fd: impl AsFd) -> nix::Result<u64> {
+    let mut found = std::mem::MaybeUninit::<libc::statx>::zeroed();
+    // SAFETY: the path is a static string that ends with a zero, and the kernel fills in a structure of this very type,
+    // all of whose bytes were zero before: every pattern of bits is a value of it.
+    let found = unsafe {
+        let fd = fd.as_fd().as_raw_fd();
+        Errno::result(libc::statx(fd, c"".as_ptr(), libc::AT_EMPTY_PATH, libc::STATX_MNT_ID, found.as_mut_ptr()))?;
+        found.assume_init()
+    };
+    Ok(found.stx_mnt_id)
+}
+
 /// pidfd_send_signal(2). `signal` is a number, so that real-time signals can be sent too; 0 asks whether it lives.
 pub fn pidfd_send_signal(pidfd: impl AsFd, signal: c_int) -> nix::Result<()> {
     let no_info: *const c_void = std::ptr::null();

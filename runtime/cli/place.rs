@@ -2,19 +2,23 @@
 
 use super::format::table;
 use super::{Execute, output, store};
+use crate::engine::container;
+use crate::engine::container::record::Container;
 use crate::engine::container::whereabouts::{self, Holder, Place};
-use crate::engine::{container, volume};
+use crate::engine::volume::{self, Volume};
 use crate::error::{Error, Result};
 use crate::store::Store;
 use serde_json::{Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Say what holds a path of a container, or a volume, and what it outlives
 #[derive(Debug, clap::Parser)]
 #[command(after_help = "Examples:
   ebb where mycontainer                    its root and its mounts
   ebb where mycontainer:/app/data/note.txt
+  ebb where mycontainer:/link/             with the slash, what the symlink leads to
   ebb where myvolume                       where it lies, and who uses it
+  ebb where myvolume:/note.txt
   ebb where --format json mycontainer:/etc/passwd")]
 pub struct Where {
     /// Format output: 'table', 'table TEMPLATE', 'json', or a Go template
@@ -28,75 +32,124 @@ impl Execute for Where {
     fn execute(self) -> Result<i32> {
         let store = store()?;
         let (name, path) = match self.place.split_once(':') {
-            Some((name, path)) => (name, Some(path)),
+            Some((name, path)) => (name, Some(Path::new(path))),
             None => (self.place.as_str(), None),
         };
-        match (container::find(&store, name), path) {
-            (Ok(container), Some(path)) => {
-                let place = whereabouts::find(&store, &container, Path::new(path))?;
-                self.show(&[row(&container.name, &place)], sentence(&container.name, &place))
+        let volume = volume::get(&store, name);
+        let container = container::find(&store, name);
+        match (container, volume) {
+            // The beginning of an id is no name: a volume that is called so goes before it.
+            (Ok(container), Ok(volume)) if name != container.name && name != container.id => {
+                output::complain(&format!(
+                    "{name} is a volume, and the beginning of a container's id: the volume it is"
+                ));
+                self.volume(&store, &volume, path)
             }
-            (Ok(container), None) => {
-                let places = whereabouts::all(&store, &container)?;
-                let rows: Vec<Value> = places.iter().map(|place| row(&container.name, place)).collect();
-                let columns =
-                    [("PATH", "Path"), ("HELD BY", "HeldBy"), ("OUTLIVES", "Outlives"), ("GONE WITH", "GoneWith")];
-                table::print(&columns, &rows, self.format.as_deref(), None)?;
-                Ok(0)
+            (Ok(container), volume) => {
+                if volume.is_ok() {
+                    output::complain(&format!(
+                        "{name} is a container, and a volume too: the container it is (ebb volume inspect {name})"
+                    ));
+                }
+                self.container(&store, &container, path)
             }
-            (Err(error), path) if error.is_not_found() => match (volume::get(&store, name), path) {
-                (Ok(volume), None) => self.volume(&store, &volume),
-                (Ok(_), Some(_)) => Err(Error::new(format!(
-                    "{name} is a volume: its path is what a container makes of it; ask for CONTAINER:PATH"
-                ))),
-                (Err(_), _) => Err(Error::not_found(format!("No such container or volume: {name}"))),
-            },
-            (Err(error), _) => Err(error),
+            (Err(_), Ok(volume)) => self.volume(&store, &volume, path),
+            (Err(error), Err(_)) if error.is_not_found() => {
+                Err(Error::not_found(format!("No such container or volume: {name}")))
+            }
+            (Err(error), Err(_)) => Err(error),
         }
     }
 }
 
 impl Where {
-    fn volume(&self, store: &Store, volume: &volume::Volume) -> Result<i32> {
-        let source = volume::mountpoint(store, &volume.name);
-        let users: Vec<String> = volume::users(store, &volume.name)?.into_iter().map(|user| user.name).collect();
-        let what = if volume.is_anonymous() { "anonymous volume" } else { "volume" };
-        let used = if users.is_empty() { "no container".to_owned() } else { users.join(", ") };
-        let (outlives, gone) = match volume.is_anonymous() {
-            true => ("stop, restart, rm", "rm -v, volume rm"),
-            false => ("stop, restart, rm, rm -v", "volume rm"),
+    fn container(&self, store: &Store, container: &Container, path: Option<&Path>) -> Result<i32> {
+        let Some(path) = path else {
+            let places = whereabouts::all(store, container)?;
+            let rows: Vec<Value> = places.iter().map(|place| row(&container.name, place)).collect();
+            let columns =
+                [("PATH", "Path"), ("HELD BY", "HeldBy"), ("OUTLIVES", "Outlives"), ("GONE WITH", "GoneWith")];
+            table::print(&columns, &rows, self.format.as_deref(), None)?;
+            return Ok(0);
         };
-        let text = format!(
-            "{what} {}\n  on the host  {}\n  used by      {used}\n  outlives     {outlives}\n  gone with    {gone}\n",
-            volume.name,
-            source.display()
-        );
-        let row = json!({
-            "Volume": volume.name, "HeldBy": format!("{what} {}", volume.name), "Source": source, "UsedBy": users,
-            "Outlives": outlives, "GoneWith": gone,
-        });
-        self.show(&[row], text)
+        let place = whereabouts::find(store, container, path)?;
+        self.show(&row(&container.name, &place), sentence(&container.name, &place))
     }
 
-    fn show(&self, rows: &[Value], text: String) -> Result<i32> {
+    fn volume(&self, store: &Store, volume: &Volume, path: Option<&Path>) -> Result<i32> {
+        let place = whereabouts::of_volume(store, volume, path)?;
+        let what = if volume.is_anonymous() { "anonymous volume" } else { "volume" };
+        let users: Vec<&str> = place.users.iter().map(|user| user.name.as_str()).collect();
+        let used = if users.is_empty() { "no container".to_owned() } else { users.join(", ") };
+        let (outlives, gone) = place.fate.sorted();
+        let (outlives, gone) = (outlives.join(", "), gone.join(", "));
+        let mut text = match path {
+            Some(_) => format!("{} of {what} {}\n", shown(&place.path), volume.name),
+            None => format!("{what} {}\n", volume.name),
+        };
+        text.push_str(&format!("  on the host  {}\n  used by      {used}\n", shown(&place.on_host)));
+        text.push_str(&format!("  outlives     {outlives}\n  gone with    {gone}\n"));
+        let row = json!({
+            "Volume": volume.name, "Type": what, "Name": volume.name, "HeldBy": format!("{what} {}", volume.name),
+            "Path": place.path.to_string_lossy(), "Source": place.on_host.to_string_lossy(), "UsedBy": users,
+            "Outlives": outlives, "GoneWith": gone, "Fate": place.fate,
+        });
+        self.show(&row, text)
+    }
+
+    fn show(&self, row: &Value, text: String) -> Result<i32> {
         match &self.format {
-            Some(format) => table::print(&[], rows, Some(format), None)?,
+            Some(format) => table::print(&[], std::slice::from_ref(row), Some(format), None)?,
             None => output::bytes(text.as_bytes())?,
         }
         Ok(0)
     }
 }
 
+/// A path in one line that moves no cursor.
+fn shown(path: &Path) -> String {
+    output::printable(&path.to_string_lossy())
+}
+
 fn row(container: &str, place: &Place) -> Value {
-    let (outlives, gone) = place.fate.sorted();
+    let (kind, name) = typed(&place.holder);
+    let text = |path: &Option<PathBuf>| path.as_ref().map(|path| path.to_string_lossy().into_owned());
     json!({
         "Container": container,
-        "Path": place.path,
+        "Path": place.path.to_string_lossy(),
+        "Type": kind,
+        "Name": name,
         "HeldBy": held_by(&place.holder),
-        "Source": place.on_host,
-        "Outlives": outlives.join(", "),
-        "GoneWith": gone.join(", "),
+        "Source": text(&place.on_host),
+        "LeadsTo": text(&place.leads_to),
+        "Outlives": place.fate.sorted().0.join(", "),
+        "GoneWith": gone_with(place),
+        "Fate": place.fate,
     })
+}
+
+/// For programs: what kind of thing holds it, and which one.
+fn typed(holder: &Holder) -> (&'static str, &str) {
+    match holder {
+        Holder::Layer => ("layer", ""),
+        Holder::Image(digest) => ("image", digest),
+        Holder::Hidden => ("whiteout", ""),
+        Holder::Volume { name, anonymous: false } => ("volume", name),
+        Holder::Volume { name, anonymous: true } => ("anonymous volume", name),
+        Holder::Bind(source) => ("bind", source),
+        Holder::Tmpfs => ("tmpfs", ""),
+        Holder::Kernel(kind) => ("kernel", kind),
+        Holder::Given => ("given", ""),
+        Holder::Foreign(kind) => ("mount", kind),
+    }
+}
+
+fn gone_with(place: &Place) -> String {
+    match &place.holder {
+        Holder::Image(_) => "image rm".to_owned(),
+        Holder::Bind(_) => "nothing that Ebb does".to_owned(),
+        _ => place.fate.sorted().1.join(", "),
+    }
 }
 
 fn held_by(holder: &Holder) -> String {
@@ -106,26 +159,24 @@ fn held_by(holder: &Holder) -> String {
         Holder::Hidden => "a whiteout in the container's own layer".into(),
         Holder::Volume { name, anonymous: false } => format!("volume {name}"),
         Holder::Volume { name, anonymous: true } => format!("anonymous volume {}", name.get(..12).unwrap_or(name)),
-        Holder::Bind(source) => format!("the host's {source}"),
+        Holder::Bind(source) => format!("the host's {}", output::printable(source)),
         Holder::Tmpfs => "a tmpfs, in memory".into(),
         Holder::Kernel(kind) => format!("the kernel ({kind})"),
         Holder::Given => "a file that Ebb gives this container".into(),
+        Holder::Foreign(kind) => format!("a mount that the container made itself ({kind})"),
     }
 }
 
 fn sentence(container: &str, place: &Place) -> String {
-    let (outlives, gone) = place.fate.sorted();
-    let list = |words: Vec<&str>| if words.is_empty() { "nothing".to_owned() } else { words.join(", ") };
-    let mut text = format!("{} of {container}\n  held by      {}\n", place.path.display(), held_by(&place.holder));
-    if let Some(on_host) = &place.on_host {
-        text.push_str(&format!("  on the host  {}\n", on_host.display()));
+    let outlives = place.fate.sorted().0;
+    let outlives = if outlives.is_empty() { "nothing".to_owned() } else { outlives.join(", ") };
+    let mut text = format!("{} of {container}\n  held by      {}\n", shown(&place.path), held_by(&place.holder));
+    if let Some(end) = &place.leads_to {
+        text.push_str(&format!("  leads to     {}\n", shown(end)));
     }
-    text.push_str(&format!("  outlives     {}\n", list(outlives)));
-    let gone = match &place.holder {
-        Holder::Image(_) => "image rm".to_owned(),
-        Holder::Bind(_) => "nothing that Ebb does".to_owned(),
-        _ => list(gone),
-    };
-    text.push_str(&format!("  gone with    {gone}\n"));
+    if let Some(on_host) = &place.on_host {
+        text.push_str(&format!("  on the host  {}\n", shown(on_host)));
+    }
+    text.push_str(&format!("  outlives     {outlives}\n  gone with    {}\n", gone_with(place)));
     text
 }

@@ -74,7 +74,10 @@ pub fn foresee(store: &Store, container: &Container, options: Options, earlier: 
     let with_volumes = options.volumes || (running && container.host_config.auto_remove);
     let (mut volumes, mut stays) = (Vec::new(), Vec::new());
     for mount in container.mounts.iter().filter(|mount| mount.kind != "tmpfs") {
-        let goes = mount.kind == "volume" && mount.anonymous && with_volumes && !is_shared(store, container, &mount.name, earlier)?;
+        let goes = mount.kind == "volume"
+            && mount.anonymous
+            && with_volumes
+            && !is_shared(store, container, &mount.name, earlier)?;
         let kind = if mount.kind == "volume" && mount.anonymous { "anonymous volume" } else { &mount.kind };
         let kept = Kept {
             kind: kind.to_owned(),
