@@ -22,6 +22,10 @@ lesson-4: (lesson "4")
 test *ARGS:
     cargo test {{ARGS}}
 
+# kill every command at each of its system calls, break its disk, crowd it; prints the table (about 10 minutes)
+torture *ARGS:
+    EBB_TORTURE=all cargo test --test torture -- {{ARGS}}
+
 # what a change must pass before the tests: format, lints, the rules of tests/tidy.rs
 check:
     cargo fmt --check

@@ -74,10 +74,12 @@ fn differences(ours: &[String], theirs: &[String]) -> String {
 
 /// What is seen from inside on Ebb and on runc must be the same, line by line.
 fn compare(bundle: &Bundle) {
-    let ours = sorted(&bundle.run(&["run", "boundary"]));
+    // runc makes the cgroup of this name, which another test at the same time must not share.
+    let id = bundle.dir.file_name().expect("a name").to_str().expect("UTF-8");
+    let ours = sorted(&bundle.run(&["run", id]));
     let root = bundle.dir.join("runc-states");
     let mut command = Command::new("runc");
-    command.arg("--root").arg(&root).args(["run", "--bundle"]).arg(&bundle.dir).arg("boundary");
+    command.arg("--root").arg(&root).args(["run", "--bundle"]).arg(&bundle.dir).arg(id);
     let theirs = sorted(&answer(command.stdin(Stdio::null())));
     let differences = differences(&ours.1, &theirs.1);
     assert!(differences.is_empty(), "{differences}");

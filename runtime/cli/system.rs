@@ -2,7 +2,7 @@
 
 use super::format::{template, units};
 use super::{Execute, output, store};
-use crate::engine::host;
+use crate::engine::{check, host};
 use crate::error::Result;
 use crate::oci::features;
 use serde_json::{Value, json};
@@ -34,6 +34,41 @@ impl Execute for Info {
             }
         }
         Ok(0)
+    }
+}
+
+/// Check that the store is sound
+#[derive(Debug, clap::Parser)]
+#[command(after_help = "\
+Examples:
+  ebb system check
+  ebb system check --repair     mends what can be mended; what cannot be read is moved to STORE/set-apart")]
+pub struct Check {
+    /// Mend what can be mended without losing anything
+    #[arg(long)]
+    repair: bool,
+    /// Format output: 'json', or a Go template
+    #[arg(long, value_name = "string")]
+    format: Option<String>,
+}
+
+impl Execute for Check {
+    fn execute(self) -> Result<i32> {
+        let report = check::check(&store()?, self.repair)?;
+        let code = i32::from(!report.is_sound());
+        if let Some(format) = self.format.as_deref() {
+            formatted(format, &json!(report))?;
+            return Ok(code);
+        }
+        for finding in &report.findings {
+            let mark = if finding.harmless { " (harmless)" } else { "" };
+            let done = if finding.repaired.is_empty() { String::new() } else { format!("; {}", finding.repaired) };
+            output::line(&format!("{} {}: {}{mark}{done}", finding.kind, finding.what, finding.wrong))?;
+        }
+        let counted =
+            format!("{} containers, {} volumes, {} images: ", report.containers, report.volumes, report.images);
+        output::line(&(counted + if code == 0 { "sound" } else { "not sound" }))?;
+        Ok(code)
     }
 }
 

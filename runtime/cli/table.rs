@@ -120,6 +120,7 @@ pub const TABLE: &[Entry] = &[
     row::<lesson::Lesson>("lesson"),
     row::<system::Info>("info"),
     alias::<system::Info>("system info", "info"),
+    row::<system::Check>("system check"),
     row::<system::Version>("version"),
     row::<system::Completions>("completions"),
     row::<system::Man>("man"),

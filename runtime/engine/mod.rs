@@ -1,5 +1,6 @@
 //! What a Docker user names: images, containers, volumes.
 
+pub mod check;
 pub mod container;
 pub mod host;
 pub mod idmap;

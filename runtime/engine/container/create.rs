@@ -6,7 +6,7 @@ use crate::engine::image::{self, Healthcheck, Image, Pull};
 use crate::engine::{idmap, leftovers, mounts, time};
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
-use crate::store::{Store, atomic, id};
+use crate::store::{Store, atomic, id, tree};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -67,6 +67,10 @@ pub fn create(store: &Store, request: &Request) -> Result<Container> {
     atomic::put_json(&made.path.join("container.json"), &container, container.durability())?;
     let written = request.cidfile.as_deref().map(|path| write_cidfile(path, &id)).transpose();
     if let Err(error) = written.and_then(|_| atomic::publish_dir(&made.path, &directory, container.durability())) {
+        // Published and not synced: it is taken back, since it is not acknowledged.
+        if directory.exists() {
+            let _ = tree::discard(store, &directory);
+        }
         names::release_claimed(store, &container.name, &id, claim);
         return Err(error);
     }

@@ -22,10 +22,8 @@ pub fn rename(store: &Store, container: &Container, new: &str) -> Result<()> {
     let old = std::mem::replace(&mut record.name, new.to_owned());
     let written = atomic::write_json(&dir.join("container.json"), &record);
     drop(claim);
-    if let Err(error) = written {
-        names::release(store, new, &record.id);
-        return Err(error);
-    }
-    names::release(store, &old, &record.id);
-    Ok(())
+    // A write can fail after the rename in it, when its directory cannot be synced: what the record now says counts.
+    let is_new = written.is_ok() || super::load(store, &record.id).is_ok_and(|now| now.name == new);
+    names::release(store, if is_new { &old } else { new }, &record.id);
+    written
 }

@@ -160,7 +160,7 @@ pub fn list(store: &Store) -> Result<Vec<Image>> {
 }
 
 /// The ids of all images: each is the digest of its configuration, which is a file of that name.
-fn ids(store: &Store) -> Result<Vec<String>> {
+pub fn ids(store: &Store) -> Result<Vec<String>> {
     let entries = match std::fs::read_dir(configs(store)) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         result => result.doing(|| format!("read {}", configs(store).display()))?,

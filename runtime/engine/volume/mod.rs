@@ -13,7 +13,7 @@ pub use remove::{Pruned, prune, remove, users};
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
 use crate::store::atomic::Durability;
-use crate::store::{Store, atomic, id};
+use crate::store::{Store, atomic, id, lock};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -96,10 +96,22 @@ pub fn find_or_create(store: &Store, request: &Request) -> Result<Volume> {
     atomic::write_json(&made.path.join("volume.json"), &volume)?;
     let place = store.volumes().join(&volume.name);
     match atomic::publish_dir(&made.path, &place, Durability::Synced) {
-        // Another command was faster: theirs is the volume of that name.
-        Err(_) if place.exists() => get(store, &volume.name),
+        // Another command was faster: theirs is the volume of that name. (Ours is not in tmp/ any more where only the sync
+        // of the rename has failed.)
+        Err(_) if place.exists() && made.path.exists() => get(store, &volume.name),
         result => result.map(|()| volume),
     }
+}
+
+/// Writes the record of a volume anew, where it is lost and the data is there.
+pub fn remake(store: &Store, name: &str) -> Result<()> {
+    let place = store.volumes().join(name);
+    let _lock = lock::exclusive(&place)?;
+    let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let (labels, options) = Default::default();
+    let volume =
+        Volume { version: VERSION, name: name.into(), created_at: now, driver: "local".into(), labels, options };
+    atomic::write_json(&place.join("volume.json"), &volume)
 }
 
 /// Docker's rule for names, in Docker's words.

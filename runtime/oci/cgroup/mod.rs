@@ -129,6 +129,15 @@ pub fn usage(cgroup: &str) -> Result<Usage> {
     }
 }
 
+/// Whether there is such a cgroup, in any tree.
+pub fn exists(cgroup: &str) -> bool {
+    match host() {
+        Host::V2(_) => v2::directory(cgroup).is_dir(),
+        Host::V1(trees) => v1::any_directory(trees, cgroup).is_some(),
+        Host::None(_) => false,
+    }
+}
+
 /// Stops every process of the cgroup, and returns when the kernel says that all have stopped.
 pub fn freeze(cgroup: &str) -> Result<()> {
     match there(cgroup)? {

@@ -1,0 +1,227 @@
+//! `system check`: is the store sound? Every record is read and held against what it names. `--repair` mends without
+//! losing a byte that may be somebody's: what cannot be read is moved aside, never removed.
+
+use super::container::{self, state};
+use super::image::{self, layer};
+use super::{leftovers, volume};
+use crate::error::{Doing, Result};
+use crate::oci;
+use crate::store::atomic::{self, Durability};
+use crate::store::{Store, lock};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+
+/// One thing that is not as it should be.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Finding {
+    /// `container`, `name`, `volume`, `image`, `layer` or `leftover`.
+    pub kind: &'static str,
+    pub what: String,
+    pub wrong: String,
+    /// What `--repair` did; empty where nothing was asked for, or nothing can be done.
+    pub repaired: String,
+    /// It does no harm, and the next command that needs its place clears it.
+    pub harmless: bool,
+}
+
+/// How much was looked at, and what was found.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Report {
+    pub containers: usize,
+    pub volumes: usize,
+    pub images: usize,
+    pub findings: Vec<Finding>,
+}
+
+impl Report {
+    /// Sound, or mended.
+    pub fn is_sound(&self) -> bool {
+        self.findings.iter().all(|finding| finding.harmless || !finding.repaired.is_empty())
+    }
+}
+
+pub fn check(store: &Store, repair: bool) -> Result<Report> {
+    let mut report = Report::default();
+    images(store, &mut report)?;
+    volumes(store, repair, &mut report)?;
+    containers(store, repair, &mut report)?;
+    names(store, repair, &mut report)?;
+    remains(store, repair, &mut report)?;
+    Ok(report)
+}
+
+impl Report {
+    fn find(&mut self, kind: &'static str, what: &str, wrong: impl Into<String>) -> &mut Finding {
+        let finding =
+            Finding { kind, what: what.to_owned(), wrong: wrong.into(), repaired: String::new(), harmless: false };
+        self.findings.push(finding);
+        let last = self.findings.len() - 1;
+        &mut self.findings[last]
+    }
+}
+
+fn images(store: &Store, report: &mut Report) -> Result<()> {
+    let index = image::names::read(store);
+    let ids = image::ids(store)?;
+    report.images = ids.len();
+    match index {
+        Err(error) => drop(report.find("image", "names.json", error.message)),
+        Ok(index) => {
+            for (name, id) in index.iter().filter(|(_, id)| !ids.contains(id)) {
+                report.find("image", name, format!("the name means {id}, which is not there"));
+            }
+        }
+    }
+    for id in &ids {
+        match image::configuration(store, id) {
+            Err(error) => drop(report.find("image", id, error.message)),
+            Ok(file) => {
+                for diff_id in file.rootfs.diff_ids.iter().filter(|diff_id| !layer::exists(store, diff_id)) {
+                    report.find("image", id, format!("its layer {diff_id} is not there: load or make the image again"));
+                }
+            }
+        }
+    }
+    for diff_id in layer::all(store)? {
+        if let Err(error) = layer::facts(store, &diff_id) {
+            report.find("layer", &diff_id, error.message);
+        }
+    }
+    Ok(())
+}
+
+fn volumes(store: &Store, repair: bool, report: &mut Report) -> Result<()> {
+    for name in volume::names(store)? {
+        report.volumes += 1;
+        let place = store.volumes().join(&name);
+        match volume::get(store, &name) {
+            Err(error) => {
+                let data = place.join("_data").is_dir();
+                let finding = report.find("volume", &name, format!("its record cannot be read: {}", error.message));
+                // The data is what counts: with it the record can be made again, but for its labels.
+                if repair && data {
+                    finding.repaired = volume::remake(store, &name).map(|()| "the record was made again".to_owned())?;
+                } else if repair {
+                    finding.repaired = set_apart(store, &place)?;
+                }
+            }
+            Ok(found) if found.name != name => {
+                report.find("volume", &name, format!("its record says {}", found.name));
+            }
+            Ok(_) if !place.join("_data").is_dir() => {
+                report.find("volume", &name, "it has no _data");
+            }
+            Ok(_) => {}
+        }
+    }
+    Ok(())
+}
+
+fn containers(store: &Store, repair: bool, report: &mut Report) -> Result<()> {
+    for id in container::ids(store)? {
+        report.containers += 1;
+        let place = container::dir(store, &id);
+        let found = match container::load(store, &id) {
+            // Removed while we looked.
+            Err(_) if !place.exists() => continue,
+            Err(error) => {
+                let finding = report.find("container", &id, format!("its record cannot be read: {}", error.message));
+                if repair {
+                    finding.repaired = set_apart(store, &place)?;
+                }
+                continue;
+            }
+            Ok(found) => found,
+        };
+        if found.id != id {
+            report.find("container", &id, format!("its record says {}", found.id));
+        }
+        if let Err(error) = state::current(store, &found) {
+            report.find("container", &found.name, error.message);
+        }
+        for directory in ["upper", "work", "rootfs"].iter().filter(|name| !place.join(name).is_dir()) {
+            report.find("container", &found.name, format!("it has no {directory}"));
+        }
+        for layer in container::layer_paths(store, &found).iter().filter(|layer| !layer.is_dir()) {
+            report.find("container", &found.name, format!("its layer {} is not there", layer.display()));
+        }
+        for mount in found.mounts.iter().filter(|mount| mount.kind == "volume") {
+            if volume::get(store, &mount.name).is_err() {
+                report.find("container", &found.name, format!("its volume {} is not there", mount.name));
+            }
+        }
+        let holder = std::fs::read_link(store.names().join(&found.name)).ok();
+        if holder.as_deref() != Some(Path::new(&id)) {
+            let finding = report.find("container", &found.name, "its name does not lead to it");
+            if repair && holder.is_none() {
+                std::os::unix::fs::symlink(&id, store.names().join(&found.name)).doing(|| "give the name back")?;
+                finding.repaired = "the name leads to it again".into();
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A link that leads to no container of that name counts for nothing, and goes when the name is taken.
+fn names(store: &Store, repair: bool, report: &mut Report) -> Result<()> {
+    let entries = std::fs::read_dir(store.names()).doing(|| format!("read {}", store.names().display()))?;
+    for name in entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
+        let link = store.names().join(&name);
+        let id = std::fs::read_link(&link).unwrap_or_default().to_string_lossy().into_owned();
+        if container::load(store, &id).is_ok_and(|container| container.name == name) {
+            continue;
+        }
+        let finding = report.find("name", &name, "it leads to no container");
+        finding.harmless = true;
+        if repair {
+            // Nobody takes it meanwhile: a claim is made under this lock.
+            let _lock = lock::exclusive(&store.names())?;
+            let still = std::fs::read_link(&link).is_ok_and(|now| now.to_string_lossy() == id);
+            if still && container::load(store, &id).is_err() {
+                std::fs::remove_file(&link).doing(|| format!("remove {}", link.display()))?;
+                finding.repaired = "it is free".into();
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What killed commands left, unless somebody still works on it; and cgroups of containers that are no more.
+fn remains(store: &Store, repair: bool, report: &mut Report) -> Result<()> {
+    if repair {
+        leftovers::clear(store);
+    }
+    for directory in [store.tmp(), store.trash()] {
+        let entries = std::fs::read_dir(&directory).doing(|| format!("read {}", directory.display()))?;
+        for entry in entries.flatten().filter(|entry| lock::try_exclusive(&entry.path()).is_ok()) {
+            let finding = report.find("leftover", &entry.path().to_string_lossy(), "a killed command left it");
+            finding.harmless = true;
+        }
+    }
+    for id in container::ids(store)? {
+        let Ok(found) = container::load(store, &id) else { continue };
+        let Ok(state) = state::current(store, &found) else { continue };
+        let cgroup = format!("/ebb/{id}");
+        let ended = !state.is_running() && state.status != state::Status::Restarting && !state.supervisor.is_alive();
+        if ended && oci::cgroup::exists(&cgroup) {
+            let finding = report.find("leftover", &found.name, "its cgroup is still there, and it does not run");
+            finding.harmless = true;
+            if repair && oci::cgroup::remove(&cgroup).is_ok() {
+                finding.repaired = "the cgroup is gone".into();
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Moves what cannot be read out of the way, whole, where a person can look at it.
+fn set_apart(store: &Store, place: &Path) -> Result<String> {
+    let aside: PathBuf = store.root().join("set-apart");
+    std::fs::create_dir_all(&aside).doing(|| format!("make {}", aside.display()))?;
+    let name = place.file_name().unwrap_or_default().to_string_lossy();
+    let target = aside.join(format!("{name}.{}", &crate::store::id::random()?[..8]));
+    atomic::publish_dir(place, &target, Durability::Synced)?;
+    Ok(format!("moved to {}", target.display()))
+}

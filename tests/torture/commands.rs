@@ -1,0 +1,239 @@
+//! The commands that are struck, the state that each begins with, and what must hold after it.
+
+use crate::Row;
+use crate::common::Ebb;
+use crate::tracer::{self, Blow};
+use std::path::Path;
+
+/// A command under torture.
+pub struct Command {
+    pub name: &'static str,
+    words: &'static [&'static str],
+    /// Commands that make what it needs; run again before each point.
+    before: &'static [&'static [&'static str]],
+    /// What must answer after the blow and the next ordinary command: the old state or the new one.
+    either: &'static [&'static [&'static str]],
+    /// Commands that clear away what it made, whatever became of it.
+    after: &'static [&'static [&'static str]],
+}
+
+const RUN_BOX: &[&str] = &["run", "-d", "--name", "box", "busybox", "sleep", "1000"];
+const NO_BOX: &[&str] = &["rm", "-f", "box"];
+
+pub const COMMANDS: &[Command] = &[
+    Command {
+        name: "volume create",
+        words: &["volume", "create", "vase"],
+        before: &[],
+        either: &[&["volume", "create", "vase"]],
+        after: &[&["volume", "rm", "-f", "vase"]],
+    },
+    Command {
+        name: "volume rm",
+        words: &["volume", "rm", "vase"],
+        before: &[&["volume", "create", "vase"], &["run", "--rm", "-v", "vase:/v", "busybox", "touch", "/v/a", "/v/b"]],
+        either: &[&["volume", "rm", "-f", "vase"]],
+        after: &[],
+    },
+    Command {
+        name: "create",
+        words: &["create", "--name", "box", "-v", "vase:/etc", "busybox", "true"],
+        before: &[],
+        either: &[NO_BOX, &["create", "--name", "box", "busybox", "true"]],
+        after: &[NO_BOX, &["volume", "rm", "-f", "vase"]],
+    },
+    Command { name: "run -d", words: RUN_BOX, before: &[], either: &[NO_BOX, RUN_BOX], after: &[NO_BOX] },
+    Command {
+        name: "run --rm",
+        words: &["run", "--rm", "--name", "box", "-v", "/anonymous", "busybox", "sh", "-c", "echo x > /x; sync"],
+        before: &[],
+        either: &[NO_BOX, RUN_BOX],
+        after: &[NO_BOX, &["volume", "prune", "-f"]],
+    },
+    Command {
+        name: "stop",
+        words: &["stop", "-t", "0", "box"],
+        before: &[RUN_BOX],
+        either: &[&["stop", "-t", "0", "box"], &["start", "box"]],
+        after: &[NO_BOX],
+    },
+    Command {
+        name: "rm -f",
+        words: &["rm", "-fv", "box"],
+        before: &[&[
+            "run",
+            "-d",
+            "--name",
+            "box",
+            "-v",
+            "/anonymous",
+            "busybox",
+            "sh",
+            "-c",
+            "mkdir -p /d/e; touch /d/e/f; exec sleep 1000",
+        ]],
+        either: &[NO_BOX, RUN_BOX],
+        after: &[NO_BOX, &["volume", "prune", "-f"]],
+    },
+    Command {
+        name: "exec",
+        words: &["exec", "box", "sh", "-c", "echo x > /x"],
+        before: &[RUN_BOX],
+        either: &[&["exec", "box", "true"]],
+        after: &[NO_BOX],
+    },
+    Command {
+        name: "image load",
+        words: &["image", "load", "-q", "-i", "ARCHIVE"],
+        before: &[&["rmi", "-f", "busybox"]],
+        either: &[&["image", "load", "-q", "-i", "ARCHIVE"], &["run", "--rm", "busybox", "true"]],
+        after: &[],
+    },
+    Command {
+        name: "image rm",
+        words: &["image", "rm", "other"],
+        before: &[&["tag", "busybox", "other"]],
+        either: &[&["run", "--rm", "busybox", "true"]],
+        after: &[&["rmi", "-f", "other"]],
+    },
+    Command {
+        name: "cp",
+        words: &["cp", "tree", "box:/copied"],
+        before: &[&["create", "--name", "box", "busybox", "true"]],
+        either: &[&["cp", "tree", "box:/copied"], &["start", "box"]],
+        after: &[NO_BOX],
+    },
+    Command {
+        name: "rename",
+        words: &["rename", "box", "other"],
+        before: &[&["create", "--name", "box", "busybox", "true"]],
+        either: &[],
+        after: &[NO_BOX, &["rm", "-f", "other"]],
+    },
+];
+
+/// Strikes `command` at up to `most` of its points, evenly spread, and holds each against the invariants.
+pub fn try_points(command: &Command, blow: Blow, most: usize) -> Row {
+    let ebb = Ebb::new();
+    std::fs::create_dir_all(ebb.dir.join("tree/sub")).expect("a tree");
+    for number in 0..5 {
+        std::fs::write(ebb.dir.join(format!("tree/sub/{number}")), "x".repeat(1000)).expect("a file");
+    }
+    // Another's volume, of which no byte may change.
+    ebb.ok(["run", "--rm", "-v", "bystander:/v", "busybox", "sh", "-c", "seq 1 1000 > /v/numbers"]);
+    let bystander = bystander(&ebb);
+    let mut row = Row::default();
+    let all = strike(&ebb, command, blow, usize::MAX, &mut row, &bystander).unwrap_or(0);
+    let step = (all as f64 / most.min(all.max(1)) as f64).max(1.0);
+    let mut at = 0.0;
+    while (at as usize) < all {
+        strike(&ebb, command, blow, at as usize, &mut row, &bystander);
+        row.points += 1;
+        at += step;
+    }
+    ebb.run(["rm", "-f", "box"]);
+    clean_at_the_end(&ebb, &mut row, command.name);
+    row
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    let archive = crate::common::busybox_archive().to_str().expect("UTF-8");
+    words.iter().map(|word| if *word == "ARCHIVE" { archive.to_owned() } else { (*word).to_owned() }).collect()
+}
+
+fn bystander(ebb: &Ebb) -> Vec<u8> {
+    let place = ebb.ok(["volume", "inspect", "-f", "{{.Mountpoint}}", "bystander"]);
+    std::fs::read(Path::new(&place).join("numbers")).unwrap_or_default()
+}
+
+/// One point: what it begins with, the blow, the next ordinary command, the invariants. Returns the number of points.
+fn strike(ebb: &Ebb, command: &Command, blow: Blow, at: usize, row: &mut Row, known: &[u8]) -> Option<usize> {
+    for before in command.before {
+        let answer = ebb.run(words(before));
+        if answer.code != 0 {
+            row.failures.push(format!("{} at {at}, before it: {}", command.name, answer.shown()));
+            return None;
+        }
+    }
+    let mut struck = ebb.command();
+    let null = || std::process::Stdio::null();
+    struck.args(words(command.words)).stdout(null()).stderr(null());
+    let traced = tracer::run(&mut struck, blow, at);
+    let mut fail = |what: String| {
+        let call = traced.struck.clone().unwrap_or_default();
+        row.failures.push(format!("`{}`, {}, at point {at} ({call}): {what}", command.name, blow.words()));
+    };
+    // The next ordinary command clears what is left.
+    let next = ebb.run(["volume", "create", "probe"]);
+    if next.code != 0 {
+        fail(format!("the next command fails: {}", next.shown()));
+    }
+    ebb.run(["volume", "rm", "probe"]);
+    let check = ebb.run(["system", "check"]);
+    if check.code != 0 {
+        fail(format!("the store is not sound: {}", check.shown()));
+    }
+    for either in command.either {
+        let answer = ebb.run(words(either));
+        // To remove what is not there is as good.
+        if answer.code != 0 && !answer.stderr.contains("No such container") {
+            fail(format!("it does not go on: {}", answer.shown()));
+        }
+    }
+    if command.name == "rename" {
+        let names = ["box", "other"].map(|name| ebb.run(["inspect", "-f", "{{.Name}}", name]));
+        let found: Vec<_> = names.iter().filter(|answer| answer.code == 0).map(|answer| answer.stdout.trim()).collect();
+        if found.len() != 1 {
+            fail(format!("it has {} names: {found:?}", found.len()));
+        }
+    }
+    for after in command.after {
+        ebb.run(words(after));
+    }
+    let now = bystander(ebb);
+    if now != known {
+        row.lost += known.len().abs_diff(now.len()).max(1) as u64;
+    }
+    Some(traced.points)
+}
+
+/// At the end nothing is left: no mount, no process, no cgroup, nothing half-made.
+fn clean_at_the_end(ebb: &Ebb, row: &mut Row, name: &str) {
+    let mut fail = |what: String| row.failures.push(format!("`{name}`, in the end: {what}"));
+    ebb.run(["create", "--name", "last", "busybox", "true"]);
+    ebb.run(["rm", "last"]);
+    let store = ebb.store();
+    for directory in ["tmp", "trash", "containers"] {
+        let left: Vec<_> = std::fs::read_dir(store.join(directory)).expect("the store").flatten().collect();
+        if !left.is_empty() {
+            fail(format!("{directory}/ holds {left:?}"));
+        }
+    }
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").expect("procfs");
+    let shown = store.display().to_string();
+    if let Some(mount) = mounts.lines().find(|line| line.contains(&shown)) {
+        fail(format!("a mount is left: {mount}"));
+    }
+    let processes = processes_of(&store);
+    if !processes.is_empty() {
+        fail(format!("processes are left: {processes:?}"));
+    }
+}
+
+/// Those with this store in their environment. A container's own process has another; it dies with its supervisor.
+fn processes_of(store: &Path) -> Vec<String> {
+    let wanted = format!("EBB_ROOT={}", store.display());
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").expect("procfs").flatten() {
+        let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+        if environment.split(|byte| *byte == 0).any(|word| word == wanted.as_bytes()) {
+            let command = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            let state = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+            // One that has ended and is not yet reaped is no process any more.
+            if !state.contains(") Z") {
+                found.push(String::from_utf8_lossy(&command).replace('\0', " "));
+            }
+        }
+    }
+    found
+}

@@ -1,0 +1,224 @@
+//! Runs a command under ptrace(2), and strikes at one of its system calls: kills the process that is about to make it, or
+//! answers it with an error in the kernel's place. The registers that it reads are x86-64's.
+
+use nix::errno::Errno;
+use nix::sys::ptrace;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use std::collections::HashSet;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+/// What happens at the chosen call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blow {
+    Kill,
+    Error(i32),
+}
+
+impl Blow {
+    pub fn words(self) -> &'static str {
+        match self {
+            Blow::Kill => "killed",
+            Blow::Error(libc::ENOSPC) => "ENOSPC",
+            Blow::Error(_) => "EIO",
+        }
+    }
+
+    /// The calls at which it strikes: a kill at all that change something or talk to another process, an error at those
+    /// that need the disk.
+    fn strikes(self, call: u64, arguments: &[u64; 6]) -> bool {
+        let call = call as i64;
+        let makes_file = || match call {
+            libc::SYS_open => arguments[1] as i32 & libc::O_CREAT != 0,
+            libc::SYS_openat => arguments[2] as i32 & libc::O_CREAT != 0,
+            _ => false,
+        };
+        match self {
+            Blow::Kill => KILLED_AT.contains(&call) || DISK.contains(&call) || makes_file(),
+            // What goes to stdout or stderr, or to a socket, is not the disk's.
+            Blow::Error(_) => (DISK.contains(&call) && !(call == libc::SYS_write && arguments[0] < 3)) || makes_file(),
+        }
+    }
+}
+
+const DISK: &[i64] = &[
+    libc::SYS_write,
+    libc::SYS_pwrite64,
+    libc::SYS_mkdir,
+    libc::SYS_mkdirat,
+    libc::SYS_rename,
+    libc::SYS_renameat,
+    libc::SYS_renameat2,
+    libc::SYS_symlink,
+    libc::SYS_symlinkat,
+    libc::SYS_link,
+    libc::SYS_linkat,
+    libc::SYS_fsync,
+    libc::SYS_fdatasync,
+    libc::SYS_syncfs,
+    libc::SYS_ftruncate,
+];
+
+const KILLED_AT: &[i64] = &[
+    libc::SYS_unlink,
+    libc::SYS_unlinkat,
+    libc::SYS_rmdir,
+    libc::SYS_openat2,
+    libc::SYS_clone3,
+    libc::SYS_mount,
+    libc::SYS_move_mount,
+    libc::SYS_fsmount,
+    libc::SYS_pivot_root,
+    libc::SYS_umount2,
+    libc::SYS_setresuid,
+    libc::SYS_seccomp,
+    libc::SYS_execve,
+    libc::SYS_sendmsg,
+    libc::SYS_recvmsg,
+    libc::SYS_flock,
+    libc::SYS_pidfd_send_signal,
+    libc::SYS_wait4,
+    libc::SYS_waitid,
+    libc::SYS_poll,
+    libc::SYS_chown,
+    libc::SYS_fchownat,
+    libc::SYS_chmod,
+    libc::SYS_fchmodat,
+    libc::SYS_exit_group,
+];
+
+/// What became of it.
+pub struct Traced {
+    /// Points at which the blow could have fallen, up to where the command ended.
+    pub points: usize,
+    /// The call that was struck.
+    pub struck: Option<String>,
+}
+
+/// Runs `command`, and strikes at the `at`-th point (from 0) of all its processes together.
+pub fn run(command: &mut Command, blow: Blow, at: usize) -> Traced {
+    // SAFETY: ptrace(PTRACE_TRACEME) is a plain system call, which touches no memory of ours.
+    unsafe { command.pre_exec(|| ptrace::traceme().map_err(Into::into)) };
+    let child = command.spawn().expect("the command starts");
+    let main = Pid::from_raw(child.id() as i32);
+    assert!(matches!(waitpid(main, None), Ok(WaitStatus::Stopped(_, Signal::SIGTRAP))), "it stops at its execve");
+    // Not PTRACE_O_TRACEVFORK: what the C library spawns (newuidmap) is another program, which a tracer would rob of its
+    // setuid bit.
+    let options = ptrace::Options::PTRACE_O_TRACESYSGOOD
+        | ptrace::Options::PTRACE_O_TRACEFORK
+        | ptrace::Options::PTRACE_O_TRACECLONE
+        | ptrace::Options::PTRACE_O_TRACEEXEC;
+    ptrace::setoptions(main, options).expect("options are set");
+    ptrace::syscall(main, None).expect("it goes on");
+    let mut trace = Trace { blow, at, points: 0, struck: None, inside: HashSet::new(), answered: HashSet::new() };
+    let mut tracees = HashSet::from([main]);
+    while let Ok(status) = waitpid(None, Some(WaitPidFlag::__WALL)) {
+        let Some(pid) = status.pid() else { continue };
+        match status {
+            WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..) => {
+                tracees.remove(&pid);
+                if pid == main {
+                    break;
+                }
+            }
+            _ => {
+                tracees.insert(pid);
+                trace.go_on(status, pid);
+            }
+        }
+    }
+    let_go(tracees);
+    // std has not been told of the end, which we have waited for.
+    std::mem::forget(child);
+    Traced { points: trace.points, struck: trace.struck }
+}
+
+struct Trace {
+    blow: Blow,
+    at: usize,
+    points: usize,
+    struck: Option<String>,
+    /// Processes between the entry and the exit of a call.
+    inside: HashSet<Pid>,
+    /// Those whose call is to be answered with the error at its exit.
+    answered: HashSet<Pid>,
+}
+
+impl Trace {
+    fn go_on(&mut self, status: WaitStatus, pid: Pid) {
+        let signal = match status {
+            WaitStatus::PtraceSyscall(_) if self.inside.remove(&pid) => {
+                if self.answered.remove(&pid) {
+                    self.answer(pid);
+                }
+                None
+            }
+            WaitStatus::PtraceSyscall(_) => {
+                self.inside.insert(pid);
+                self.entry(pid);
+                None
+            }
+            // A new process begins with a SIGSTOP of the tracer's making.
+            WaitStatus::Stopped(_, Signal::SIGSTOP | Signal::SIGTRAP) => None,
+            WaitStatus::Stopped(_, signal) => Some(signal),
+            _ => None,
+        };
+        // It may have been killed meanwhile.
+        let _ = ptrace::syscall(pid, signal);
+    }
+
+    fn entry(&mut self, pid: Pid) {
+        let Ok(registers) = ptrace::getregs(pid) else { return };
+        let arguments = [registers.rdi, registers.rsi, registers.rdx, registers.r10, registers.r8, registers.r9];
+        if !self.blow.strikes(registers.orig_rax, &arguments) {
+            return;
+        }
+        let now = self.points;
+        self.points += 1;
+        if now != self.at {
+            return;
+        }
+        self.struck = Some(format!("call {} of process {pid}", registers.orig_rax));
+        match self.blow {
+            Blow::Kill => drop(kill(pid, Signal::SIGKILL)),
+            Blow::Error(_) => {
+                // No such call: the kernel does nothing, and its answer is replaced at the exit.
+                let mut changed = registers;
+                changed.orig_rax = u64::MAX;
+                if ptrace::setregs(pid, changed).is_ok() {
+                    self.answered.insert(pid);
+                }
+            }
+        }
+    }
+
+    fn answer(&self, pid: Pid) {
+        let (Ok(mut registers), Blow::Error(errno)) = (ptrace::getregs(pid), self.blow) else { return };
+        registers.rax = -i64::from(errno) as u64;
+        let _ = ptrace::setregs(pid, registers);
+    }
+}
+
+/// Lets the processes that outlive the command (a supervisor, a container) go on by themselves.
+fn let_go(tracees: HashSet<Pid>) {
+    for pid in tracees {
+        if kill(pid, Signal::SIGSTOP).is_err() {
+            continue;
+        }
+        loop {
+            match waitpid(pid, Some(WaitPidFlag::__WALL)) {
+                Ok(WaitStatus::Stopped(_, Signal::SIGSTOP)) => {
+                    let _ = ptrace::detach(pid, None);
+                    let _ = kill(pid, Signal::SIGCONT);
+                    break;
+                }
+                Ok(WaitStatus::Exited(..) | WaitStatus::Signaled(..)) | Err(Errno::ECHILD | Errno::ESRCH) => break,
+                Ok(WaitStatus::Stopped(_, signal)) => drop(ptrace::cont(pid, Some(signal))),
+                Ok(_) => drop(ptrace::cont(pid, None)),
+                Err(_) => break,
+            }
+        }
+    }
+}
