@@ -2,6 +2,7 @@
 
 use super::examples;
 use super::table::{self, Entry, FAMILIES, TABLE};
+use crate::explain::without;
 use clap::{Arg, ArgAction, Command};
 use std::ffi::OsString;
 
@@ -47,14 +48,22 @@ fn ending(path: &str, command: &Command) -> Option<String> {
 }
 
 /// What stands before a command; usage.rs reads it, help, completions and man pages tell of it.
-pub fn global_options() -> [Arg; 3] {
+pub fn global_options() -> [Arg; 6] {
     let root = Arg::new("root").long("root").value_name("DIR").value_hint(clap::ValueHint::DirPath);
     let debug = Arg::new("debug").short('D').long("debug").action(ArgAction::SetTrue);
     let version = Arg::new("version").short('v').long("version").action(ArgAction::Version);
+    let explain = Arg::new("explain").long("explain").value_name("FORMAT").num_args(0..=1).require_equals(true);
+    let explain = explain.value_parser(["text", "json"]);
+    let step = Arg::new("step").long("step").action(ArgAction::SetTrue);
+    let without = Arg::new("without").long("without").value_name("STEP").action(ArgAction::Append);
+    let without = without.value_parser(without::names());
     [
         root.help("Where the store is"),
         debug.help("Taken because docker takes it; there is no daemon to debug"),
         version.help("Print the version"),
+        explain.help("Tell every kernel step while it is taken, in words or as JSON"),
+        step.help("Explain, and wait for Enter before each step"),
+        without.help("Leave one isolating step of run, start or restart out, to see what it was for"),
     ]
 }
 

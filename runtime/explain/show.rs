@@ -165,6 +165,10 @@ impl Teller {
     }
 
     fn pause(&mut self) {
+        if self.wait.is_none() {
+            return;
+        }
+        self.write(&format!("    {}", self.paint("2", "Enter ⏎ ")));
         let Some(terminal) = &mut self.wait else { return };
         let mut key = [0u8; 1];
         while let Ok(1) = terminal.read(&mut key) {

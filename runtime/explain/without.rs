@@ -30,6 +30,11 @@ const NAMES: [(&str, Step); 9] = [
     ("overlay", Step::Overlay),
 ];
 
+/// For completions and messages.
+pub fn names() -> Vec<&'static str> {
+    NAMES.iter().map(|(name, _)| *name).collect()
+}
+
 static LEFT_OUT: OnceLock<Vec<Step>> = OnceLock::new();
 
 /// What the command line leaves out; set once, before anything runs.
@@ -75,8 +80,7 @@ impl FromStr for Step {
 
     fn from_str(text: &str) -> Result<Step> {
         NAMES.iter().find(|(name, _)| *name == text).map(|(_, step)| *step).ok_or_else(|| {
-            let names: Vec<&str> = NAMES.iter().map(|(name, _)| *name).collect();
-            Error::new(format!("invalid value {text:?} for --without: it is one of {}", names.join(", ")))
+            Error::new(format!("invalid value {text:?} for --without: it is one of {}", names().join(", ")))
         })
     }
 }
