@@ -11,10 +11,12 @@ use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
 use crate::kernel::{self, Cloned};
 use crate::store::beneath;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 use oci_spec::runtime::{Process, Spec};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 pub fn exec(target: Pid, spec: &Spec, process: &Process, io: Io) -> Result<Init> {
@@ -34,9 +36,9 @@ pub fn exec(target: Pid, spec: &Spec, process: &Process, io: Io) -> Result<Init>
             let _ = wire::send(&theirs, &Message::Failed(error));
             kernel::exit_now(1)
         }
-        Cloned::Parent { pid: door, .. } => {
+        Cloned::Parent { pid: door, pidfd } => {
             drop(theirs);
-            let entered = accompany(process, &ours);
+            let entered = accompany(process, &ours, &pidfd);
             let _ = waitpid(door, None);
             let (pid, pidfd, console) = entered?;
             let start_time = super::process_stat(pid.as_raw()).map_or(0, |(_, start)| start);
@@ -64,9 +66,14 @@ struct Entry {
     io: Io,
 }
 
-fn accompany(process: &Process, socket: &OwnedFd) -> Result<(Pid, OwnedFd, Option<OwnedFd>)> {
+fn accompany(process: &Process, socket: &OwnedFd, door: &OwnedFd) -> Result<(Pid, OwnedFd, Option<OwnedFd>)> {
     let mut entered = None;
     loop {
+        // The new process holds the other end as well: where the door was killed before it said whom it let in, the end
+        // of the line would never come.
+        if entered.is_none() {
+            await_word_or_death(socket, door)?;
+        }
         match wire::receive(socket)? {
             Message::Entered(pid, pidfd) => {
                 let pid = Pid::from_raw(pid);
@@ -92,6 +99,23 @@ fn accompany(process: &Process, socket: &OwnedFd) -> Result<(Pid, OwnedFd, Optio
                     let _ = waitpid(pid, None);
                 }
                 return Err(error);
+            }
+        }
+    }
+}
+
+/// Blocks until there is something to receive; an error where the door is gone, and nothing is.
+fn await_word_or_death(socket: &OwnedFd, door: &OwnedFd) -> Result<()> {
+    loop {
+        let mut fds = [PollFd::new(socket.as_fd(), PollFlags::POLLIN), PollFd::new(door.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut fds, PollTimeout::NONE) {
+            Err(Errno::EINTR) => {}
+            result => {
+                result.doing(|| "wait for the process at the container's door")?;
+                if fds[0].any().unwrap_or(false) {
+                    return Ok(());
+                }
+                return Err(Error::new("the process at the container's door was killed"));
             }
         }
     }
