@@ -3,9 +3,9 @@
 
 use super::record::Container;
 use super::relay::{Ends, Relay};
-use super::remove::{self, Refusal};
+use super::remove;
 use super::state::{self, ProcessId, State, Status};
-use super::{bundle, exec, foreign, health, names};
+use super::{bundle, exec, foreign, health};
 use crate::engine::time;
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
@@ -372,11 +372,8 @@ fn clear(store: &Store, container: &Container, failed: bool) {
     shut_door(store, container);
     let held = state::current(store, container).is_ok_and(|state| state.held) && !failed;
     if container.host_config.auto_remove && !held {
-        match remove::erase(store, container, true) {
-            Ok(()) | Err(Refusal::Running(_)) => {}
-            // Gone by name at least, so that the name is free; the rest is `rm`'s.
-            Err(Refusal::Failed(_)) => names::release(store, &container.name, &container.id),
-        }
+        // Where that fails, on a broken disk, it stays as one that has exited, with its name, and `rm` can be tried again.
+        let _ = remove::erase(store, container, true);
     }
 }
 
