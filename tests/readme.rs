@@ -60,7 +60,11 @@ fn the_just_recipes_that_the_readme_names_exist() {
         let shown = Command::new("just").args(["--dry-run", recipe]).current_dir(PROJECT).output().expect("just runs");
         assert!(shown.status.success(), "just {recipe}: {}", String::from_utf8_lossy(&shown.stderr));
         let shown = String::from_utf8_lossy(&shown.stderr).into_owned();
-        let wanted = if recipe == "test" { "cargo test" } else { "cargo run --release -- lesson 3" };
+        let wanted = match recipe {
+            "test" => "cargo test",
+            "torture" => "cargo test --test torture",
+            _ => "cargo run --release -- lesson 3",
+        };
         assert!(shown.contains(wanted), "just {recipe} does not run `{wanted}`: {shown}");
     }
 }
