@@ -208,31 +208,38 @@ pub fn close_inherited() {
     }
 }
 
-/// Gives back the memory that this program's own code and constants take, and what the allocator holds free: what is
-/// needed again is read again from the page cache. For a process that will sleep for as long as a container lives.
+/// Gives back the memory that this program's own code and constants take, what the stack has once been used for, and what
+/// the allocator holds free: what is needed again is read again from the page cache. For a process that will sleep for as
+/// long as a container lives.
 pub fn release_program_pages() {
+    // SAFETY: only returns free memory of the allocator's to the kernel.
+    unsafe { libc::malloc_trim(0) };
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
     let Ok(program) = std::fs::read_link("/proc/self/exe") else { return };
-    let own = maps.lines().filter(|line| line.ends_with(&*program.to_string_lossy()));
-    for line in own {
+    let program = program.to_string_lossy();
+    let mut code_is_behind = false;
+    for line in maps.lines() {
         let mut words = line.split(' ');
         let range = words.next().and_then(|range| range.split_once('-'));
         let bounds = range.map(|(start, end)| (usize::from_str_radix(start, 16), usize::from_str_radix(end, 16)));
         let Some((Ok(start), Ok(end))) = bounds else { return };
         let rights = words.next().unwrap_or("");
-        if rights.contains('w') {
-            break;
-        }
-        // SAFETY: the range is a mapping of the program file, at most as far as its code, that nothing has ever written
-        // to: the next access finds the same bytes.
-        unsafe { libc::madvise(start as *mut c_void, end - start, libc::MADV_DONTNEED) };
-        // What lies behind the code was relocated when the program started, and is no longer what the file holds.
-        if rights.contains('x') {
-            break;
+        if line.ends_with("[stack]") {
+            let here = (&raw const words) as usize;
+            // The frames of what is called from here lie below us, on less than these pages.
+            let unused = (here & !0xfff).saturating_sub(0x4000);
+            if (start..end).contains(&unused) {
+                // SAFETY: the range lies below every frame that is alive: nothing there will be read before it is written.
+                unsafe { libc::madvise(start as *mut c_void, unused - start, libc::MADV_DONTNEED) };
+            }
+        } else if line.ends_with(&*program) && !rights.contains('w') && !code_is_behind {
+            // SAFETY: the range is a mapping of the program file, at most as far as its code, that nothing has ever
+            // written to: the next access finds the same bytes.
+            unsafe { libc::madvise(start as *mut c_void, end - start, libc::MADV_DONTNEED) };
+            // What lies behind the code may have been relocated when the program started, and differ from the file.
+            code_is_behind = rights.contains('x');
         }
     }
-    // SAFETY: only returns free memory of the allocator's to the kernel.
-    unsafe { libc::malloc_trim(0) };
 }
 
 /// close_range(2): closes every descriptor from `first` on, or with `cloexec` marks them to be closed by execve(2).

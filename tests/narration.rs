@@ -60,7 +60,7 @@ fn each_step_waits_for_enter_and_a_second_terminal_sees_the_world_as_it_is_betwe
     let mut command = ebb.command();
     command.args(["--step", "volume", "create", "vase"]);
     let mut terminal = Terminal::start(&command);
-    for step in ["a new volume is made aside", "what the volume holds", "volume.json is replaced whole"] {
+    for step in ["a new volume is made aside", "what the volume holds", "volume.json is written"] {
         terminal.shows(step);
         terminal.types("\n");
     }

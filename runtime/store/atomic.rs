@@ -64,6 +64,25 @@ pub fn put_json<T: Serialize>(path: &Path, value: &T, durability: Durability) ->
     put(path, &bytes, durability)
 }
 
+/// Writes a file of a directory that is still being made, and that nobody looks into before [`publish_dir`]: in its
+/// place at once. Both it and the directory, with all the names that it has by now, are then one commit of the journal.
+pub fn fill_json<T: Serialize>(path: &Path, value: &T, durability: Durability) -> Result<()> {
+    let mut bytes = serde_json::to_vec_pretty(value).doing(|| format!("encode {}", path.display()))?;
+    bytes.push(b'\n');
+    let doing = || format!("write {}", path.display());
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).doing(doing)?;
+    file.write_all(&bytes).doing(doing)?;
+    if durability == Durability::Synced {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        explain::step(
+            format_args!("{name} is written, and forced to the disk"),
+            format_args!("sync {}", path.display()),
+        );
+        calls::fdatasync(&file).doing(doing)?;
+    }
+    sync_parent(path, durability)
+}
+
 /// Reads what [`write_json`] wrote. A missing file is `Kind::NotFound`.
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
     let bytes = std::fs::read(path).doing(|| format!("read {}", path.display()))?;

@@ -64,8 +64,9 @@ pub fn create(store: &Store, request: &Request) -> Result<Container> {
     container.mounts.clone_from(&resolved.mounts);
     mounts::copy_up(store, &container.mounts, &image.layers)?;
     let claim = take_name(store, request.name.as_deref(), &mut container)?;
-    atomic::put_json(&made.path.join("container.json"), &container, container.durability())?;
-    let written = request.cidfile.as_deref().map(|path| write_cidfile(path, &id)).transpose();
+    atomic::fill_json(&made.path.join("container.json"), &container, container.durability())?;
+    let written = names::settle(store, container.durability())
+        .and_then(|()| request.cidfile.as_deref().map(|path| write_cidfile(path, &id)).transpose());
     if let Err(error) = written.and_then(|_| atomic::publish_dir(&made.path, &directory, container.durability())) {
         // Published and not synced: it is taken back, since it is not acknowledged.
         if directory.exists() {
@@ -261,12 +262,12 @@ fn resolv_conf(host: &HostConfig) -> String {
 fn take_name(store: &Store, asked: Option<&str>, container: &mut Container) -> Result<names::Claim> {
     if let Some(name) = asked {
         container.name = name.to_owned();
-        return names::claim(store, name, &container.id, container.durability());
+        return names::claim(store, name, &container.id);
     }
     let digits = u64::from_str_radix(&container.id[..15], 16).unwrap_or(0);
     for attempt in 0.. {
         let name = super::random_name::from(digits, attempt);
-        match names::claim(store, &name, &container.id, container.durability()) {
+        match names::claim(store, &name, &container.id) {
             Err(error) if error.kind == crate::error::Kind::Conflict && attempt < 100 => {}
             claimed => {
                 container.name = name;

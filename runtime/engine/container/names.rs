@@ -13,8 +13,9 @@ pub struct Claim(#[allow(dead_code)] lock::Lock);
 
 /// Takes `name` for the container `id`. Refused where another container has it.
 ///
-/// Nobody else can take a name while the claim is held, so the link may for that time point to nothing.
-pub fn claim(store: &Store, name: &str, id: &str, durability: Durability) -> Result<Claim> {
+/// Nobody else can take a name while the claim is held, so the link may for that time point to nothing. [`settle`] makes
+/// it durable.
+pub fn claim(store: &Store, name: &str, id: &str) -> Result<Claim> {
     if !id::valid_name(name) {
         return Err(Error::new(format!("Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")));
     }
@@ -32,10 +33,15 @@ pub fn claim(store: &Store, name: &str, id: &str, durability: Durability) -> Res
     }
     explain::step("the name is taken: a link to the container's id", format_args!("ln -s {id} {}", link.display()));
     calls::symlink(id, &link).doing(|| format!("take the name {name}"))?;
-    if durability == Durability::Synced {
-        atomic::sync_dir(&store.names())?;
-    }
     Ok(claim)
+}
+
+/// Forces the links to the disk. Best called right after something else has been: a journal then has them already.
+pub fn settle(store: &Store, durability: Durability) -> Result<()> {
+    match durability {
+        Durability::Synced => atomic::sync_dir(&store.names()),
+        Durability::Unsynced => Ok(()),
+    }
 }
 
 /// Lets go of a name, where this container has it. A link that stays behind is no harm: it counts for nothing.

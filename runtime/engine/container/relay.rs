@@ -81,8 +81,14 @@ impl Relay {
             set_nonblocking(fd)?;
         }
         let mut health = Monitor::new(container);
+        let mut settled = false;
         loop {
-            let ready = self.wait(&ends, pidfd, health.as_ref())?;
+            let ready = self.wait(&ends, pidfd, health.as_ref(), settled)?;
+            if ready.idle && !settled {
+                // Not before: what ends at once would only fault its pages in again.
+                kernel::release_program_pages();
+                settled = true;
+            }
             if ready.door {
                 while let Some(socket) = protocol::admit(&self.door) {
                     self.admit(socket);
@@ -104,7 +110,7 @@ impl Relay {
         }
     }
 
-    fn wait(&self, ends: &Ends, pidfd: &OwnedFd, health: Option<&Monitor>) -> Result<Ready> {
+    fn wait(&self, ends: &Ends, pidfd: &OwnedFd, health: Option<&Monitor>, settled: bool) -> Result<Ready> {
         let mut fds =
             vec![PollFd::new(pidfd.as_fd(), PollFlags::POLLIN), PollFd::new(self.door.as_fd(), PollFlags::POLLIN)];
         let full = self.clients.iter().any(|client| client.waiting_bytes > PATIENCE);
@@ -126,23 +132,25 @@ impl Relay {
         }
         let probes: Vec<BorrowedFd> = health.map(Monitor::descriptors).unwrap_or_default();
         fds.extend(probes.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)));
-        let timeout = health.and_then(Monitor::deadline).map_or(PollTimeout::NONE, until);
-        match poll(&mut fds, timeout) {
-            Ok(_) | Err(Errno::EINTR) => {}
+        let settling = (!settled).then(|| Instant::now() + SETTLING);
+        let deadline = health.and_then(Monitor::deadline).into_iter().chain(settling).min();
+        let idle = match poll(&mut fds, deadline.map_or(PollTimeout::NONE, until)) {
+            Ok(count) => count == 0,
+            Err(Errno::EINTR) => false,
             Err(errno) => return Err(errno).doing(|| "wait for the container"),
-        }
-        Ok(Ready { ended: fds[0].any().unwrap_or(false), door: fds[1].any().unwrap_or(false) })
+        };
+        Ok(Ready { ended: fds[0].any().unwrap_or(false), door: fds[1].any().unwrap_or(false), idle })
     }
 
     /// Reads what the container wrote. With `all`, until there is no more, whoever waits.
     fn take_output(&mut self, ends: &mut Ends, all: bool) {
+        let mut buffer = vec![0u8; LONGEST_READ];
         for (slot, stream) in [
             (&mut ends.stdout, Stream::Stdout),
             (&mut ends.stderr, Stream::Stderr),
             (&mut ends.console, Stream::Stdout),
         ] {
             let Some(from) = slot else { continue };
-            let mut buffer = vec![0u8; LONGEST_READ];
             let mut rounds = 0;
             let open = loop {
                 if !all && (rounds == 8 || self.clients.iter().any(|client| client.waiting_bytes > PATIENCE)) {
@@ -261,6 +269,8 @@ impl Relay {
     }
 }
 
+/// A container that has been silent for so long will mostly sleep, and its supervisor with it.
+const SETTLING: Duration = Duration::from_millis(100);
 const LARGEST_INPUT: usize = 64 * 1024;
 const LONGEST_READ: usize = protocol::LONGEST - 1;
 
@@ -268,6 +278,7 @@ const LONGEST_READ: usize = protocol::LONGEST - 1;
 struct Ready {
     ended: bool,
     door: bool,
+    idle: bool,
 }
 
 fn until(deadline: Instant) -> PollTimeout {

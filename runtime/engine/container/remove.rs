@@ -89,11 +89,12 @@ pub fn erase(store: &Store, container: &Container, volumes: bool) -> std::result
     if volumes {
         result = result.and(remove_anonymous_volumes(store, &container));
     }
-    // The layer's files may belong to any of the container's ids; an ordinary user needs the map to remove them.
+    // The layer's files may belong to any of the container's ids; an ordinary user needs the map to empty a directory of
+    // such an id. Tried without first: most layers have none, and the map costs two programs, newuidmap and newgidmap.
     let ids = idmap::store_ids()?;
-    let removed = match ids.map() {
-        None => tree::remove(&grave),
-        map => oci::with_ids(map, || tree::remove(&grave)),
+    let removed = match (tree::remove(&grave), ids.map()) {
+        (Err(_), Some(map)) => oci::with_ids(Some(map), || tree::remove(&grave)),
+        (removed, _) => removed,
     };
     Ok(result.and(removed)?)
 }

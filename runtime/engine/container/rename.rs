@@ -18,9 +18,10 @@ pub fn rename(store: &Store, container: &Container, new: &str) -> Result<()> {
     if record.name == new {
         return Err(Error::new("Renaming a container with the same name as its current name"));
     }
-    let claim = names::claim(store, new, &record.id, container.durability())?;
+    let claim = names::claim(store, new, &record.id)?;
     let old = std::mem::replace(&mut record.name, new.to_owned());
-    let written = atomic::write_json(&dir.join("container.json"), &record);
+    let written = names::settle(store, record.durability())
+        .and_then(|()| atomic::write_json(&dir.join("container.json"), &record));
     drop(claim);
     // A write can fail after the rename in it, when its directory cannot be synced: what the record now says counts.
     let is_new = written.is_ok() || super::load(store, &record.id).is_ok_and(|now| now.name == new);

@@ -297,7 +297,6 @@ fn life(
         Made::Ours(init) => &init.pidfd,
         Made::Foreign(foreign) => &foreign.pidfd,
     };
-    kernel::release_program_pages();
     let relayed = relay.run(store, container, pidfd, ends);
     let oom = !cgroup.is_empty() && oci::cgroup::usage(&cgroup).is_ok_and(|usage| usage.oom_kills > 0);
     let (code, cleared) = end(&made, &cgroup)?;

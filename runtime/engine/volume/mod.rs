@@ -93,7 +93,7 @@ pub fn find_or_create(store: &Store, request: &Request) -> Result<Volume> {
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(&data, mode).doing(|| format!("make {}", data.display()))?;
     // Syncs the file and its directory, `_data` included; the rename syncs the name.
-    atomic::write_json(&made.path.join("volume.json"), &volume)?;
+    atomic::fill_json(&made.path.join("volume.json"), &volume, Durability::Synced)?;
     let place = store.volumes().join(&volume.name);
     match atomic::publish_dir(&made.path, &place, Durability::Synced) {
         // Another command was faster: theirs is the volume of that name. (Ours is not in tmp/ any more where only the sync
