@@ -3,6 +3,7 @@
 mod common;
 
 use common::Ebb;
+use common::terminal::Terminal;
 
 fn entries(ebb: &Ebb, dir: &str) -> usize {
     std::fs::read_dir(ebb.store().join(dir)).expect("a directory of the store").count()
@@ -13,6 +14,34 @@ fn assert_clean(ebb: &Ebb) {
     for dir in ["containers", "names", "trash", "tmp"] {
         assert_eq!(entries(ebb, dir), 0, "{dir} is not empty");
     }
+}
+
+/// There is no process yet to kill then; that it is not wanted any more is found by the one that would start it.
+#[test]
+fn a_container_that_is_just_being_started_can_be_removed() {
+    let ebb = Ebb::new();
+    let mut command = ebb.command();
+    command.args(["--step", "run", "-d", "--name", "box", "busybox", "sleep", "1000"]);
+    let mut starting = Terminal::start(&command);
+    // As far as the bundle: the supervisor has taken the container, and made no process yet.
+    while !starting.shows("⏎").contains("config.json") {
+        starting.types("\n");
+    }
+    let marked = || {
+        let containers = std::fs::read_dir(ebb.store().join("containers")).expect("containers").flatten();
+        let states = containers.map(|entry| std::fs::read_to_string(entry.path().join("state.json")));
+        states.flatten().any(|state| state.contains("\"StoppedByHand\": true"))
+    };
+    let removal = ebb.spawn(["rm", "-f", "box"]);
+    while !marked() {
+        std::thread::yield_now();
+    }
+    starting.types(&"\n".repeat(200));
+    starting.shows("it was stopped before it began");
+    let removal = removal.wait_with_output().expect("rm ends");
+    assert!(removal.status.success(), "{removal:?}");
+    starting.ends();
+    assert_clean(&ebb);
 }
 
 #[test]

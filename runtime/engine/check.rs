@@ -203,12 +203,11 @@ fn remains(store: &Store, repair: bool, report: &mut Report) -> Result<()> {
     for id in container::ids(store)? {
         let Ok(found) = container::load(store, &id) else { continue };
         let Ok(state) = state::current(store, &found) else { continue };
-        let cgroup = format!("/ebb/{id}");
         let ended = !state.is_running() && state.status != state::Status::Restarting && !state.supervisor.is_alive();
-        if ended && oci::cgroup::exists(&cgroup) {
+        if ended && !state.cgroup.is_empty() && oci::cgroup::exists(&state.cgroup) {
             let finding = report.find("leftover", &found.name, "its cgroup is still there, and it does not run");
             finding.harmless = true;
-            if repair && oci::cgroup::remove(&cgroup).is_ok() {
+            if repair && oci::cgroup::remove(&state.cgroup).is_ok() {
                 finding.repaired = "the cgroup is gone".into();
             }
         }

@@ -3,7 +3,8 @@
 use crate::Row;
 use crate::common::Ebb;
 use crate::tracer::{self, Blow};
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 /// A command under torture.
 pub struct Command {
@@ -122,6 +123,7 @@ pub fn try_points(command: &Command, blow: Blow, most: usize) -> Row {
     // Another's volume, of which no byte may change.
     ebb.ok(["run", "--rm", "-v", "bystander:/v", "busybox", "sh", "-c", "seq 1 1000 > /v/numbers"]);
     let bystander = bystander(&ebb);
+    let others = cgroups();
     let mut row = Row::default();
     let all = strike(&ebb, command, blow, usize::MAX, &mut row, &bystander).unwrap_or(0);
     let step = (all as f64 / most.min(all.max(1)) as f64).max(1.0);
@@ -133,7 +135,23 @@ pub fn try_points(command: &Command, blow: Blow, most: usize) -> Row {
     }
     ebb.run(["rm", "-f", "box"]);
     clean_at_the_end(&ebb, &mut row, command.name);
+    let left: Vec<_> = cgroups().difference(&others).cloned().collect();
+    if !left.is_empty() {
+        row.failures.push(format!("`{}`, in the end: cgroups are left: {left:?}", command.name));
+    }
     row
+}
+
+/// Ebb's cgroups in which there is no process, of every store: those of version 1's trees, and of version 2's only one.
+fn cgroups() -> BTreeSet<PathBuf> {
+    let entries = |place: &Path| std::fs::read_dir(place).into_iter().flatten().flatten().map(|entry| entry.path());
+    let root = Path::new("/sys/fs/cgroup");
+    let places = entries(root).chain([root.to_owned()]).map(|tree| tree.join("ebb"));
+    let is_empty = |cgroup: &PathBuf| std::fs::read_to_string(cgroup.join("tasks")).unwrap_or_default().is_empty();
+    places
+        .flat_map(|place| entries(&place).filter(|entry| entry.is_dir()).collect::<Vec<_>>())
+        .filter(is_empty)
+        .collect()
 }
 
 fn words(words: &[&str]) -> Vec<String> {
@@ -197,7 +215,7 @@ fn strike(ebb: &Ebb, command: &Command, blow: Blow, at: usize, row: &mut Row, kn
     Some(traced.points)
 }
 
-/// At the end nothing is left: no mount, no process, no cgroup, nothing half-made.
+/// At the end nothing is left: no mount, no process, nothing half-made.
 fn clean_at_the_end(ebb: &Ebb, row: &mut Row, name: &str) {
     let mut fail = |what: String| row.failures.push(format!("`{name}`, in the end: {what}"));
     ebb.run(["create", "--name", "last", "busybox", "true"]);

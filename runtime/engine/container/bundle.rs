@@ -30,6 +30,11 @@ pub fn write(store: &Store, container: &Container) -> Result<()> {
     atomic::put_json(&directory.join("config.json"), &spec, Durability::Unsynced)
 }
 
+/// The bundle's `linux.cgroupsPath`: below the place where this user may make cgroups.
+pub fn cgroups_path(id: &str) -> String {
+    format!("/ebb/{id}")
+}
+
 fn spec(store: &Store, container: &Container) -> Result<Spec> {
     let host = &container.host_config;
     let ids = idmap::store_ids()?;
@@ -269,7 +274,7 @@ fn linux(container: &Container, ids: &StoreIds, namespaces: &Namespaces) -> Resu
     let mut linux = Linux::default();
     linux
         .set_namespaces(Some(namespaces.list.clone()))
-        .set_cgroups_path(Some(PathBuf::from(format!("/ebb/{}", container.id))))
+        .set_cgroups_path(Some(PathBuf::from(cgroups_path(&container.id))))
         .set_resources(Some(resources(host)))
         .set_seccomp(security::seccomp(host, ids)?)
         .set_devices(Some(security::devices(host)?))

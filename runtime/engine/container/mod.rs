@@ -24,6 +24,7 @@ pub mod health;
 pub mod inspect;
 pub mod keeper;
 pub mod leave_out;
+pub mod life;
 pub mod limits;
 pub mod log;
 pub mod loss;

@@ -79,13 +79,14 @@ pub fn erase(store: &Store, container: &Container, volumes: bool) -> std::result
     if state.is_running() || state.status == Status::Restarting {
         return Err(Refusal::Running(state.status));
     }
+    // While the record still says which: one whose supervisor was killed has left it.
+    let mut result = match state.cgroup.as_str() {
+        "" => Ok(()),
+        cgroup => oci::cgroup::remove(cgroup),
+    };
     let grave = tree::set_aside(store, &place, container.durability())?;
     super::names::release(store, &container.name, &container.id);
     drop(lock);
-    let mut result = Ok(());
-    if !state.cgroup.is_empty() {
-        result = oci::cgroup::remove(&state.cgroup);
-    }
     if volumes {
         result = result.and(remove_anonymous_volumes(store, &container));
     }

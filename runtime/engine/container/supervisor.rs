@@ -2,15 +2,14 @@
 //! policy says so. Forked from the command, never executed: what it needs is loaded already.
 
 use super::record::Container;
-use super::relay::{Ends, Relay};
+use super::relay::Relay;
 use super::remove;
 use super::state::{self, ProcessId, State, Status};
-use super::{bundle, exec, foreign, health};
+use super::{exec, life};
 use crate::engine::time;
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
 use crate::kernel::{self, Cloned};
-use crate::oci::{self, Io};
 use crate::store::{Store, lock};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
@@ -18,7 +17,6 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::pipe2;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Starts a created or stopped container under a new supervisor. Returns when its program has been executed, or with
@@ -45,10 +43,10 @@ pub fn start(store: &Store, container: &Container, attached: Option<OwnedFd>, si
 }
 
 /// How the first start went, said once, to the command that waits for it.
-struct Reporter(Option<OwnedFd>);
+pub struct Reporter(Option<OwnedFd>);
 
 impl Reporter {
-    fn say(&mut self, result: &Result<()>) {
+    pub fn say(&mut self, result: &Result<()>) {
         if let Some(pipe) = self.0.take() {
             let _ = std::fs::File::from(pipe).write_all(&serde_json::to_vec(result).unwrap_or_default());
         }
@@ -126,11 +124,12 @@ fn claim(store: &Store, container: &Container) -> Result<()> {
         return Err(running());
     }
     let mut taken = false;
+    let cgroup = life::cgroup_to_be(container);
     state::change(store, &container.id, |state| {
         let alive = state.supervisor.is_alive() && matches!(state.status, Status::Running | Status::Restarting);
         if !alive {
             taken = true;
-            begin(state);
+            begin(state, &cgroup);
             state.supervisor = ProcessId::of(nix::unistd::getpid().as_raw());
             state.restart_count = 0;
             state.stopped_by_hand = false;
@@ -140,9 +139,12 @@ fn claim(store: &Store, container: &Container) -> Result<()> {
     if taken { Ok(()) } else { Err(running()) }
 }
 
-fn begin(state: &mut State) {
+/// Says that it runs before it does, and in which cgroup: if this supervisor is killed half-way, whoever removes the
+/// container knows what to clear.
+fn begin(state: &mut State, cgroup: &str) {
     state.status = Status::Running;
     state.init = ProcessId::default();
+    cgroup.clone_into(&mut state.cgroup);
     state.error.clear();
     state.oom_killed = false;
     state.exit_code = 0;
@@ -175,7 +177,7 @@ fn lives(
     let mut pause = FIRST_PAUSE;
     loop {
         let born = Instant::now();
-        let (code, again) = match life(store, container, relay, reporter, size) {
+        let (code, again) = match life::live(store, container, relay, reporter, size) {
             Ok(ended) => ended,
             // A later start that fails counts as a failed life.
             Err(error) if reporter.0.is_none() => {
@@ -197,7 +199,7 @@ fn lives(
             if by_hand {
                 state.status = Status::Exited;
             } else {
-                begin(state);
+                begin(state, &life::cgroup_to_be(container));
                 state.restart_count += 1;
             }
         })?;
@@ -209,7 +211,7 @@ fn lives(
 
 /// Records the end of a life, and in the same write whether another follows: nobody sees one that is about to run again
 /// as one that has ended.
-fn conclude(store: &Store, container: &Container, code: i32, end: impl FnOnce(&mut State)) -> Result<bool> {
+pub fn conclude(store: &Store, container: &Container, code: i32, end: impl FnOnce(&mut State)) -> Result<bool> {
     // The policy may have been changed by `update` meanwhile.
     let now = super::load(store, &container.id).unwrap_or_else(|_| container.clone());
     let policy = now.host_config.restart_policy;
@@ -240,129 +242,6 @@ fn rest(signals: &SignalFd, pause: Duration) {
     let timeout = PollTimeout::try_from(pause).unwrap_or(PollTimeout::MAX);
     let _ = poll(&mut [PollFd::new(signals.as_fd(), PollFlags::POLLIN)], timeout);
     while let Ok(Some(_)) = signals.read_signal() {}
-}
-
-/// A container that this supervisor has created, by Ebb's own `oci` or by another runtime.
-enum Made {
-    Ours(oci::Init),
-    Foreign(foreign::Foreign),
-}
-
-/// One life, from the bundle to the exit code, and whether another follows.
-fn life(
-    store: &Store,
-    container: &Container,
-    relay: &mut Relay,
-    reporter: &mut Reporter,
-    size: (u16, u16),
-) -> Result<(i32, bool)> {
-    let directory = super::dir(store, &container.id);
-    bundle::write(store, container)?;
-    let (io, mut ends) = streams(container, size)?;
-    let mut made = make(container, &directory, io)?;
-    let (pid, cgroup) = match &mut made {
-        Made::Ours(init) => {
-            ends.console = init.console.take();
-            (init.pid, init.cgroup.clone())
-        }
-        Made::Foreign(foreign) => {
-            ends.console = foreign.console.take();
-            (foreign.pid, foreign.cgroup.clone())
-        }
-    };
-    // Recorded before it runs: whatever happens now, the next command knows which process to ask the kernel about.
-    state::change(store, &container.id, |state| {
-        state.init = ProcessId::of(pid.as_raw());
-        state.cgroup.clone_from(&cgroup);
-        state.started_at = time::now();
-        state.health = health::initial(container);
-    })?;
-    let started = match &mut made {
-        Made::Ours(init) => init.start(),
-        Made::Foreign(foreign) => foreign.start(),
-    };
-    if let Err(error) = started {
-        let _ = end(&made, &cgroup);
-        let _ = state::change(store, &container.id, |state| state.started_at = time::NEVER.into());
-        return Err(error);
-    }
-    reporter.say(&Ok(()));
-    if relay.is_attached() {
-        explain::stop_waiting();
-    } else {
-        // Whoever asked has his answer: what comes later is not this command's.
-        explain::end();
-    }
-    let pidfd = match &made {
-        Made::Ours(init) => &init.pidfd,
-        Made::Foreign(foreign) => &foreign.pidfd,
-    };
-    let relayed = relay.run(store, container, pidfd, ends);
-    let oom = !cgroup.is_empty() && oci::cgroup::usage(&cgroup).is_ok_and(|usage| usage.oom_kills > 0);
-    let (code, cleared) = end(&made, &cgroup)?;
-    let again = conclude(store, container, code, |state| {
-        state.status = Status::Exited;
-        state.init = ProcessId::default();
-        if cleared {
-            state.cgroup.clear();
-        }
-        state.exit_code = code;
-        state.oom_killed = oom;
-        state.finished_at = time::now();
-        if let Err(error) = &relayed {
-            state.error.clone_from(&error.message);
-        }
-    })?;
-    Ok((code, again))
-}
-
-fn make(container: &Container, directory: &Path, io: Io) -> Result<Made> {
-    match container.host_config.runtime.as_str() {
-        "" | "ebb" => {
-            let options = oci::CreateOptions { die_with_parent: true, ..oci::CreateOptions::default() };
-            oci::create(directory, &container.id, io, &options).map(Made::Ours)
-        }
-        runtime => foreign::create(Path::new(runtime), directory, &container.id, io).map(Made::Foreign),
-    }
-}
-
-/// Reaps it, ends what may be left of it, and removes its cgroup: the exit code, and whether the cgroup is gone.
-fn end(made: &Made, cgroup: &str) -> Result<(i32, bool)> {
-    let pidfd = match made {
-        Made::Ours(init) => &init.pidfd,
-        Made::Foreign(foreign) => &foreign.pidfd,
-    };
-    let code = exec::exit_code(pidfd)?;
-    let mut cleared = true;
-    if !cgroup.is_empty() {
-        // With a pid namespace of its own nothing is left; with the host's (`--pid host`) its children may be.
-        for pid in oci::cgroup::processes(cgroup).unwrap_or_default() {
-            if let Ok(left) = kernel::pidfd_open(nix::unistd::Pid::from_raw(pid)) {
-                explain::step("what is left of it is killed", "kill -KILL …");
-                let _ = calls::pidfd_send_signal(&left, libc::SIGKILL);
-            }
-        }
-        cleared = oci::cgroup::remove(cgroup).is_ok();
-    }
-    if let Made::Foreign(foreign) = made {
-        let _ = foreign.delete();
-    }
-    Ok((code, cleared))
-}
-
-/// The container's descriptors, and our ends of them.
-fn streams(container: &Container, (rows, columns): (u16, u16)) -> Result<(Io, Ends)> {
-    if container.config.tty {
-        return Ok((Io::Terminal { rows, columns }, Ends::default()));
-    }
-    let pipe = || pipe2(nix::fcntl::OFlag::O_CLOEXEC).doing(|| "make a pipe");
-    let (stdin, ours) = match container.config.open_stdin {
-        true => pipe().map(|(read, write)| (read, Some(write)))?,
-        false => (exec::null()?, None),
-    };
-    let ((from_stdout, stdout), (from_stderr, stderr)) = (pipe()?, pipe()?);
-    let ends = Ends { stdin: ours, stdout: Some(from_stdout), stderr: Some(from_stderr), console: None };
-    Ok((Io::Descriptors { stdin, stdout, stderr }, ends))
 }
 
 /// After the last life: the door is gone, and with `--rm` all of it. `restart` has it held for its next start, unless

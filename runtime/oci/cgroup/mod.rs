@@ -78,6 +78,16 @@ pub fn prepare(path: &str, resources: &Option<LinuxResources>) -> Result<Prepare
     }
 }
 
+/// What [`prepare`] will call the cgroup that it makes for `path`; empty where it can make none. To be written down before
+/// it is made, so that it is found by whoever comes after a kill.
+pub fn name(path: &str) -> String {
+    match (host(), plain(path)) {
+        (Host::V2(base), Ok(path)) => v2::name(steps(&base, &path).last().unwrap_or(&base)),
+        (Host::V1(_), Ok(path)) => path,
+        _ => String::new(),
+    }
+}
+
 /// A cgroup with processes in it belongs to somebody else, whom our limits and our `delete` would hit.
 fn refuse_inhabited(steps: &[PathBuf]) -> Result<()> {
     let mut pids = Vec::new();

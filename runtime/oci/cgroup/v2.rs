@@ -17,6 +17,11 @@ pub(super) fn directory(cgroup: &str) -> PathBuf {
     Path::new(ROOT).join(cgroup.trim_start_matches('/'))
 }
 
+/// The reverse of [`directory`].
+pub(super) fn name(directory: &Path) -> String {
+    format!("/{}", directory.strip_prefix(ROOT).unwrap_or(directory).display())
+}
+
 /// Where this user may make cgroups: the root for root; else the nearest place above our own cgroup that the host has
 /// given to this user and that holds no process itself, since a cgroup that hands out controllers may hold none.
 pub(super) fn base() -> std::result::Result<PathBuf, String> {
@@ -68,8 +73,7 @@ pub(super) fn prepare(base: &Path, path: &str, resources: &Option<LinuxResources
                 devices::attach(&here, rules)?;
             }
         }
-        let cgroup = here.strip_prefix(ROOT).unwrap_or(&here);
-        open_to_join(&format!("/{}", cgroup.display()))
+        open_to_join(&name(&here))
     })();
     if made.is_err() {
         let _ = remove(&here);

@@ -1,0 +1,165 @@
+//! One life of a container, from its bundle to its exit code.
+
+use super::record::Container;
+use super::relay::{Ends, Relay};
+use super::state::{self, ProcessId, Status};
+use super::supervisor::{self, Reporter};
+use super::{bundle, exec, foreign, health};
+use crate::engine::time;
+use crate::error::{Doing, Result};
+use crate::explain::{self, calls};
+use crate::kernel;
+use crate::oci::{self, Io};
+use crate::store::Store;
+use nix::unistd::pipe2;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+/// One life, from the bundle to the exit code, and whether another follows.
+pub fn live(
+    store: &Store,
+    container: &Container,
+    relay: &mut Relay,
+    reporter: &mut Reporter,
+    size: (u16, u16),
+) -> Result<(i32, bool)> {
+    let directory = super::dir(store, &container.id);
+    bundle::write(store, container)?;
+    let (io, mut ends) = streams(container, size)?;
+    let mut made = make(container, &directory, io)?;
+    let (pid, cgroup) = match &mut made {
+        Made::Ours(init) => {
+            ends.console = init.console.take();
+            (init.pid, init.cgroup.clone())
+        }
+        Made::Foreign(foreign) => {
+            ends.console = foreign.console.take();
+            (foreign.pid, foreign.cgroup.clone())
+        }
+    };
+    // Recorded before it runs: whatever happens now, the next command knows which process to ask the kernel about.
+    let mut unwanted = false;
+    state::change(store, &container.id, |state| {
+        state.init = ProcessId::of(pid.as_raw());
+        state.cgroup.clone_from(&cgroup);
+        state.started_at = time::now();
+        state.health = health::initial(container);
+        unwanted = state.stopped_by_hand;
+    })?;
+    let started = match unwanted {
+        true => kill_unstarted(&made),
+        false => made.start(),
+    };
+    if let Err(error) = started {
+        let _ = end(&made, &cgroup);
+        let _ = state::change(store, &container.id, |state| state.started_at = time::NEVER.into());
+        return Err(error);
+    }
+    reporter.say(&Ok(()));
+    if relay.is_attached() {
+        explain::stop_waiting();
+    } else {
+        // Whoever asked has his answer: what comes later is not this command's.
+        explain::end();
+    }
+    let relayed = relay.run(store, container, made.pidfd(), ends);
+    let oom = !cgroup.is_empty() && oci::cgroup::usage(&cgroup).is_ok_and(|usage| usage.oom_kills > 0);
+    let (code, cleared) = end(&made, &cgroup)?;
+    let again = supervisor::conclude(store, container, code, |state| {
+        state.status = Status::Exited;
+        state.init = ProcessId::default();
+        if cleared {
+            state.cgroup.clear();
+        }
+        state.exit_code = code;
+        state.oom_killed = oom;
+        state.finished_at = time::now();
+        if let Err(error) = &relayed {
+            state.error.clone_from(&error.message);
+        }
+    })?;
+    Ok((code, again))
+}
+
+/// A container that this supervisor has created, by Ebb's own `oci` or by another runtime.
+enum Made {
+    Ours(oci::Init),
+    Foreign(foreign::Foreign),
+}
+
+impl Made {
+    fn pidfd(&self) -> &OwnedFd {
+        match self {
+            Made::Ours(init) => &init.pidfd,
+            Made::Foreign(foreign) => &foreign.pidfd,
+        }
+    }
+
+    fn start(&mut self) -> Result<()> {
+        match self {
+            Made::Ours(init) => init.start(),
+            Made::Foreign(foreign) => foreign.start(),
+        }
+    }
+}
+
+/// The cgroup that [`live`] will make, to be written down before it does.
+pub fn cgroup_to_be(container: &Container) -> String {
+    let path = bundle::cgroups_path(&container.id);
+    if is_ours(container) { oci::cgroup::name(&path) } else { path }
+}
+
+fn make(container: &Container, directory: &Path, io: Io) -> Result<Made> {
+    if is_ours(container) {
+        let options = oci::CreateOptions { die_with_parent: true, ..oci::CreateOptions::default() };
+        return oci::create(directory, &container.id, io, &options).map(Made::Ours);
+    }
+    let runtime = Path::new(&container.host_config.runtime);
+    foreign::create(runtime, directory, &container.id, io).map(Made::Foreign)
+}
+
+fn is_ours(container: &Container) -> bool {
+    matches!(container.host_config.runtime.as_str(), "" | "ebb")
+}
+
+/// Somebody stopped or removed the container while it was being made, when there was no process yet to signal. They wait
+/// for its end: it has lived, and was killed.
+fn kill_unstarted(made: &Made) -> Result<()> {
+    explain::step("it was stopped before it began, and is killed", "kill -KILL …");
+    calls::pidfd_send_signal(made.pidfd(), libc::SIGKILL).doing(|| "kill what was not to start")
+}
+
+/// Reaps it, ends what may be left of it, and removes its cgroup: the exit code, and whether the cgroup is gone.
+fn end(made: &Made, cgroup: &str) -> Result<(i32, bool)> {
+    let code = exec::exit_code(made.pidfd())?;
+    let mut cleared = true;
+    if !cgroup.is_empty() {
+        // With a pid namespace of its own nothing is left; with the host's (`--pid host`) its children may be.
+        for pid in oci::cgroup::processes(cgroup).unwrap_or_default() {
+            if let Ok(left) = kernel::pidfd_open(nix::unistd::Pid::from_raw(pid)) {
+                explain::step("what is left of it is killed", "kill -KILL …");
+                let _ = calls::pidfd_send_signal(&left, libc::SIGKILL);
+            }
+        }
+        cleared = oci::cgroup::remove(cgroup).is_ok();
+    }
+    if let Made::Foreign(foreign) = made {
+        let _ = foreign.delete();
+    }
+    Ok((code, cleared))
+}
+
+/// The container's descriptors, and our ends of them.
+fn streams(container: &Container, (rows, columns): (u16, u16)) -> Result<(Io, Ends)> {
+    if container.config.tty {
+        return Ok((Io::Terminal { rows, columns }, Ends::default()));
+    }
+    let pipe = || pipe2(nix::fcntl::OFlag::O_CLOEXEC).doing(|| "make a pipe");
+    let (stdin, ours) = match container.config.open_stdin {
+        true => pipe().map(|(read, write)| (read, Some(write)))?,
+        false => (exec::null()?, None),
+    };
+    let ((from_stdout, stdout), (from_stderr, stderr)) = (pipe()?, pipe()?);
+    let ends = Ends { stdin: ours, stdout: Some(from_stdout), stderr: Some(from_stderr), console: None };
+    Ok((Io::Descriptors { stdin, stdout, stderr }, ends))
+}
