@@ -195,6 +195,31 @@ fn a_file_fits_in_a_sitting_and_a_function_on_a_screen() {
     none(wrong);
 }
 
+/// The compiler says nothing of a file that no module names: it is read by people, and by nothing else.
+#[test]
+fn every_source_file_is_compiled() {
+    let mut wrong = Vec::new();
+    for source in sources("runtime") {
+        let path = Path::new(&source.name);
+        let (name, dir) = (path.file_stem().unwrap_or_default(), path.parent().expect("a directory"));
+        let name = name.to_string_lossy();
+        let (name, dir) = match name.as_ref() {
+            "lib" | "main" => continue,
+            "mod" => (dir.file_name().unwrap_or_default().to_string_lossy(), dir.parent().expect("a directory")),
+            _ => (name, dir),
+        };
+        let parents = [dir.join("mod.rs"), dir.with_extension("rs"), dir.join("lib.rs")];
+        let named = |parent: &PathBuf| {
+            let text = std::fs::read_to_string(root().join(parent)).unwrap_or_default();
+            text.lines().any(|line| line.trim().trim_start_matches("pub ").ends_with(&format!("mod {name};")))
+        };
+        if !parents.iter().any(named) {
+            wrong.push(format!("{}: no module names it", source.name));
+        }
+    }
+    none(wrong);
+}
+
 #[test]
 fn an_exception_names_something_that_still_needs_it() {
     let mut wrong = Vec::new();

@@ -113,23 +113,23 @@ pub fn run(command: &mut Command, blow: Blow, at: usize) -> Traced {
     ptrace::setoptions(main, options).expect("options are set");
     ptrace::syscall(main, None).expect("it goes on");
     let mut trace = Trace { blow, at, points: 0, struck: None, inside: HashSet::new(), answered: HashSet::new() };
-    let mut tracees = HashSet::from([main]);
     while let Ok(status) = waitpid(None, Some(WaitPidFlag::__WALL)) {
         let Some(pid) = status.pid() else { continue };
         match status {
-            WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..) => {
-                tracees.remove(&pid);
-                if pid == main {
-                    break;
-                }
-            }
-            _ => {
-                tracees.insert(pid);
-                trace.go_on(status, pid);
-            }
+            WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..) if pid == main => break,
+            WaitStatus::Exited(..) | WaitStatus::Signaled(..) => {}
+            _ => trace.go_on(status, pid),
         }
     }
-    let_go(tracees);
+    // Those among them that have just been born have not been heard of, so the kernel is asked, until it knows of none:
+    // one that ends and is not waited for by its tracer keeps its pid namespace, and so a container, from ending.
+    loop {
+        let left = tracees();
+        if left.is_empty() {
+            break;
+        }
+        left.into_iter().for_each(let_go);
+    }
     // std has not been told of the end, which we have waited for.
     std::mem::forget(child);
     Traced { points: trace.points, struck: trace.struck }
@@ -201,24 +201,31 @@ impl Trace {
     }
 }
 
-/// Lets the processes that outlive the command (a supervisor, a container) go on by themselves.
-fn let_go(tracees: HashSet<Pid>) {
-    for pid in tracees {
-        if kill(pid, Signal::SIGSTOP).is_err() {
-            continue;
-        }
-        loop {
-            match waitpid(pid, Some(WaitPidFlag::__WALL)) {
-                Ok(WaitStatus::Stopped(_, Signal::SIGSTOP)) => {
-                    let _ = ptrace::detach(pid, None);
-                    let _ = kill(pid, Signal::SIGCONT);
-                    break;
-                }
-                Ok(WaitStatus::Exited(..) | WaitStatus::Signaled(..)) | Err(Errno::ECHILD | Errno::ESRCH) => break,
-                Ok(WaitStatus::Stopped(_, signal)) => drop(ptrace::cont(pid, Some(signal))),
-                Ok(_) => drop(ptrace::cont(pid, None)),
-                Err(_) => break,
+/// The processes whose tracer we are.
+fn tracees() -> Vec<Pid> {
+    let ours = format!("TracerPid:\t{}\n", std::process::id());
+    let pids = std::fs::read_dir("/proc").expect("procfs").flatten();
+    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let is_traced =
+        |pid: &i32| std::fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| status.contains(&ours));
+    pids.filter(is_traced).map(Pid::from_raw).collect()
+}
+
+/// Lets a process that outlives the command (a supervisor, a container) go on by itself.
+fn let_go(pid: Pid) {
+    // One that has ended is waited for all the same.
+    let _ = kill(pid, Signal::SIGSTOP);
+    loop {
+        match waitpid(pid, Some(WaitPidFlag::__WALL)) {
+            Ok(WaitStatus::Stopped(_, Signal::SIGSTOP)) => {
+                let _ = ptrace::detach(pid, None);
+                let _ = kill(pid, Signal::SIGCONT);
+                break;
             }
+            Ok(WaitStatus::Exited(..) | WaitStatus::Signaled(..)) | Err(Errno::ECHILD | Errno::ESRCH) => break,
+            Ok(WaitStatus::Stopped(_, signal)) => drop(ptrace::cont(pid, Some(signal))),
+            Ok(_) => drop(ptrace::cont(pid, None)),
+            Err(_) => break,
         }
     }
 }

@@ -6,8 +6,10 @@
 //!   volume.json    name, labels, time
 //! ```
 
+mod inspect;
 mod remove;
 
+pub use inspect::inspect;
 pub use remove::{Pruned, prune, remove, users};
 
 use crate::error::{Doing, Error, Result};
@@ -15,7 +17,6 @@ use crate::explain::{self, calls};
 use crate::store::atomic::Durability;
 use crate::store::{Store, atomic, id, lock};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -179,17 +180,4 @@ pub fn list(store: &Store) -> Result<Vec<Volume>> {
         }
     }
     Ok(all)
-}
-
-/// Docker's tree of a volume.
-pub fn inspect(store: &Store, volume: &Volume) -> Value {
-    json!({
-        "CreatedAt": volume.created_at,
-        "Driver": volume.driver,
-        "Labels": volume.labels,
-        "Mountpoint": mountpoint(store, &volume.name),
-        "Name": volume.name,
-        "Options": volume.options,
-        "Scope": "local",
-    })
 }
