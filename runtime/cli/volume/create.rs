@@ -1,0 +1,47 @@
+//! volume create.
+
+use crate::cli::{Execute, output, store};
+use crate::engine::volume;
+use crate::error::{Error, Result};
+use std::collections::BTreeMap;
+
+/// Create a volume
+#[derive(Debug, clap::Parser)]
+#[command(after_help = "Examples:
+  ebb volume create myvolume
+  ebb volume create --label project=web site")]
+pub struct Create {
+    /// Specify volume driver name
+    #[arg(short, long, value_name = "string", default_value = "local")]
+    driver: String,
+    /// Set metadata for a volume
+    #[arg(long, value_name = "list")]
+    label: Vec<String>,
+    /// Set driver specific options
+    #[arg(short, long, value_name = "map")]
+    opt: Vec<String>,
+    #[arg(value_name = "VOLUME")]
+    name: Option<String>,
+}
+
+impl Execute for Create {
+    fn execute(self) -> Result<i32> {
+        if self.driver != "local" {
+            let shown = self.name.as_deref().unwrap_or_default();
+            return Err(Error::new(format!(
+                "create {shown}: plugin \"{}\" not found: Ebb has the driver local",
+                self.driver
+            )));
+        }
+        let pairs = |list: &[String]| -> BTreeMap<String, String> {
+            let pair = |text: &String| {
+                text.split_once('=').map_or((text.clone(), String::new()), |(k, v)| (k.into(), v.into()))
+            };
+            list.iter().map(pair).collect()
+        };
+        let name = self.name.filter(|name| !name.is_empty());
+        let request = volume::Request { name, labels: pairs(&self.label), options: pairs(&self.opt) };
+        output::line(&volume::create(&store()?, &request)?.name)?;
+        Ok(0)
+    }
+}
