@@ -113,6 +113,7 @@ impl Drop for Ebb {
             }
             // Layers and volumes may carry subordinate ids, which only Ebb can remove without root.
             self.run(["volume", "prune", "-af"]);
+            self.run(["volume", "trash", "empty", "-f"]);
             let images = self.run(["images", "-aq", "--no-trunc"]).stdout;
             for id in images.split_whitespace() {
                 self.run(["rmi", "-f", id]);
