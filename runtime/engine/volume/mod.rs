@@ -6,11 +6,15 @@
 //!   volume.json    name, labels, time
 //! ```
 
+mod driver;
 mod inspect;
 mod remove;
+mod size;
 
+pub use driver::{is_plain, open};
 pub use inspect::inspect;
 pub use remove::{Pruned, prune, remove, users};
+pub use size::{Contents, contents};
 
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};

@@ -1,6 +1,6 @@
 //! The end of a volume: only when no container uses it, and nothing of anybody else's goes with it.
 
-use super::{Volume, get, list, mountpoint};
+use super::{Volume, contents, get, list};
 use crate::engine::container::record::Container;
 use crate::engine::container::{self, state};
 use crate::engine::idmap;
@@ -8,7 +8,6 @@ use crate::error::{Doing, Error, Result};
 use crate::oci;
 use crate::store::atomic::Durability;
 use crate::store::{Store, lock, tree};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The containers, running or not, that use a volume: derived from their own records, by the whole name.
@@ -101,7 +100,7 @@ pub fn prune(store: &Store, wanted: impl Fn(&Volume) -> bool) -> Result<Pruned> 
         .map(|mount| mount.name)
         .collect();
     for volume in list(store)?.into_iter().filter(|volume| wanted(volume) && !used.contains(&volume.name)) {
-        let size = size(store, &volume.name).unwrap_or(0);
+        let size = contents(store, &volume).map_or(0, |contents| contents.bytes);
         match remove(store, &volume.name) {
             Ok(()) => {
                 pruned.names.push(volume.name);
@@ -113,26 +112,4 @@ pub fn prune(store: &Store, wanted: impl Fn(&Volume) -> bool) -> Result<Pruned> 
         }
     }
     Ok(pruned)
-}
-
-/// Bytes of the files in a volume.
-pub fn size(store: &Store, name: &str) -> Result<u64> {
-    let data = mountpoint(store, name);
-    let ids = idmap::store_ids()?;
-    oci::with_ids(ids.map(), || measure(&data))
-}
-
-fn measure(directory: &Path) -> Result<u64> {
-    let mut total = 0;
-    for entry in std::fs::read_dir(directory).doing(|| format!("read {}", directory.display()))?.flatten() {
-        let Ok(meta) = entry.path().symlink_metadata() else { continue };
-        total += if meta.is_dir() {
-            measure(&entry.path())?
-        } else if meta.is_file() {
-            meta.size()
-        } else {
-            0
-        };
-    }
-    Ok(total)
 }
