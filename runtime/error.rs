@@ -12,6 +12,8 @@ pub enum Kind {
     NotFound,
     /// A name is taken, or a state forbids the step.
     Conflict,
+    /// A later version of Ebb wrote it: nothing can be said of it, and nothing may be changed.
+    Newer,
     /// The container's program exists but cannot be executed: exit code 126.
     NotExecutable,
     /// The container's program does not exist: exit code 127.

@@ -30,7 +30,7 @@ fn a_volume_whose_record_is_lost_gets_a_new_one_and_keeps_its_data() {
 fn a_container_that_cannot_be_read_is_set_apart_and_not_removed() {
     let ebb = Ebb::empty();
     let id = Record::new("odd").put(&ebb, "aa");
-    std::fs::write(ebb.store().join("containers").join(&id).join("container.json"), "").expect("broken");
+    std::fs::write(ebb.store().join("containers").join(&id).join("container.json"), "{").expect("broken");
     assert_eq!(ebb.run(["system", "check"]).code, 1);
     let mended = ebb.ok(["system", "check", "--repair"]);
     assert!(mended.contains("moved to ") && mended.contains("it is free"), "{mended}");

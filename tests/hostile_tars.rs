@@ -271,7 +271,7 @@ fn an_archive_that_ends_early_is_refused() {
 fn the_ways_of_a_killed_command_are_cleared_by_the_next() {
     let ebb = Ebb::new();
     // As a SIGKILL leaves it: a half-made layer and a half-removed container.
-    for (place, name) in [("tmp", "layer.0123456789ab"), ("trash", "0123.abcdef")] {
+    for (place, name) in [("tmp", "layer.0123456789ab"), ("trash", "0123.0123456789ab")] {
         let half = ebb.store().join(place).join(name);
         std::fs::create_dir_all(half.join("fs/a/b")).expect("directories");
         std::fs::write(half.join("fs/a/f"), "x").expect("a file");

@@ -4,10 +4,10 @@
 use super::container::{self, state};
 use super::image::{self, layer};
 use super::{leftovers, volume};
-use crate::error::{Doing, Result};
+use crate::error::{Doing, Kind, Result};
 use crate::oci;
 use crate::store::atomic::{self, Durability};
-use crate::store::{Store, lock};
+use crate::store::{self, Store, lock};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -99,7 +99,11 @@ fn volumes(store: &Store, repair: bool, report: &mut Report) -> Result<()> {
         match volume::get(store, &name) {
             Err(error) => {
                 let data = place.join("_data").is_dir();
-                let finding = report.find("volume", &name, format!("its record cannot be read: {}", error.message));
+                let wrong = format!("its record cannot be read: {}", error.message);
+                let finding = report.find("volume", &name, wrong);
+                if error.kind == Kind::Newer {
+                    continue;
+                }
                 // The data is what counts: with it the record can be made again, but for its labels.
                 if repair && data {
                     finding.repaired = volume::remake(store, &name).map(|()| "the record was made again".to_owned())?;
@@ -128,7 +132,11 @@ fn containers(store: &Store, repair: bool, report: &mut Report) -> Result<()> {
             Err(_) if !place.exists() => continue,
             Err(error) => {
                 let finding = report.find("container", &id, format!("its record cannot be read: {}", error.message));
-                if repair {
+                if container::is_emptied(store, &id) {
+                    finding.wrong = "a power cut has emptied its record, as it may with --rm".into();
+                    finding.harmless = true;
+                }
+                if repair && error.kind != Kind::Newer {
                     finding.repaired = set_apart(store, &place)?;
                 }
                 continue;
@@ -170,8 +178,10 @@ fn names(store: &Store, repair: bool, report: &mut Report) -> Result<()> {
     for name in entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
         let link = store.names().join(&name);
         let id = std::fs::read_link(&link).unwrap_or_default().to_string_lossy().into_owned();
-        if container::load(store, &id).is_ok_and(|container| container.name == name) {
-            continue;
+        match container::load(store, &id) {
+            Ok(container) if container.name == name => continue,
+            Err(error) if error.kind == Kind::Newer => continue,
+            _ => {}
         }
         let finding = report.find("name", &name, "it leads to no container");
         finding.harmless = true;
@@ -195,9 +205,15 @@ fn remains(store: &Store, repair: bool, report: &mut Report) -> Result<()> {
     }
     for directory in [store.tmp(), store.trash()] {
         let entries = std::fs::read_dir(&directory).doing(|| format!("read {}", directory.display()))?;
-        for entry in entries.flatten().filter(|entry| lock::try_exclusive(&entry.path()).is_ok()) {
-            let finding = report.find("leftover", &entry.path().to_string_lossy(), "a killed command left it");
-            finding.harmless = true;
+        for entry in entries.flatten() {
+            let wrong = if !store::is_made(&entry.file_name().to_string_lossy()) {
+                "somebody else put it there, and it stays"
+            } else if lock::try_exclusive(&entry.path()).is_ok() {
+                "a killed command left it"
+            } else {
+                continue;
+            };
+            report.find("leftover", &entry.path().to_string_lossy(), wrong).harmless = true;
         }
     }
     for id in container::ids(store)? {

@@ -23,9 +23,17 @@ pub struct Score {
     pub solved: usize,
 }
 
+impl atomic::Versioned for Progress {
+    const VERSION: u32 = 1;
+
+    fn version(&self) -> u32 {
+        self.version
+    }
+}
+
 /// What is recorded; nothing yet where there is no file.
 pub fn read(store: &Store) -> Result<Progress> {
-    match atomic::read_json(&store.root().join("lessons.json")) {
+    match atomic::read_record(&store.root().join("lessons.json")) {
         Err(error) if error.is_not_found() => Ok(Progress { version: 1, ..Progress::default() }),
         result => result,
     }

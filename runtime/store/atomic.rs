@@ -1,7 +1,7 @@
 //! Every metadata write is atomic: a reader finds the old content or the new. What a command acknowledges for good is
 //! durable, too: fsync before the rename, and of the directory after it.
 
-use crate::error::{Doing, Result};
+use crate::error::{Doing, Error, Kind, Result};
 use crate::explain::{self, calls};
 use serde::{Serialize, de::DeserializeOwned};
 use std::fs::{File, OpenOptions};
@@ -87,6 +87,42 @@ pub fn fill_json<T: Serialize>(path: &Path, value: &T, durability: Durability) -
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
     let bytes = std::fs::read(path).doing(|| format!("read {}", path.display()))?;
     serde_json::from_slice(&bytes).doing(|| format!("read {}", path.display()))
+}
+
+/// A record of the store, which says which version of its format it has.
+pub trait Versioned {
+    /// The version that this Ebb writes, and the latest that it reads.
+    const VERSION: u32;
+    fn version(&self) -> u32;
+}
+
+/// [`read_json`] of a record. One of a later version is `Kind::Newer`, whether it could be read or not: what this Ebb does
+/// not know of, it would lose when it writes.
+pub fn read_record<T: DeserializeOwned + Versioned>(path: &Path) -> Result<T> {
+    #[derive(serde::Deserialize)]
+    struct Mark {
+        #[serde(alias = "Version")]
+        version: u32,
+    }
+    let doing = || format!("read {}", path.display());
+    let bytes = std::fs::read(path).doing(doing)?;
+    let parsed = serde_json::from_slice::<T>(&bytes);
+    let version = match &parsed {
+        Ok(record) => record.version(),
+        Err(_) => serde_json::from_slice::<Mark>(&bytes).map_or(0, |mark| mark.version),
+    };
+    if version > T::VERSION {
+        return Err(Error::of(
+            Kind::Newer,
+            format!(
+                "{} was written by a later Ebb: it has version {version}, and this Ebb knows versions up to {}",
+                path.display(),
+                T::VERSION
+            ),
+        )
+        .with_cure("use the Ebb that wrote it, or a later one; nothing was changed"));
+    }
+    parsed.doing(doing)
 }
 
 /// Renames a finished directory from `tmp/` to its place, which must not exist yet, and makes both ends durable.

@@ -3,6 +3,11 @@
 use crate::error::{Doing, Result};
 use std::io::Read;
 
+/// How many digits of a random id end the name of what is being made, or removed.
+pub const TAIL: usize = 12;
+/// The same for what is renamed aside while its tree is being removed.
+pub const LONG_TAIL: usize = 16;
+
 /// 256 random bits as 64 hexadecimal digits: an id that no one else has, without asking anyone.
 pub fn random() -> Result<String> {
     let mut bytes = [0u8; 32];

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! $EBB_ROOT/            /var/lib/ebb, or $XDG_DATA_HOME/ebb without root; mode 0700
+//!   store.json          the mark of a store, and the version of its layout (layout.rs)
 //!   images/             blobs, layers and names of images
 //!   containers/ID/      one directory a container
 //!   names/NAME          symlink to a container's id: the claim on a name
@@ -14,14 +15,17 @@ pub mod atomic;
 pub mod beneath;
 pub mod copy;
 pub mod id;
+mod layout;
 pub mod lock;
 pub mod pack;
 pub mod tree;
 pub mod unpack;
 
+pub use layout::is_made;
+
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// A store's root. Cheap to make and to clone; holds no file open.
@@ -38,37 +42,20 @@ impl Store {
             None => default_root()?,
         };
         let store = Store { root };
-        if !store.tmp().is_dir() {
-            store.lay_out()?;
-        }
-        let owner = std::fs::metadata(&store.root).doing(|| format!("open the store {}", store.root.display()))?.uid();
+        let owner = match std::fs::metadata(&store.root) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            found => Some(found.doing(|| format!("open the store {}", store.root.display()))?.uid()),
+        };
         let me = nix::unistd::geteuid().as_raw();
-        if owner != me {
+        if let Some(owner) = owner.filter(|owner| *owner != me) {
             return Err(Error::new(format!(
                 "the store {} belongs to uid {owner}, not to you (uid {me})",
                 store.root.display()
             ))
             .with_cure("name another with --root DIR or EBB_ROOT"));
         }
+        layout::open_or_make(&store)?;
         Ok(store)
-    }
-
-    /// `tmp` is made last: its presence says that the layout is whole.
-    fn lay_out(&self) -> Result<()> {
-        let mut builder = std::fs::DirBuilder::new();
-        builder.recursive(true).mode(0o700);
-        for dir in [
-            self.root.clone(),
-            self.images(),
-            self.containers(),
-            self.names(),
-            self.volumes(),
-            self.trash(),
-            self.tmp(),
-        ] {
-            builder.create(&dir).doing(|| format!("make the store's directory {}", dir.display()))?;
-        }
-        atomic::sync_dir(&self.root)
     }
 
     pub fn root(&self) -> &Path {
@@ -102,7 +89,7 @@ impl Store {
     /// A fresh private directory in `tmp/`, to be filled and then published by [`atomic::publish_dir`].
     pub fn make_tmp(&self, stem: &str) -> Result<TmpDir> {
         loop {
-            let path = self.tmp().join(format!("{stem}.{}", &id::random()?[..12]));
+            let path = self.tmp().join(format!("{stem}.{}", &id::random()?[..id::TAIL]));
             explain::step(
                 format_args!("a new {stem} is made aside, where nobody looks, until it is whole"),
                 format_args!("mkdir -m 700 {}", path.display()),

@@ -22,7 +22,7 @@ pub fn discard(store: &super::Store, dir: &Path) -> Result<()> {
 /// The first half of [`discard`]: after it the object no longer exists.
 pub fn set_aside(store: &super::Store, dir: &Path, durability: Durability) -> Result<std::path::PathBuf> {
     let name = dir.file_name().unwrap_or_default().to_string_lossy();
-    let grave = store.trash().join(format!("{name}.{}", &super::id::random()?[..12]));
+    let grave = store.trash().join(format!("{name}.{}", &super::id::random()?[..super::id::TAIL]));
     explain::step(
         "it is gone for everyone at once: one rename into the trash",
         format_args!("mv {} {}", dir.display(), grave.display()),
@@ -70,7 +70,8 @@ impl Removal<'_> {
             Err(errno) => return Err(explain(errno, shown)),
         }
         if depth > DEEPEST {
-            let aside = CString::new(format!("deep.{}", &super::id::random()?[..16])).unwrap_or_default();
+            let aside =
+                CString::new(format!("deep.{}", &super::id::random()?[..super::id::LONG_TAIL])).unwrap_or_default();
             nix::fcntl::renameat(parent, name, self.top, aside.as_c_str())
                 .doing(|| format!("remove {}", shown.display()))?;
             self.hoisted.push(aside);
@@ -133,14 +134,18 @@ fn explain(errno: Errno, shown: &Path) -> Error {
     }
 }
 
-/// Clears what crashed commands left in `tmp/` and `trash/`. A directory whose maker is alive is locked and stays.
+/// Clears what crashed commands left in `tmp/` and `trash/`. A directory whose maker is alive is locked and stays, and so
+/// does what bears no name of ours: somebody else put it there. Goes on past what cannot be removed now.
 pub fn empty(store: &super::Store) -> Result<()> {
+    let mut result = Ok(());
     for dir in [store.trash(), store.tmp()] {
         for entry in std::fs::read_dir(&dir).doing(|| format!("read {}", dir.display()))?.flatten() {
-            if let Ok(_lock) = super::lock::try_exclusive(&entry.path()) {
-                remove(&entry.path())?;
+            if super::is_made(&entry.file_name().to_string_lossy())
+                && let Ok(_lock) = super::lock::try_exclusive(&entry.path())
+            {
+                result = result.and(remove(&entry.path()));
             }
         }
     }
-    Ok(())
+    result
 }

@@ -183,7 +183,8 @@ impl Execute for History {
             ("SIZE", "Size"),
             ("COMMENT", "Comment"),
         ];
-        let mut sizes = image.file.rootfs.diff_ids.iter().map(|diff_id| image::layer::size(&store, diff_id));
+        let sizes = image.file.rootfs.diff_ids.iter().map(|diff_id| image::layer::size(&store, diff_id));
+        let mut sizes = sizes.collect::<Result<Vec<_>>>()?.into_iter();
         let mut rows = Vec::new();
         for step in &image.file.history {
             let size = if step.empty_layer { 0 } else { sizes.next().unwrap_or(0) };

@@ -54,7 +54,7 @@ pub mod whereabouts;
 
 pub use inspect::inspect;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::store::Store;
 use record::Container;
 use std::path::PathBuf;
@@ -65,11 +65,12 @@ pub fn dir(store: &Store, id: &str) -> PathBuf {
 
 /// Finds a container by full name, full id or unambiguous id prefix: `No such container: X` otherwise.
 pub fn find(store: &Store, name: &str) -> Result<Container> {
-    if let Ok(target) = std::fs::read_link(store.names().join(name))
-        && let Ok(container) = load(store, &target.to_string_lossy())
-        && container.name == name
-    {
-        return Ok(container);
+    if let Ok(target) = std::fs::read_link(store.names().join(name)) {
+        match load(store, &target.to_string_lossy()) {
+            Ok(container) if container.name == name => return Ok(container),
+            Err(error) if error.kind == Kind::Newer => return Err(error),
+            _ => {}
+        }
     }
     let missing = || Error::not_found(format!("No such container: {name}"));
     if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
@@ -96,14 +97,30 @@ pub fn ids(store: &Store) -> Result<Vec<String>> {
 
 /// Reads one container's record.
 pub fn load(store: &Store, id: &str) -> Result<Container> {
-    crate::store::atomic::read_json(&dir(store, id).join("container.json"))
+    crate::store::atomic::read_record(&dir(store, id).join("container.json"))
 }
 
-/// All containers, the newest first. One that is removed while we read is left out.
+/// All containers, the newest first. One that is removed while we read is left out, and so is one that meant nothing after
+/// a power cut. Of one that cannot be read nobody knows what it uses: an error, or a volume in use would be taken for idle.
 pub fn list(store: &Store) -> Result<Vec<Container>> {
-    let mut all: Vec<Container> = ids(store)?.iter().filter_map(|id| load(store, id).ok()).collect();
+    let mut all = Vec::new();
+    for id in ids(store)? {
+        match load(store, &id) {
+            Ok(container) => all.push(container),
+            Err(error) if error.is_not_found() || is_emptied(store, &id) => {}
+            Err(error) if error.kind == Kind::Newer => return Err(error),
+            Err(error) => {
+                return Err(error.with_cure("`ebb system check --repair` moves what cannot be read out of the way"));
+            }
+        }
+    }
     all.sort_by(|a, b| b.created.cmp(&a.created));
     Ok(all)
+}
+
+/// Whether a power cut has emptied its record: only what goes with `--rm` is published before it has reached the disk.
+pub fn is_emptied(store: &Store, id: &str) -> bool {
+    std::fs::metadata(dir(store, id).join("container.json")).is_ok_and(|meta| meta.len() == 0)
 }
 
 /// The container's layers as directories, the bottom one first.

@@ -3,7 +3,7 @@
 //! A link counts only while that container's own record says the same name, so that whatever was interrupted, a name
 //! finds one container or none, and one that finds none can be taken.
 
-use crate::error::{Doing, Error, Result};
+use crate::error::{Doing, Error, Kind, Result};
 use crate::explain::{self, calls};
 use crate::store::atomic::Durability;
 use crate::store::{Store, atomic, id, lock};
@@ -23,7 +23,12 @@ pub fn claim(store: &Store, name: &str, id: &str) -> Result<Claim> {
     let link = store.names().join(name);
     if let Ok(holder) = std::fs::read_link(&link) {
         let holder = holder.to_string_lossy();
-        if super::load(store, &holder).is_ok_and(|container| container.name == name) {
+        let container = match super::load(store, &holder) {
+            // Whose name it is, is not known.
+            Err(error) if error.kind == Kind::Newer => return Err(error).doing(|| format!("take the name {name}")),
+            found => found,
+        };
+        if container.is_ok_and(|container| container.name == name) {
             return Err(Error::conflict(format!(
                 "Conflict. The container name \"/{name}\" is already in use by container \"{holder}\". You have to \
                  remove (or rename) that container to be able to reuse that name."

@@ -1,7 +1,7 @@
 //! containers/ID/container.json: what was asked for. Written at `create`, changed only by `rename` and `update`.
 
 use crate::engine::image::ImageConfig;
-use crate::store::atomic::Durability;
+use crate::store::atomic::{Durability, Versioned};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -29,6 +29,14 @@ pub struct Container {
     pub config: Config,
     pub host_config: HostConfig,
     pub mounts: Vec<MountPoint>,
+}
+
+impl Versioned for Container {
+    const VERSION: u32 = VERSION;
+
+    fn version(&self) -> u32 {
+        self.version
+    }
 }
 
 impl Container {

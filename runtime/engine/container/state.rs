@@ -110,6 +110,14 @@ pub struct HealthProbe {
     pub output: String,
 }
 
+impl atomic::Versioned for State {
+    const VERSION: u32 = VERSION;
+
+    fn version(&self) -> u32 {
+        self.version
+    }
+}
+
 impl State {
     pub fn new() -> State {
         State { version: VERSION, started_at: time::NEVER.into(), finished_at: time::NEVER.into(), ..State::default() }
@@ -139,7 +147,7 @@ pub fn current(store: &Store, container: &Container) -> Result<State> {
 /// only that whatever ran has ended.
 fn read(store: &Store, id: &str) -> Result<State> {
     let dir = super::dir(store, id);
-    match atomic::read_json(&dir.join("state.json")) {
+    match atomic::read_record(&dir.join("state.json")) {
         Err(error) if error.is_not_found() && dir.is_dir() => Ok(State::new()),
         Err(_) if std::fs::metadata(dir.join("state.json")).is_ok_and(|meta| meta.len() == 0) => {
             let mut state = State::new();

@@ -12,7 +12,7 @@ use super::split;
 use super::unpack::{self, Limits};
 use crate::engine::idmap::{self, StoreIds};
 use crate::engine::leftovers;
-use crate::error::{Doing, Error, Result};
+use crate::error::{Doing, Error, Kind, Result};
 use crate::oci;
 use crate::store::atomic::Durability;
 use crate::store::{Store, TmpDir, atomic, tree as trees};
@@ -30,6 +30,14 @@ pub struct Facts {
     pub tar_size: u64,
     /// Where ownership could not be kept, since the user had one id only.
     pub flattened: bool,
+}
+
+impl atomic::Versioned for Facts {
+    const VERSION: u32 = 1;
+
+    fn version(&self) -> u32 {
+        self.version
+    }
 }
 
 /// A layer in `tmp/`, whole, whose digest is known.
@@ -53,11 +61,15 @@ pub fn split_of(store: &Store, diff_id: &str) -> PathBuf {
 }
 
 pub fn facts(store: &Store, diff_id: &str) -> Result<Facts> {
-    atomic::read_json(&place(store, diff_id).join("layer.json"))
+    atomic::read_record(&place(store, diff_id).join("layer.json"))
 }
 
-pub fn size(store: &Store, diff_id: &str) -> u64 {
-    facts(store, diff_id).map_or(0, |facts| facts.size)
+/// Bytes of its files; 0 where the layer is lost. One of a later Ebb's is an error.
+pub fn size(store: &Store, diff_id: &str) -> Result<u64> {
+    match facts(store, diff_id) {
+        Err(error) if error.kind == Kind::Newer => Err(error),
+        found => Ok(found.map_or(0, |facts| facts.size)),
+    }
 }
 
 pub fn exists(store: &Store, diff_id: &str) -> bool {
@@ -105,7 +117,7 @@ fn into(directory: &Path, tar: impl Read, flattened: bool) -> Result<(String, Fa
     let (recorder, size) = unpack::unpack(recorder, &root, Limits { flattened })?;
     let digesting = recorder.finish()?;
     let tar_size = digesting.length;
-    Ok((digesting.finish(), Facts { version: 1, size, tar_size, flattened }))
+    Ok((digesting.finish(), Facts { version: <Facts as atomic::Versioned>::VERSION, size, tar_size, flattened }))
 }
 
 impl Unpacked {

@@ -176,7 +176,7 @@ fn configs(store: &Store) -> PathBuf {
 fn load(store: &Store, id: &str, index: &names::Index) -> Result<Image> {
     let file = configuration(store, id)?;
     let layers = file.rootfs.diff_ids.iter().map(|diff_id| layer::tree(store, diff_id)).collect();
-    let size = file.rootfs.diff_ids.iter().map(|diff_id| layer::size(store, diff_id)).sum();
+    let size = file.rootfs.diff_ids.iter().map(|diff_id| layer::size(store, diff_id)).sum::<Result<u64>>()?;
     Ok(Image {
         id: id.to_owned(),
         layers,

@@ -1,21 +1,54 @@
 //! images/names.json: which name means which image. One small file, replaced whole, under the lock of images/.
 
 use crate::error::Result;
-use crate::store::{Store, atomic, lock};
+use crate::store::atomic::{self, Versioned};
+use crate::store::{Store, lock};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// `nginx:latest` -> `sha256:…`.
 pub type Index = BTreeMap<String, String>;
 
+const VERSION: u32 = 1;
+
+/// images/names.json
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum File {
+    Versioned(Names),
+    /// As it was before it had a version: only the names.
+    Bare(Index),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Names {
+    version: u32,
+    names: Index,
+}
+
+impl Versioned for File {
+    const VERSION: u32 = VERSION;
+
+    fn version(&self) -> u32 {
+        match self {
+            File::Versioned(names) => names.version,
+            File::Bare(_) => 0,
+        }
+    }
+}
+
 fn path(store: &Store) -> PathBuf {
     store.images().join("names.json")
 }
 
 pub fn read(store: &Store) -> Result<Index> {
-    match atomic::read_json(&path(store)) {
+    match atomic::read_record(&path(store)) {
         Err(error) if error.is_not_found() => Ok(Index::new()),
-        result => result,
+        Ok(File::Versioned(file)) => Ok(file.names),
+        Ok(File::Bare(names)) => Ok(names),
+        Err(error) => Err(error),
     }
 }
 
@@ -30,5 +63,8 @@ pub fn change(store: &Store, change: impl FnOnce(&mut Index)) -> Result<()> {
     let before = read(store)?;
     let mut index = before.clone();
     change(&mut index);
-    if index == before { Ok(()) } else { atomic::write_json(&path(store), &index) }
+    if index == before {
+        return Ok(());
+    }
+    atomic::write_json(&path(store), &Names { version: VERSION, names: index })
 }

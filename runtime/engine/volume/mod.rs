@@ -41,6 +41,14 @@ pub struct Volume {
     pub options: BTreeMap<String, String>,
 }
 
+impl atomic::Versioned for Volume {
+    const VERSION: u32 = VERSION;
+
+    fn version(&self) -> u32 {
+        self.version
+    }
+}
+
 impl Volume {
     pub fn is_anonymous(&self) -> bool {
         self.labels.contains_key(ANONYMOUS)
@@ -159,7 +167,7 @@ pub fn get(store: &Store, name: &str) -> Result<Volume> {
     if !id::valid_name(name) {
         return Err(missing());
     }
-    match atomic::read_json(&store.volumes().join(name).join("volume.json")) {
+    match atomic::read_record(&store.volumes().join(name).join("volume.json")) {
         Err(error) if error.is_not_found() => Err(missing()),
         result => result,
     }

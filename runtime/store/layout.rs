@@ -1,0 +1,93 @@
+//! What says that a directory is a store: `store.json`, with the version of what lies beside it. Nothing is deleted in a
+//! directory that does not carry it (podman #18287: a `reset` that took the user's own files along).
+
+use super::atomic::{self, Versioned};
+use super::{Store, id};
+use crate::error::{Doing, Error, Result};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+
+/// store.json
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Layout {
+    version: u32,
+}
+
+impl Versioned for Layout {
+    const VERSION: u32 = 1;
+
+    fn version(&self) -> u32 {
+        self.version
+    }
+}
+
+const MARK: &str = "store.json";
+const DIRECTORIES: [&str; 6] = ["images", "containers", "names", "volumes", "trash", "tmp"];
+
+/// Finds the mark of a store that this Ebb knows, or makes the store where there is none yet. A store of a later version
+/// is refused as it is, and so is a directory that holds anything of somebody else's.
+pub fn open_or_make(store: &Store) -> Result<()> {
+    match atomic::read_record::<Layout>(&store.root().join(MARK)) {
+        Err(error) if error.is_not_found() => make(store),
+        marked => marked.map(drop).doing(|| format!("open the store {}", store.root().display())),
+    }
+}
+
+/// The mark comes last: its presence says that the layout is whole.
+fn make(store: &Store) -> Result<()> {
+    let mark = store.root().join(MARK);
+    let found = names_in(store.root())?;
+    // Stores had no mark before there was a second thing that a store could be.
+    let unmarked = DIRECTORIES.iter().all(|name| found.contains(*name));
+    let strangers: Vec<&String> = found.iter().filter(|name| !unmarked && !may_be_ours(store.root(), name)).collect();
+    // Another command may have made the store, and begun to use it, while we looked.
+    if let Some(first) = strangers.first().filter(|_| !mark.exists()) {
+        let more = match strangers.len() - 1 {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        return Err(Error::new(format!(
+            "{} is no store of Ebb's, and not empty: {first}{more} would lie among what Ebb makes and deletes",
+            store.root().display()
+        ))
+        .with_cure("name an empty directory, or a new one, with --root DIR or EBB_ROOT; nothing was changed"));
+    }
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700);
+    for dir in DIRECTORIES.map(|name| store.root().join(name)).iter().chain([&store.root().to_owned()]) {
+        builder.create(dir).doing(|| format!("make the store's directory {}", dir.display()))?;
+    }
+    match atomic::write_json(&mark, &Layout { version: Layout::VERSION }) {
+        // A full disk is no reason not to read what is there; the next command marks it.
+        Err(_) if unmarked => Ok(()),
+        marked => marked,
+    }
+}
+
+fn names_in(root: &Path) -> Result<BTreeSet<String>> {
+    match std::fs::read_dir(root) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(BTreeSet::new()),
+        entries => {
+            let entries = entries.doing(|| format!("open the store {}", root.display()))?.flatten();
+            Ok(entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
+        }
+    }
+}
+
+/// What a command that was killed at making the store leaves, and what every new file system has.
+fn may_be_ours(root: &Path, name: &str) -> bool {
+    let is_empty = || std::fs::read_dir(root.join(name)).is_ok_and(|mut entries| entries.next().is_none());
+    name == MARK
+        || name == "lost+found"
+        || name.starts_with(&format!(".{MARK}."))
+        || (DIRECTORIES.contains(&name) && is_empty())
+}
+
+/// Whether Ebb gave this name to something in `tmp/` or `trash/`: a stem, a dot, and digits that nobody else types.
+pub fn is_made(name: &str) -> bool {
+    let tail = name.rsplit_once('.').map_or("", |(_, tail)| tail);
+    matches!(tail.len(), id::TAIL | id::LONG_TAIL) && tail.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
