@@ -40,6 +40,7 @@ const SLEEPERS: &[(&str, &str)] = &[
         "cgroup v1 tells nobody when a freeze is complete, or a directory free of its last process",
     ),
     ("tests/bench/peers.rs", "dockerd tells nobody when it listens"),
+    ("tests/power/machine.rs", "a power cut comes when it comes: the moment is what it varies"),
 ];
 
 /// Calls that are made in `runtime/explain/calls` only, where each is told.

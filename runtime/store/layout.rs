@@ -6,6 +6,7 @@ use super::{Store, id};
 use crate::error::{Doing, Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
@@ -60,11 +61,21 @@ fn make(store: &Store) -> Result<()> {
     for dir in DIRECTORIES.map(|name| store.root().join(name)).iter().chain([&store.root().to_owned()]) {
         builder.create(dir).doing(|| format!("make the store's directory {}", dir.display()))?;
     }
-    match atomic::write_json(&mark, &Layout { version: Layout::VERSION }) {
+    match mark_as(store.root(), &mark) {
         // A full disk is no reason not to read what is there; the next command marks it.
         Err(_) if unmarked => Ok(()),
         marked => marked,
     }
+}
+
+/// In one rename, durable, as any record; but untold: who steps through a first command came to see that command.
+fn mark_as(root: &Path, mark: &Path) -> Result<()> {
+    let doing = || format!("write {}", mark.display());
+    let mut bytes = serde_json::to_vec_pretty(&Layout { version: Layout::VERSION }).doing(doing)?;
+    bytes.push(b'\n');
+    let beside = root.join(format!(".{MARK}.{}", std::process::id()));
+    let written = std::fs::write(&beside, bytes).and_then(|()| File::open(&beside)?.sync_data());
+    written.and_then(|()| std::fs::rename(&beside, mark)).and_then(|()| File::open(root)?.sync_all()).doing(doing)
 }
 
 fn names_in(root: &Path) -> Result<BTreeSet<String>> {
