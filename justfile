@@ -26,6 +26,10 @@ test *ARGS:
 torture *ARGS:
     EBB_TORTURE=all cargo test --test torture -- {{ARGS}}
 
+# cut the power of a virtual machine within and after commands, and see that what was answered is there (about 30 minutes)
+power-cut *ARGS:
+    cargo test --test power -- {{ARGS}}
+
 # what a change must pass before the tests: format, lints, the rules of tests/tidy.rs
 check:
     cargo fmt --check

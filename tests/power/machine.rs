@@ -1,0 +1,109 @@
+//! A machine of qemu's, and its end: SIGKILL, by which all that its kernel had in memory is lost.
+
+use crate::disk::{Disk, Fate};
+use std::io::{BufRead, BufReader};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// The kernel and what it begins with: busybox, Ebb, the modules that a disk and an overlay need, and `work`.
+pub struct Machine {
+    kernel: PathBuf,
+    initramfs: PathBuf,
+}
+
+/// When the power goes: so long after the answer of that number.
+#[derive(Debug, Clone, Copy)]
+pub struct Cut {
+    pub after: u32,
+    pub delay: Duration,
+    pub fate: Fate,
+}
+
+/// What was seen until then.
+#[derive(Debug, Default)]
+pub struct Seen {
+    pub answered: u32,
+    pub failed: Vec<String>,
+    pub lost_bytes: u64,
+}
+
+impl Machine {
+    /// Packs the initramfs in `dir`, with the files of `work` in its /work.
+    pub fn new(dir: &Path, work: &Path) -> Machine {
+        let kernel = newest_kernel();
+        let release = kernel.file_name().expect("a name").to_string_lossy().replace("vmlinuz-", "");
+        let root = dir.join("initramfs");
+        for place in ["bin", "modules"] {
+            std::fs::create_dir_all(root.join(place)).expect("a directory");
+        }
+        sh("cp -a \"$0\" \"$1/work\"", &[work, &root]);
+        sh("cp /bin/busybox \"$0/bin/busybox\" && chmod 755 \"$0/bin/busybox\"", &[&root]);
+        sh("strip -o \"$1/bin/ebb\" \"$0\"", &[Path::new(env!("CARGO_BIN_EXE_ebb")), &root]);
+        let guest = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/power/guest.sh");
+        sh("cp \"$0\" \"$1/init\" && chmod 755 \"$1/init\"", &[&guest, &root]);
+        let modules = "n=100; for module in virtio_pci virtio_blk ext4 overlay; do \
+                       modprobe -S \"$1\" --show-depends $module | while read -r _ path; do \
+                       name=${path##*/}; ls \"$0/modules\" | grep -q \"^[0-9]*-$name$\" && continue; \
+                       cp $path \"$0/modules/$(ls \"$0/modules\" | wc -l | awk '{print $1 + 100}')-$name\"; done; done";
+        sh(modules, &[&root, Path::new(&release)]);
+        let initramfs = dir.join("initramfs.cpio");
+        sh("cd \"$0\" && find . | busybox cpio -o -H newc 2>/dev/null > \"$1\"", &[&root, &initramfs]);
+        Machine { kernel, initramfs }
+    }
+
+    /// Starts it on the disk at `image`, lets it play `scenario`, and cuts.
+    pub fn run(&self, image: &Path, scenario: &str, cut: Cut) -> Seen {
+        let socket = image.with_extension("sock");
+        let _ = std::fs::remove_file(&socket);
+        let listener = UnixListener::bind(&socket).expect("a socket");
+        let disk = Disk::open(image);
+        let served = std::thread::spawn(move || disk.serve(&listener, cut.fate));
+        let mut qemu = Command::new("qemu-system-x86_64");
+        qemu.args(["-nodefaults", "-no-reboot", "-display", "none", "-m", "768", "-accel", "kvm", "-accel", "tcg"]);
+        qemu.arg("-kernel").arg(&self.kernel).arg("-initrd").arg(&self.initramfs);
+        qemu.args(["-append", &format!("console=ttyS0 quiet panic=-1 scenario={scenario}")]);
+        let shown = image.with_extension("console");
+        qemu.args(["-serial", &format!("file:{}", shown.display()), "-serial", "stdio"]);
+        let node = format!("driver=nbd,node-name=disk,server.type=unix,server.path={}", socket.display());
+        qemu.args(["-blockdev", &node, "-device", "virtio-blk-pci,drive=disk,write-cache=on"]);
+        let mut child =
+            qemu.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().expect("qemu");
+        let mut seen = Seen::default();
+        let started = Instant::now();
+        for line in BufReader::new(child.stdout.take().expect("a pipe")).lines().map_while(Result::ok) {
+            let line = line.trim();
+            if let Some(number) = line.strip_prefix("answered ") {
+                seen.answered = number.parse().unwrap_or(seen.answered);
+            } else if line.starts_with("failed") {
+                seen.failed.push(line.to_owned());
+            }
+            if seen.answered >= cut.after || line == "done" || started.elapsed() > Duration::from_secs(180) {
+                break;
+            }
+        }
+        std::thread::sleep(cut.delay);
+        let _ = child.kill();
+        let _ = child.wait();
+        seen.lost_bytes = served.join().expect("the disk");
+        if seen.answered == 0 && seen.failed.is_empty() {
+            let console = std::fs::read_to_string(&shown).unwrap_or_default();
+            let tail: Vec<&str> = console.lines().rev().take(20).collect();
+            seen.failed.push(format!("it answered nothing; its console, the last line first: {tail:#?}"));
+        }
+        seen
+    }
+}
+
+fn newest_kernel() -> PathBuf {
+    let kernels = std::fs::read_dir("/boot").into_iter().flatten().flatten().map(|entry| entry.path());
+    let kernel = kernels.filter(|path| path.to_string_lossy().contains("/vmlinuz-")).max();
+    kernel.expect("a kernel: apt-get install linux-image-amd64")
+}
+
+/// Runs a line of shell whose `$0`, `$1` … are `words`.
+pub fn sh(line: &str, words: &[&Path]) {
+    let status = Command::new("sh").args(["-ec", line]).args(words).status().expect("sh");
+    assert!(status.success(), "{line} {words:?}");
+}
