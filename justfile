@@ -18,6 +18,9 @@ lesson-3: (lesson "3")
 # lesson 4: watch the kernel do it
 lesson-4: (lesson "4")
 
+# lesson 5: sharing a volume
+lesson-5: (lesson "5")
+
 # all tests, as the user that you are
 test *ARGS:
     cargo test {{ARGS}}

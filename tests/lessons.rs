@@ -30,6 +30,16 @@ fn write_lesson(ebb: &Ebb, text: &str) -> PathBuf {
     path
 }
 
+/// Walks through the lesson on a terminal, with `keys` typed; what the screen then shows.
+fn on_a_terminal(ebb: &Ebb, lesson: &Path, keys: &str) -> String {
+    let mut script = std::process::Command::new("script");
+    script.args(["-qec", &format!("{} lesson {}", env!("CARGO_BIN_EXE_ebb"), lesson.display()), "/dev/null"]);
+    script.env("EBB_ROOT", ebb.store()).env("TERM", "xterm").current_dir(&ebb.dir);
+    let said = common::answer_to(&mut script, keys.as_bytes());
+    assert_eq!(said.code, 0, "{}", said.shown());
+    said.stdout
+}
+
 fn leftovers(ebb: &Ebb) -> Vec<String> {
     let tmp = ebb.store().join("tmp");
     std::fs::read_dir(tmp)
@@ -64,6 +74,11 @@ fn lesson_3_is_as_written() {
 #[test]
 fn lesson_4_is_as_written() {
     check("4");
+}
+
+#[test]
+fn lesson_5_is_as_written() {
+    check("5");
 }
 
 fn check(number: &str) {
@@ -120,6 +135,83 @@ fn a_solution_that_does_not_solve_fails_and_says_expected_and_found() {
 }
 
 #[test]
+fn from_lesson_5_on_something_is_broken_and_the_last_task_has_hints_but_no_command() {
+    use ebb::lessons::parse::Block;
+    for lesson in ebb::lessons::all().expect("every lesson parses").iter().skip(4) {
+        let after_setup = lesson.blocks.iter().skip_while(|block| !matches!(block, Block::Setup(_)));
+        let mut tasks = after_setup.filter_map(|block| match block {
+            Block::Exercise(exercise) => Some(exercise),
+            _ => None,
+        });
+        assert!(tasks.next().is_some(), "{}: a break-it lab is a setup and a check", lesson.title);
+        let last = lesson.blocks.iter().rev().find_map(|block| match block {
+            Block::Exercise(exercise) => Some(exercise),
+            _ => None,
+        });
+        let last = last.expect("a task");
+        assert!(last.hints.len() >= 2, "{}: at least two hints", lesson.title);
+        for command in &last.solve {
+            let told = last.hints.iter().any(|hint| hint.contains(command.trim()));
+            assert!(!told, "{}: a hint gives the solution away: {command}", lesson.title);
+        }
+    }
+}
+
+#[test]
+fn a_setup_is_run_unseen_and_its_failure_is_told_by_line() {
+    let ebb = Ebb::empty();
+    let text = "# T\n```setup\nebb volume create broken\n```\n```check\nvolume broken is gone\nwhy: w\n```\n\
+                ```hint\nh\n```\n```solve\nebb volume rm broken\n```\n";
+    let path = write_lesson(&ebb, text);
+    let path = path.to_str().expect("UTF-8");
+    assert!(ebb.ok(["lesson", path, "--check"]).ends_with("0 steps and 1 checks, all as written"));
+    let played = ebb.ok(["lesson", path]);
+    assert!(!played.contains("volume create") && played.contains("$ ebb volume rm broken"), "{played}");
+    write_lesson(&ebb, "# T\n```setup\necho why not >&2\nfalse\n```\n");
+    let said = ebb.fails(1, ["lesson", path, "--check"]);
+    assert!(said.contains("own.md:3: the set-up failed with exit code 1: why not"), "{said}");
+    assert_eq!(leftovers(&ebb), Vec::<String>::new());
+}
+
+#[test]
+fn what_is_mounted_where_is_a_state_that_a_check_knows() {
+    let ebb = Ebb::new();
+    let text = "# T\n<!-- images: busybox -->\n```check\ncontainer box mounts vase at /vase read-only\n\
+                container box mounts ./desk at /desk read-write\ncontainer box mounts nothing at /elsewhere\nwhy: w\n```\n\
+                ```hint\nh\n```\n```solve\nSOLVE\n```\n";
+    let solve = "ebb create --name box -v vase:/vase:ro -v $PWD/desk:/desk busybox";
+    let path = write_lesson(&ebb, &text.replace("SOLVE", solve));
+    let path = path.to_str().expect("UTF-8");
+    ebb.ok(["lesson", path, "--check"]);
+    let wrong = [
+        (solve.replace(":ro", ""), "it mounts vase at /vase read-write"),
+        (solve.replace("desk:/desk", "desk:/table"), "nothing is mounted at /desk"),
+        (solve.replace("$PWD/desk", "desk"), "it mounts desk at /desk read-write"),
+        (format!("{solve} && ebb rm box"), "there is no such container"),
+        (solve.replace("busybox", "-v /elsewhere busybox"), " at /elsewhere read-write"),
+    ];
+    for (solve, found) in wrong {
+        write_lesson(&ebb, &text.replace("SOLVE", &solve));
+        let said = ebb.fails(1, ["lesson", path, "--check"]);
+        assert!(said.contains("fails after its solution") && said.contains(found), "{solve}: {said}");
+    }
+}
+
+#[test]
+fn again_puts_back_what_a_task_began_with() {
+    let ebb = Ebb::empty();
+    let text = "# T\n```console\n$ ebb volume create one\none\n```\n```setup\nebb volume create broken\ntouch clue\n```\n\
+                ```check\nvolume one exists\nvolume broken is gone\n$ ls clue\nclue\n\nwhy: w\n```\n```hint\nh\n```\n\
+                ```solve\nebb volume rm broken\n```\n";
+    let path = write_lesson(&ebb, text);
+    // The wrong volume goes, and the clue with it, so that the right removal comes too late; `again` brings them back.
+    let keys = "\nebb volume rm one\nrm clue\nebb volume rm broken\nagain\nebb volume rm broken\n";
+    let said = on_a_terminal(&ebb, &path, keys);
+    assert!(said.contains("where this task began") && said.contains("1 of 1 solved"), "{said}");
+    assert_eq!(leftovers(&ebb), Vec::<String>::new());
+}
+
+#[test]
 fn a_lesson_that_does_not_exist_is_refused() {
     let ebb = Ebb::empty();
     let said = ebb.fails(1, ["lesson", "99"]);
@@ -134,16 +226,8 @@ fn a_learner_who_presses_enter_answers_and_solves_is_scored() {
     let path = write_lesson(&ebb, text);
     // Enter runs the shown command; 2 is right; a hint; a wrong try; the right one.
     let keys = "\n2\nhint\necho wrong-try\nebb volume create second\n";
-    let mut script = std::process::Command::new("script");
-    script.args(["-qec", &format!("{} lesson {}", env!("CARGO_BIN_EXE_ebb"), path.display()), "/dev/null"]);
-    script.env("EBB_ROOT", ebb.store()).env("TERM", "xterm").current_dir(&ebb.dir);
-    let said = common::answer_to(&mut script, keys.as_bytes());
-    assert_eq!(said.code, 0, "{}", said.shown());
-    assert!(
-        said.stdout.contains("the hint text") && said.stdout.contains("1 of 1 predicted, 1 of 1 solved"),
-        "{}",
-        said.shown()
-    );
+    let said = on_a_terminal(&ebb, &path, keys);
+    assert!(said.contains("the hint text") && said.contains("1 of 1 predicted, 1 of 1 solved"), "{said}");
     assert_eq!(leftovers(&ebb), Vec::<String>::new());
 }
 

@@ -147,6 +147,8 @@ unpack_packages() {
     # Links that the packages' own scripts would make.
     [ -e "$ROOT/usr/bin/sh" ] || ln -s dash "$ROOT/usr/bin/sh"
     [ -e "$ROOT/usr/bin/awk" ] || ln -s mawk "$ROOT/usr/bin/awk"
+    # The one by which shell scripts lock (lesson 5). Its package, util-linux, is as large as nginx; the host has it.
+    echo "host usr/bin flock"
     for command in $busybox_commands; do
         [ -e "$ROOT/usr/bin/$command" ] || ln -s busybox "$ROOT/usr/bin/$command"
     done
@@ -187,7 +189,7 @@ take_the_hosts_tools() {
     echo "step copying this system's own programs"
     echo "host usr/bin sh bash ls cat cp mv rm mkdir rmdir ln chmod chown touch echo printf env id whoami stat head tail"
     echo "host usr/bin wc sort uniq tr cut tee date sleep sync test true false uname seq dd df du basename dirname readlink"
-    echo "host usr/bin grep sed awk find ps kill hostname mount umount curl wget busybox"
+    echo "host usr/bin grep sed awk find ps kill hostname mount umount curl wget flock busybox"
 }
 
 # A program that only root may execute can still be copied, so this looks for what can be read.

@@ -7,7 +7,9 @@
 //! volume NAME holds PATH = "TEXT"
 //! volume NAME lacks PATH
 //! container NAME is running | exited | created | paused | gone
-//! container NAME mounts VOLUME at PATH
+//! container NAME mounts SOURCE at PATH            a volume's name, or ./DIR in the learner's directory
+//! container NAME mounts SOURCE at PATH read-only | read-write
+//! container NAME mounts nothing at PATH
 //! ```
 
 use super::classroom::Room;
@@ -54,6 +56,7 @@ pub fn known(words: &[String]) -> Result<()> {
     match words.as_slice() {
         ["volume", _, "exists"] | ["volume", _, "is", "gone"] | ["volume", _, "holds" | "lacks", _] => Ok(()),
         ["volume", _, "holds", _, "=", _] | ["container", _, "mounts", _, "at", _] => Ok(()),
+        ["container", _, "mounts", _, "at", _, "read-only" | "read-write"] => Ok(()),
         ["container", _, "is", "running" | "exited" | "created" | "paused" | "gone"] => Ok(()),
         _ => Err(Error::new(format!("not a claim that a check knows: {}", words.join(" ")))),
     }
@@ -81,22 +84,34 @@ fn state(room: &Room, words: &[String]) -> Result<Option<Miss>> {
             let found = status.unwrap_or_else(|| "gone".into());
             if found == *wanted { None } else { miss(format!("it is {found}")) }
         }
-        ["container", name, "mounts", volume, "at", path] => {
-            let format = "{{range .Mounts}}{{.Name}} {{.Destination}}{{println}}{{end}}";
-            let mounts = ask(room, &format!("ebb container inspect -f '{format}' {name}"))?;
-            match mounts {
-                None => miss("there is no such container".into()),
-                Some(mounts) if !mounts.lines().any(|line| line.trim() == format!("{volume} {path}")) => {
-                    miss(if mounts.trim().is_empty() {
-                        "it mounts nothing".into()
-                    } else {
-                        format!("it mounts {}", mounts.trim())
-                    })
-                }
-                Some(_) => None,
-            }
+        ["container", name, "mounts", source, "at", path, how @ ..] => {
+            mounted(room, name, source, path, how.first().copied())?.and_then(miss)
         }
         _ => None,
+    })
+}
+
+/// What the container has at `path`, where that is not `source`, or not as writable as `how` says.
+fn mounted(room: &Room, name: &str, source: &str, path: &str, how: Option<&str>) -> Result<Option<String>> {
+    let format = "{{range .Mounts}}{{.Destination}}\t{{if .Name}}{{.Name}}{{else}}{{.Source}}{{end}}\t\
+                  {{if .RW}}read-write{{else}}read-only{{end}}{{println}}{{end}}";
+    let Some(mounts) = ask(room, &format!("ebb container inspect -f '{format}' {name}"))? else {
+        return Ok(Some("there is no such container".into()));
+    };
+    let wanted = match source.strip_prefix("./") {
+        Some(dir) => room.home().join(dir).to_string_lossy().into_owned(),
+        None => source.to_owned(),
+    };
+    let mut lines = mounts.lines().map(|line| line.split('\t').collect::<Vec<_>>());
+    let there = lines.find_map(|words| match words.as_slice() {
+        [at, from, writable] if *at == path => Some((*from, *writable)),
+        _ => None,
+    });
+    Ok(match there {
+        None if source == "nothing" => None,
+        None => Some(format!("nothing is mounted at {path}")),
+        Some((from, writable)) if from == wanted && how.is_none_or(|how| how == writable) => None,
+        Some((from, writable)) => Some(format!("it mounts {from} at {path} {writable}")),
     })
 }
 
@@ -167,6 +182,9 @@ pub fn lesson(room: &Room, lesson: &Lesson) -> Result<i32> {
                         miss.found
                     )));
                 }
+            }
+            Block::Setup(setup) => {
+                shell::set_up(room, setup).map_err(|error| Error::new(format!("{}: {error}", place(setup.line))))?
             }
             Block::Text(_) | Block::Predict(_) => {}
         }

@@ -73,9 +73,18 @@ pub fn open(store: &Store, lesson: &Lesson) -> Result<(Room, TmpDir)> {
     Ok((room, tmp))
 }
 
-/// Back to the lesson's beginning: every container and volume goes, the images stay.
+/// Back to the lesson's beginning: every container, volume and file of the learner's goes, the images stay.
 pub fn reset(room: &Room) -> Result<()> {
-    shell::run(room, "ids=$(ebb ps -aq --no-trunc); [ -z \"$ids\" ] || ebb rm -f -v $ids; ebb volume prune -af")?;
+    shell::run(
+        room,
+        "ids=$(ebb ps -aq --no-trunc); [ -z \"$ids\" ] || ebb rm -f -v $ids; ebb volume prune -af; \
+                      ebb volume trash empty -f",
+    )?;
+    // What a container wrote into a directory of the host may belong to a subordinate id, which only a container's root
+    // can remove where we are not root.
+    let sweep = "find . -mindepth 1 -delete 2> /dev/null || for image in $(ebb images -q --no-trunc); do \
+                 ebb run --rm -v \"$PWD:/room\" $image find /room -mindepth 1 -delete && break; done";
+    shell::run(room, sweep)?;
     Ok(())
 }
 

@@ -20,6 +20,7 @@ pub const LESSONS: &[(&str, &str)] = &[
     ("02-what-it-writes-goes-with-it", include_str!("../../lessons/02-what-it-writes-goes-with-it/README.md")),
     ("03-volumes-survive-rm", include_str!("../../lessons/03-volumes-survive-rm/README.md")),
     ("04-watch-the-kernel-do-it", include_str!("../../lessons/04-watch-the-kernel-do-it/README.md")),
+    ("05-sharing-a-volume", include_str!("../../lessons/05-sharing-a-volume/README.md")),
 ];
 
 /// The lesson that `name` means: its number (`3`, `03`), its directory's name, or the path of a teacher's own file.

@@ -8,6 +8,7 @@
 //! [1]
 //! ```
 //! ```predict                          a question, its choices, the right one marked, and why
+//! ```setup                            a shell script that sets up a state, unseen: what the learner then finds broken
 //! ```check                            a state to reach (check.rs)
 //! ```hint                             up to three, after a check
 //! ```solve                            commands that reach it
@@ -38,6 +39,7 @@ pub enum Block {
     /// One command and its answer.
     Step(Step),
     Predict(Predict),
+    Setup(Setup),
     Exercise(Exercise),
 }
 
@@ -57,6 +59,13 @@ pub struct Predict {
     pub choices: Vec<String>,
     pub right: usize,
     pub why: String,
+}
+
+/// A script that is run without being shown, so that the learner has something to find out.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Setup {
+    pub script: String,
+    pub line: usize,
 }
 
 /// A state to reach, with up to three hints, and the commands that reach it.
@@ -94,7 +103,7 @@ pub fn lesson(number: usize, file: &str, slug: &str, text: &str) -> Result<Lesso
             for (_, inner) in lines.by_ref().take_while(|(_, inner)| *inner != "```") {
                 body.push(inner);
             }
-            let known = matches!(fence.trim(), "console" | "predict" | "check" | "hint" | "solve");
+            let known = matches!(fence.trim(), "console" | "predict" | "setup" | "check" | "hint" | "solve");
             if known {
                 flush(&mut prose, &mut lesson.blocks);
                 block(fence.trim(), &body, index + 2, &mut lesson.blocks)
@@ -129,6 +138,7 @@ fn block(kind: &str, body: &[&str], first_line: usize, blocks: &mut Vec<Block>) 
     match kind {
         "console" => blocks.extend(steps(body, first_line)?.into_iter().map(Block::Step)),
         "predict" => blocks.push(Block::Predict(predict(body)?)),
+        "setup" => blocks.push(Block::Setup(setup(body, first_line)?)),
         "check" => blocks.push(Block::Exercise(exercise(body, first_line)?)),
         _ => {
             let Some(Block::Exercise(exercise)) = blocks.last_mut() else {
@@ -195,6 +205,13 @@ fn predict(body: &[&str]) -> Result<Predict> {
         return Err(Error::new("a predict block needs a question, at least two choices and a `why: …`"));
     }
     Ok(predict)
+}
+
+fn setup(body: &[&str], first_line: usize) -> Result<Setup> {
+    if body.iter().all(|line| line.trim().is_empty()) {
+        return Err(Error::new("a setup block needs a script"));
+    }
+    Ok(Setup { script: body.join("\n"), line: first_line })
 }
 
 fn exercise(body: &[&str], first_line: usize) -> Result<Exercise> {
@@ -265,6 +282,15 @@ mod tests {
         let Block::Exercise(exercise) = &lesson.blocks[0] else { panic!() };
         assert_eq!(exercise.hints, ["h1"]);
         assert_eq!(exercise.solve, ["ebb volume create v"]);
+    }
+
+    #[test]
+    fn a_setup_is_one_script_and_belongs_to_no_check() {
+        let text = "```setup\nfor v in a b; do\n  ebb volume create $v\ndone\n```\n";
+        let lesson = lesson(1, "t/README.md", "t", text).unwrap();
+        let [Block::Setup(setup)] = lesson.blocks.as_slice() else { panic!("{:?}", lesson.blocks) };
+        assert_eq!((setup.script.as_str(), setup.line), ("for v in a b; do\n  ebb volume create $v\ndone", 2));
+        assert!(super::lesson(1, "t", "t", "```setup\n\n```\n").is_err());
     }
 
     #[test]

@@ -29,6 +29,7 @@ pub fn unattended(room: &Room, lesson: &Lesson, screen: &Screen) -> Result<i32> 
                 screen.good(&format!("  → {}", predict.choices[predict.right]));
                 screen.markdown(&predict.why);
             }
+            Block::Setup(setup) => shell::set_up(room, setup)?,
             Block::Exercise(exercise) => {
                 for command in &exercise.solve {
                     screen.command(command);
@@ -81,6 +82,7 @@ fn ask(predict: &Predict, screen: &Screen) {
 enum Typed {
     Enter,
     Hint,
+    Again,
     Reset,
     Skip,
     Quit,
@@ -99,6 +101,7 @@ fn read(prompt: &str) -> Result<Typed> {
     Ok(match line.trim() {
         "" => Typed::Enter,
         "hint" => Typed::Hint,
+        "again" => Typed::Again,
         "reset" => Typed::Reset,
         "skip" => Typed::Skip,
         "quit" | "exit" | "q" => Typed::Quit,
@@ -109,6 +112,9 @@ fn read(prompt: &str) -> Result<Typed> {
 
 const HELP: &str = "Enter runs the command that is shown; or type it, or any other, and look around. \
 `hint` gives a hint, `skip` goes on, `reset` starts the lesson over, `quit` leaves. Nothing stays behind.";
+
+const TASK: &str = "Reach the state that the text asks for, by any way; Enter checks it. \
+`hint` gives a hint, `again` puts back what was there when this task began, `skip`, `reset` and `quit` are as ever.";
 
 /// Walks a learner through the lesson.
 pub fn attended(room: &Room, lesson: &Lesson, screen: &Screen) -> Result<End> {
@@ -125,26 +131,34 @@ pub fn attended(room: &Room, lesson: &Lesson, screen: &Screen) -> Result<End> {
 
 /// One pass; `None` when the learner asked to start over.
 fn once(room: &Room, lesson: &Lesson, screen: &Screen) -> Result<Option<End>> {
-    let mut score = Score { finished: true, ..Score::default() };
+    let mut score = Score {
+        finished: true,
+        predictions: lesson.blocks.iter().filter(|block| matches!(block, Block::Predict(_))).count(),
+        exercises: lesson.blocks.iter().filter(|block| matches!(block, Block::Exercise(_))).count(),
+        ..Score::default()
+    };
     screen.markdown(HELP);
-    for block in &lesson.blocks {
+    let mut index = 0;
+    while let Some(block) = lesson.blocks.get(index) {
         let went = match block {
             Block::Text(text) => {
                 screen.markdown(text);
                 Went::On
             }
             Block::Step(step) => walk_step(room, step, screen)?,
-            Block::Predict(predict) => {
-                score.predictions += 1;
-                guess(predict, screen, &mut score.right)?
+            Block::Predict(predict) => guess(predict, screen, &mut score)?,
+            Block::Setup(setup) => {
+                shell::set_up(room, setup)?;
+                Went::On
             }
-            Block::Exercise(exercise) => {
-                score.exercises += 1;
-                solve(room, exercise, screen, &mut score.solved)?
-            }
+            Block::Exercise(exercise) => solve(room, exercise, screen, &mut score)?,
         };
         match went {
-            Went::On => {}
+            Went::On => index += 1,
+            Went::Again => {
+                screen.quiet("everything goes back to where this task began");
+                replay(room, &lesson.blocks[..index])?;
+            }
             Went::Back => return Ok(None),
             Went::Away => return Ok(Some(End::Left)),
         }
@@ -152,8 +166,28 @@ fn once(room: &Room, lesson: &Lesson, screen: &Screen) -> Result<Option<End>> {
     Ok(Some(End::Finished(score)))
 }
 
+/// Brings the room to where the lesson itself would be after `blocks`, unseen. What a step answers was looked at when the
+/// learner saw it.
+fn replay(room: &Room, blocks: &[Block]) -> Result<()> {
+    classroom::reset(room)?;
+    for block in blocks {
+        match block {
+            Block::Step(step) => drop(shell::run(room, &step.command)?),
+            Block::Setup(setup) => shell::set_up(room, setup)?,
+            Block::Exercise(exercise) => {
+                for command in &exercise.solve {
+                    shell::run(room, command)?;
+                }
+            }
+            Block::Text(_) | Block::Predict(_) => {}
+        }
+    }
+    Ok(())
+}
+
 enum Went {
     On,
+    Again,
     Back,
     Away,
 }
@@ -171,6 +205,7 @@ fn walk_step(room: &Room, step: &Step, screen: &Screen) -> Result<Went> {
                 return Ok(Went::On);
             }
             Typed::Hint => screen.quiet("press Enter, or type the command that is shown above"),
+            Typed::Again => screen.quiet("`again` is for a task of your own; `reset` starts the lesson over"),
             Typed::Help => screen.markdown(HELP),
             Typed::Skip => return Ok(Went::On),
             Typed::Reset => return Ok(Went::Back),
@@ -183,13 +218,13 @@ fn same_command(typed: &str, shown: &str) -> bool {
     typed.split_whitespace().eq(shown.split_whitespace())
 }
 
-fn guess(predict: &Predict, screen: &Screen, right: &mut usize) -> Result<Went> {
+fn guess(predict: &Predict, screen: &Screen, score: &mut Score) -> Result<Went> {
     ask(predict, screen);
     loop {
         match read("your guess:")? {
             Typed::Line(line) if line.parse::<usize>().is_ok_and(|n| (1..=predict.choices.len()).contains(&n)) => {
                 if line.parse::<usize>() == Ok(predict.right + 1) {
-                    *right += 1;
+                    score.right += 1;
                     screen.good("✓ yes");
                 } else {
                     screen.bad(&format!("✗ no: {}", predict.choices[predict.right]));
@@ -205,21 +240,21 @@ fn guess(predict: &Predict, screen: &Screen, right: &mut usize) -> Result<Went> 
     }
 }
 
-fn solve(room: &Room, exercise: &Exercise, screen: &Screen, solved: &mut usize) -> Result<Went> {
+fn solve(room: &Room, exercise: &Exercise, screen: &Screen, score: &mut Score) -> Result<Went> {
     let mut hints = exercise.hints.iter();
     loop {
         match read("your turn $")? {
             Typed::Line(line) => {
                 shell::run_on_terminal(room, &line)?;
                 if check::exercise(room, exercise)?.is_none() {
-                    *solved += 1;
+                    score.solved += 1;
                     verdict(room, exercise, screen)?;
                     return Ok(Went::On);
                 }
             }
             Typed::Enter => {
                 if verdict(room, exercise, screen)? {
-                    *solved += 1;
+                    score.solved += 1;
                     return Ok(Went::On);
                 }
             }
@@ -230,8 +265,8 @@ fn solve(room: &Room, exercise: &Exercise, screen: &Screen, solved: &mut usize) 
                     screen.markdown(&format!("```\n{}\n```", exercise.solve.join("\n")));
                 }
             },
-            Typed::Help => screen
-                .markdown("Reach the state that the text asks for; Enter checks it. `hint`, `skip`, `reset`, `quit`."),
+            Typed::Help => screen.markdown(TASK),
+            Typed::Again => return Ok(Went::Again),
             Typed::Skip => return Ok(Went::On),
             Typed::Reset => return Ok(Went::Back),
             Typed::Quit => return Ok(Went::Away),

@@ -2,8 +2,8 @@
 
 use super::classroom::Room;
 use super::compare;
-use super::parse::Step;
-use crate::error::{Doing, Result};
+use super::parse::{Setup, Step};
+use crate::error::{Doing, Error, Result};
 use crate::kernel;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
@@ -35,6 +35,15 @@ pub fn run(room: &Room, line: &str) -> Result<Answer> {
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         code: code(output.status),
     })
+}
+
+/// Runs a script that sets up a state. Whatever it says is said only where it fails.
+pub fn set_up(room: &Room, setup: &Setup) -> Result<()> {
+    let answer = run(room, &format!("set -e\n{}", setup.script))?;
+    if answer.code == 0 {
+        return Ok(());
+    }
+    Err(Error::new(format!("the set-up failed with exit code {}: {}", answer.code, answer.stderr.trim_end())))
 }
 
 /// Runs `line` on the learner's own terminal, and returns its exit code.

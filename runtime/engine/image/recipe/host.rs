@@ -4,6 +4,7 @@ use super::elf::{self, Needs};
 use crate::error::{Doing, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
+use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
@@ -65,7 +66,8 @@ impl Copied<'_> {
             if let Some(first) = self.made.get(from) {
                 return std::fs::hard_link(first, to);
             }
-            std::fs::write(to, &bytes)?;
+            // What the recipe itself has put there stays: two builds of one library's files do not go together.
+            std::fs::File::create_new(to)?.write_all(&bytes)?;
             std::fs::set_permissions(to, std::fs::Permissions::from_mode(0o755))?;
             // Its own time, so that the same programs make the same image.
             std::fs::File::options().write(true).open(to)?.set_modified(std::fs::metadata(from)?.modified()?)
