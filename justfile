@@ -21,6 +21,9 @@ lesson-4: (lesson "4")
 # lesson 5: sharing a volume
 lesson-5: (lesson "5")
 
+# lesson 6: volume, bind mount or tmpfs, measured on your machine
+lesson-6: (lesson "6")
+
 # all tests, as the user that you are
 test *ARGS:
     cargo test {{ARGS}}

@@ -81,6 +81,11 @@ fn lesson_5_is_as_written() {
     check("5");
 }
 
+#[test]
+fn lesson_6_is_as_written() {
+    check("6");
+}
+
 fn check(number: &str) {
     let ebb = school();
     let said = ebb.ok(["lesson", number, "--check"]);
@@ -171,6 +176,40 @@ fn a_setup_is_run_unseen_and_its_failure_is_told_by_line() {
     let said = ebb.fails(1, ["lesson", path, "--check"]);
     assert!(said.contains("own.md:3: the set-up failed with exit code 1: why not"), "{said}");
     assert_eq!(leftovers(&ebb), Vec::<String>::new());
+}
+
+#[test]
+fn a_shell_block_with_a_name_lies_in_the_learners_directory() {
+    let ebb = Ebb::empty();
+    let text = "# T\n```sh gauge\necho \"low water\"\n```\n```console\n$ sh gauge\nlow water\n```\n";
+    let path = write_lesson(&ebb, text);
+    let path = path.to_str().expect("UTF-8");
+    assert!(ebb.ok(["lesson", path, "--check"]).ends_with("1 steps and 0 checks, all as written"));
+    assert!(ebb.ok(["lesson", path]).contains("    echo \"low water\"\n"), "the file is shown");
+}
+
+#[test]
+fn a_block_for_some_is_run_for_them_and_shown_to_the_others() {
+    let ebb = Ebb::empty();
+    let mine = if common::is_root() {
+        "root"
+    } else if common::has_one_id() {
+        "plain"
+    } else {
+        "user"
+    };
+    let text = "# T\n```console as root\n$ echo i am root\ni am root\n```\n```console as user\n$ echo i am user\n\
+                i am user\n```\n```console as plain\n$ echo i am plain\ni am plain\n```\n```console as root, user, plain\n\
+                $ echo anyone\nanyone\n```\n";
+    let path = write_lesson(&ebb, text);
+    let path = path.to_str().expect("UTF-8");
+    assert!(ebb.ok(["lesson", path, "--check"]).ends_with("2 steps and 0 checks, all as written"));
+    let played = ebb.ok(["lesson", path]);
+    for who in ["root", "user", "plain"] {
+        let shown = if who == mine { "" } else { "    " };
+        assert!(played.contains(&format!("\n{shown}$ echo i am {who}\n{shown}i am {who}\n")), "{who}: {played}");
+    }
+    assert_eq!(played.matches("This is what ").count(), 2, "{played}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::{Execute, output};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::kernel::{self, Cloned};
-use crate::lessons::{self, check, classroom, parse, play, progress, screen::Screen};
+use crate::lessons::{self, audience, check, classroom, parse, play, progress, screen::Screen};
 use crate::store::Store;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -61,7 +61,10 @@ fn list(store: &Store) -> Result<i32> {
 impl Lesson {
     fn play(&self, store: &Store, lesson: &parse::Lesson) -> Result<i32> {
         let (room, _tmp) = classroom::open(store, lesson)?;
-        let played = guarded(|| self.inside(store, &room, lesson));
+        let played = guarded(|| {
+            let lesson = audience::lesson(lesson, audience::of(&room)?);
+            self.inside(store, &room, &lesson)
+        });
         let closed = classroom::close(&room);
         let code = played?;
         closed?;

@@ -12,7 +12,7 @@
 //! container NAME mounts nothing at PATH
 //! ```
 
-use super::classroom::Room;
+use super::classroom::{self, Room};
 use super::parse::{Block, Claim, Exercise, Lesson, Step};
 use super::shell::{self, Answer};
 use crate::error::{Doing, Error, Kind, Result};
@@ -183,10 +183,11 @@ pub fn lesson(room: &Room, lesson: &Lesson) -> Result<i32> {
                     )));
                 }
             }
+            Block::File(file) => classroom::hand_out(room, file)?,
             Block::Setup(setup) => {
                 shell::set_up(room, setup).map_err(|error| Error::new(format!("{}: {error}", place(setup.line))))?
             }
-            Block::Text(_) | Block::Predict(_) => {}
+            Block::Text(_) | Block::Predict(_) | Block::Only(_) => {}
         }
     }
     println!("{}: {steps} steps and {checks} checks, all as written", lesson.title);

@@ -1,6 +1,6 @@
 //! A lesson's own place: a store, a home directory and a `bin/ebb`, all inside one directory that goes when it ends.
 
-use super::parse::Lesson;
+use super::parse::{File, Lesson};
 use super::{screen, shell};
 use crate::error::{Doing, Error, Result};
 use crate::store::{Store, TmpDir};
@@ -71,6 +71,11 @@ pub fn open(store: &Store, lesson: &Lesson) -> Result<(Room, TmpDir)> {
         }
     }
     Ok((room, tmp))
+}
+
+/// Puts a file of the lesson into the learner's directory.
+pub fn hand_out(room: &Room, file: &File) -> Result<()> {
+    std::fs::write(room.home().join(&file.name), &file.text).doing(|| format!("hand out {}", file.name))
 }
 
 /// Back to the lesson's beginning: every container, volume and file of the learner's goes, the images stay.

@@ -1,6 +1,7 @@
 //! Lessons: `lessons/NN-slug/README.md` is read on a code host, shown in the terminal, practised, played to a class and
 //! run as a test, all from that one source. Uses public commands only: what a lesson does, a learner can type.
 
+pub mod audience;
 pub mod check;
 pub mod classroom;
 pub mod compare;
@@ -21,6 +22,7 @@ pub const LESSONS: &[(&str, &str)] = &[
     ("03-volumes-survive-rm", include_str!("../../lessons/03-volumes-survive-rm/README.md")),
     ("04-watch-the-kernel-do-it", include_str!("../../lessons/04-watch-the-kernel-do-it/README.md")),
     ("05-sharing-a-volume", include_str!("../../lessons/05-sharing-a-volume/README.md")),
+    ("06-volume-bind-mount-or-tmpfs", include_str!("../../lessons/06-volume-bind-mount-or-tmpfs/README.md")),
 ];
 
 /// The lesson that `name` means: its number (`3`, `03`), its directory's name, or the path of a teacher's own file.

@@ -8,6 +8,7 @@
 //! [1]
 //! ```
 //! ```predict                          a question, its choices, the right one marked, and why
+//! ```sh NAME                          a file, shown, and put into the learner's directory under that name
 //! ```setup                            a shell script that sets up a state, unseen: what the learner then finds broken
 //! ```check                            a state to reach (check.rs)
 //! ```hint                             up to three, after a check
@@ -16,8 +17,10 @@
 //!
 //! In a console block `$ ` begins a command and `> ` continues it; what follows is its stdout, lines that begin with
 //! `! ` its stderr, and `[N]` its exit code where that is not 0. `…` in a line stands for any text, and alone on a line
-//! for any number of lines.
+//! for any number of lines. `as root`, `as user, plain` after `console`, `predict` or `solve` say whom it is for
+//! (audience.rs).
 
+use super::audience::{self, Who};
 use crate::error::{Error, Result};
 
 #[derive(Debug, Clone)]
@@ -39,6 +42,9 @@ pub enum Block {
     /// One command and its answer.
     Step(Step),
     Predict(Predict),
+    File(File),
+    /// What only some can try.
+    Only(Only),
     Setup(Setup),
     Exercise(Exercise),
 }
@@ -61,6 +67,20 @@ pub struct Predict {
     pub why: String,
 }
 
+#[derive(Debug, Clone, PartialEq)]
+pub struct Only {
+    pub who: Vec<Who>,
+    pub text: String,
+    pub blocks: Vec<Block>,
+}
+
+/// A file for the learner to read, which then lies in his directory.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct File {
+    pub name: String,
+    pub text: String,
+}
+
 /// A script that is run without being shown, so that the learner has something to find out.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Setup {
@@ -75,6 +95,8 @@ pub struct Exercise {
     pub why: String,
     pub hints: Vec<String>,
     pub solve: Vec<String>,
+    /// What solves it for some only.
+    pub solve_as: Vec<(Vec<Who>, Vec<String>)>,
     pub line: usize,
 }
 
@@ -103,8 +125,15 @@ pub fn lesson(number: usize, file: &str, slug: &str, text: &str) -> Result<Lesso
             for (_, inner) in lines.by_ref().take_while(|(_, inner)| *inner != "```") {
                 body.push(inner);
             }
-            let known = matches!(fence.trim(), "console" | "predict" | "setup" | "check" | "hint" | "solve");
-            if known {
+            let kind = fence.split(" as ").next().unwrap_or_default().trim();
+            let known = matches!(kind, "console" | "predict" | "setup" | "check" | "hint" | "solve");
+            if let Some(name) = fence.strip_prefix("sh ") {
+                flush(&mut prose, &mut lesson.blocks);
+                let file = a_file(name.trim(), &body);
+                lesson.blocks.push(Block::File(
+                    file.map_err(|error| Error::new(format!("{}:{}: {error}", lesson.file, index + 1)))?,
+                ));
+            } else if known {
                 flush(&mut prose, &mut lesson.blocks);
                 block(fence.trim(), &body, index + 2, &mut lesson.blocks)
                     .map_err(|error| Error::new(format!("{file}:{}: {error}", index + 1)))?;
@@ -134,25 +163,36 @@ fn flush(prose: &mut String, blocks: &mut Vec<Block>) {
     prose.clear();
 }
 
-fn block(kind: &str, body: &[&str], first_line: usize, blocks: &mut Vec<Block>) -> Result<()> {
-    match kind {
-        "console" => blocks.extend(steps(body, first_line)?.into_iter().map(Block::Step)),
-        "predict" => blocks.push(Block::Predict(predict(body)?)),
-        "setup" => blocks.push(Block::Setup(setup(body, first_line)?)),
-        "check" => blocks.push(Block::Exercise(exercise(body, first_line)?)),
-        _ => {
-            let Some(Block::Exercise(exercise)) = blocks.last_mut() else {
-                return Err(Error::new(format!("a {kind} block must follow a check block")));
-            };
-            if kind == "hint" {
-                exercise.hints.push(body.join("\n"));
-                if exercise.hints.len() > 3 {
-                    return Err(Error::new("a check has at most three hints"));
-                }
-            } else {
-                exercise.solve.extend(body.iter().map(|line| line.strip_prefix("$ ").unwrap_or(line).to_owned()));
+fn block(fence: &str, body: &[&str], first_line: usize, blocks: &mut Vec<Block>) -> Result<()> {
+    let (kind, who) = match fence.split_once(" as ") {
+        Some((kind, who)) => (kind.trim(), Some(audience::parse(who)?)),
+        None => (fence, None),
+    };
+    let last = match blocks.last_mut() {
+        Some(Block::Exercise(exercise)) => Ok(exercise),
+        _ => Err(Error::new(format!("a {kind} block must follow a check block"))),
+    };
+    let commands = || body.iter().map(|line| line.strip_prefix("$ ").unwrap_or(line).to_owned());
+    match (kind, who) {
+        ("console" | "predict", Some(who)) => {
+            let mut inner = Vec::new();
+            block(kind, body, first_line, &mut inner)?;
+            blocks.push(Block::Only(Only { who, text: body.join("\n"), blocks: inner }));
+        }
+        ("solve", Some(who)) => last?.solve_as.push((who, commands().collect())),
+        (_, Some(_)) => return Err(Error::new(format!("a {kind} block is for everyone"))),
+        ("console", None) => blocks.extend(steps(body, first_line)?.into_iter().map(Block::Step)),
+        ("predict", None) => blocks.push(Block::Predict(predict(body)?)),
+        ("setup", None) => blocks.push(Block::Setup(setup(body, first_line)?)),
+        ("check", None) => blocks.push(Block::Exercise(exercise(body, first_line)?)),
+        ("hint", None) => {
+            let exercise = last?;
+            exercise.hints.push(body.join("\n"));
+            if exercise.hints.len() > 3 {
+                return Err(Error::new("a check has at most three hints"));
             }
         }
+        _ => last?.solve.extend(commands()),
     }
     Ok(())
 }
@@ -205,6 +245,13 @@ fn predict(body: &[&str]) -> Result<Predict> {
         return Err(Error::new("a predict block needs a question, at least two choices and a `why: …`"));
     }
     Ok(predict)
+}
+
+fn a_file(name: &str, body: &[&str]) -> Result<File> {
+    if name.is_empty() || name.starts_with('.') || name.contains('/') {
+        return Err(Error::new(format!("not a file of the learner's directory: {name}")));
+    }
+    Ok(File { name: name.to_owned(), text: format!("{}\n", body.join("\n")) })
 }
 
 fn setup(body: &[&str], first_line: usize) -> Result<Setup> {
@@ -285,12 +332,38 @@ mod tests {
     }
 
     #[test]
+    fn a_block_may_be_for_some_only() {
+        let text = "```console as root, user\n$ id -u\n0\n```\n```check\nvolume v exists\nwhy: w\n```\n\
+                    ```solve as plain\ntrue\n```\n";
+        let lesson = lesson(1, "t/README.md", "t", text).unwrap();
+        let [Block::Only(only), Block::Exercise(exercise)] = lesson.blocks.as_slice() else { panic!() };
+        assert_eq!((only.who.as_slice(), only.blocks.len()), (&[Who::Root, Who::User][..], 1));
+        assert_eq!(exercise.solve_as, [(vec![Who::Plain], vec!["true".to_owned()])]);
+        let seen = audience::lesson(&lesson, Who::Plain);
+        assert!(matches!(&seen.blocks[0], Block::Text(text) if text.contains("$ id -u")), "{:?}", seen.blocks);
+        assert!(matches!(&seen.blocks[1], Block::Exercise(exercise) if exercise.solve == ["true"]));
+        for bad in ["console as kim\n$ id", "check as root\nvolume v exists\nwhy: w"] {
+            assert!(super::lesson(1, "t", "t", &format!("```{bad}\n```\n")).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn a_setup_is_one_script_and_belongs_to_no_check() {
         let text = "```setup\nfor v in a b; do\n  ebb volume create $v\ndone\n```\n";
         let lesson = lesson(1, "t/README.md", "t", text).unwrap();
         let [Block::Setup(setup)] = lesson.blocks.as_slice() else { panic!("{:?}", lesson.blocks) };
         assert_eq!((setup.script.as_str(), setup.line), ("for v in a b; do\n  ebb volume create $v\ndone", 2));
         assert!(super::lesson(1, "t", "t", "```setup\n\n```\n").is_err());
+    }
+
+    #[test]
+    fn a_shell_block_with_a_name_is_a_file_and_one_without_is_text() {
+        let text = "```sh gauge.sh\na\n\nb\n```\n```sh\nc\n```\n";
+        let lesson = lesson(1, "t/README.md", "t", text).unwrap();
+        let [Block::File(file), Block::Text(_)] = lesson.blocks.as_slice() else { panic!("{:?}", lesson.blocks) };
+        assert_eq!((file.name.as_str(), file.text.as_str()), ("gauge.sh", "a\n\nb\n"));
+        let outside = super::lesson(1, "t", "t", "```sh ../x\n```\n").unwrap_err();
+        assert!(outside.message.contains("t:1: not a file of the learner's directory"), "{outside}");
     }
 
     #[test]

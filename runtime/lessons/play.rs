@@ -2,7 +2,7 @@
 
 use super::check;
 use super::classroom::{self, Room};
-use super::parse::{Block, Exercise, Lesson, Predict, Step};
+use super::parse::{Block, Exercise, File, Lesson, Predict, Step};
 use super::progress::Score;
 use super::screen::Screen;
 use super::shell;
@@ -29,6 +29,8 @@ pub fn unattended(room: &Room, lesson: &Lesson, screen: &Screen) -> Result<i32> 
                 screen.good(&format!("  → {}", predict.choices[predict.right]));
                 screen.markdown(&predict.why);
             }
+            Block::File(file) => show_file(room, file, screen)?,
+            Block::Only(_) => {}
             Block::Setup(setup) => shell::set_up(room, setup)?,
             Block::Exercise(exercise) => {
                 for command in &exercise.solve {
@@ -54,6 +56,13 @@ fn show_step(room: &Room, step: &Step, screen: &Screen) -> Result<bool> {
         screen.bad(&format!("and this machine answered:  {}", difference.found));
     }
     Ok(difference.is_none())
+}
+
+fn show_file(room: &Room, file: &File, screen: &Screen) -> Result<()> {
+    classroom::hand_out(room, file)?;
+    screen.markdown(&format!("```\n{}```\n", file.text));
+    println!();
+    Ok(())
 }
 
 fn verdict(room: &Room, exercise: &Exercise, screen: &Screen) -> Result<bool> {
@@ -147,6 +156,11 @@ fn once(room: &Room, lesson: &Lesson, screen: &Screen) -> Result<Option<End>> {
             }
             Block::Step(step) => walk_step(room, step, screen)?,
             Block::Predict(predict) => guess(predict, screen, &mut score)?,
+            Block::Only(_) => Went::On,
+            Block::File(file) => {
+                show_file(room, file, screen)?;
+                Went::On
+            }
             Block::Setup(setup) => {
                 shell::set_up(room, setup)?;
                 Went::On
@@ -173,13 +187,14 @@ fn replay(room: &Room, blocks: &[Block]) -> Result<()> {
     for block in blocks {
         match block {
             Block::Step(step) => drop(shell::run(room, &step.command)?),
+            Block::File(file) => classroom::hand_out(room, file)?,
             Block::Setup(setup) => shell::set_up(room, setup)?,
             Block::Exercise(exercise) => {
                 for command in &exercise.solve {
                     shell::run(room, command)?;
                 }
             }
-            Block::Text(_) | Block::Predict(_) => {}
+            Block::Text(_) | Block::Predict(_) | Block::Only(_) => {}
         }
     }
     Ok(())
