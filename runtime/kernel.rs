@@ -214,7 +214,7 @@ pub fn close_inherited() {
 pub fn release_program_pages() {
     // SAFETY: only returns free memory of the allocator's to the kernel.
     unsafe { libc::malloc_trim(0) };
-    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    let maps = crate::procfs::read("/proc/self/maps").unwrap_or_default();
     let Ok(program) = std::fs::read_link("/proc/self/exe") else { return };
     let program = program.to_string_lossy();
     let mut code_is_behind = false;

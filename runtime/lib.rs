@@ -25,4 +25,5 @@ pub mod store;
 pub mod error;
 pub mod explain;
 pub mod kernel;
+pub mod procfs;
 pub mod progress;

@@ -14,6 +14,8 @@ use nix::sys::stat::{SFlag, fstat};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, Uid, fchown};
 use oci_spec::runtime::{ContainerState, LinuxNamespaceType as Type, Spec};
+use std::cell::Cell;
+use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -25,25 +27,32 @@ struct Blueprint<'a> {
     rootfs: PathBuf,
     namespaces: Namespaces,
     plan: process::Plan,
-    cgroup: cgroup::Prepared,
+    /// The bundle's `cgroupsPath`, and what becomes of it on this host.
+    cgroup: String,
+    place: String,
+    born_into: Option<cgroup::Prepared>,
+    /// The cgroup is ours to remove: it was there for nobody before.
+    grouped: Cell<bool>,
     io: Io,
     gate: Option<OwnedFd>,
 }
 
-pub fn create(bundle: &Path, id: &str, io: Io, options: &CreateOptions) -> Result<Init> {
+/// What the parent does while the child mounts.
+type Meanwhile<'a> = &'a mut dyn FnMut(Pid, &str) -> Result<()>;
+
+pub fn create(bundle: &Path, id: &str, io: Io, options: &CreateOptions, meanwhile: Meanwhile) -> Result<Init> {
     let spec = super::read_bundle(bundle)?;
     let process = spec.process().as_ref().ok_or_else(|| Error::new("the bundle's config.json has no process"))?;
     let mut plan = process::plan(&spec, process)?;
     plan.die_with_parent = options.die_with_parent;
     plan.preserve_fds = options.preserve_fds;
     give_pipes(&io, &spec, process.user().uid())?;
-    let linux = spec.linux().as_ref();
-    let cgroups_path =
-        linux.and_then(|linux| linux.cgroups_path().as_ref()).map(|path| path.to_string_lossy().into_owned());
+    let asked = spec.linux().as_ref().and_then(|linux| linux.cgroups_path().as_ref());
     // A bundle may leave the place to the runtime. Two roots of states may use one id, so that alone will not do.
-    let cgroups_path = cgroups_path.unwrap_or_else(|| format!("/ebb/{id}-{}", std::process::id()));
-    let cgroup = cgroup::prepare(&cgroups_path, linux.map_or(&None, |linux| linux.resources()))?;
-    let place = cgroup.path().to_owned();
+    let cgroup = asked.map(|path| path.to_string_lossy().into_owned());
+    let cgroup = cgroup.unwrap_or_else(|| format!("/ebb/{id}-{}", std::process::id()));
+    let place = cgroup::name(&cgroup);
+    let born_into = if cgroup::is_born_into() { Some(prepare_cgroup(&spec, &cgroup)?) } else { None };
     let blueprint = Blueprint {
         spec: &spec,
         bundle,
@@ -52,14 +61,21 @@ pub fn create(bundle: &Path, id: &str, io: Io, options: &CreateOptions) -> Resul
         namespaces: namespaces::read(&spec)?,
         plan,
         cgroup,
+        place: place.clone(),
+        grouped: Cell::new(born_into.is_some()),
+        born_into,
         io,
         gate: options.gate.as_deref().map(bind_gate).transpose()?,
     };
-    let created = clone(&blueprint);
-    if created.is_err() {
+    let created = clone(&blueprint, meanwhile);
+    if created.is_err() && blueprint.grouped.get() {
         let _ = cgroup::remove(&place);
     }
     created
+}
+
+fn prepare_cgroup(spec: &Spec, path: &str) -> Result<cgroup::Prepared> {
+    cgroup::prepare(path, spec.linux().as_ref().map_or(&None, |linux| linux.resources()))
 }
 
 /// A container's user must be able to open its own stdout again (`/dev/stdout`), and a pipe belongs to whoever made it.
@@ -80,9 +96,9 @@ fn bind_gate(path: &Path) -> Result<OwnedFd> {
     super::gate::bind(path)
 }
 
-fn clone(blueprint: &Blueprint) -> Result<Init> {
+fn clone(blueprint: &Blueprint, meanwhile: Meanwhile) -> Result<Init> {
     let (ours, theirs) = wire::pair()?;
-    let cgroup_fd = blueprint.cgroup.into_cgroup_fd();
+    let cgroup_fd = blueprint.born_into.as_ref().and_then(cgroup::Prepared::into_cgroup_fd);
     let outer = match &blueprint.namespaces.join_pid {
         // setns(2) into a pid namespace is for one's children only; afterwards we go back to our own.
         Some(joined) => Some(enter_pid_namespace(joined)?),
@@ -108,15 +124,8 @@ fn clone(blueprint: &Blueprint) -> Result<Init> {
         }
         Cloned::Parent { pid, pidfd } => {
             drop(theirs);
-            match accompany(blueprint, pid, &ours) {
-                Ok(console) => Ok(Init {
-                    pid,
-                    pidfd,
-                    start_time: super::process_stat(pid.as_raw()).map_or(0, |(_, start)| start),
-                    console,
-                    cgroup: blueprint.cgroup.path().to_owned(),
-                    gate: ours,
-                }),
+            match accompany(blueprint, pid, &ours, meanwhile) {
+                Ok(console) => Ok(Init { pid, pidfd, console, cgroup: blueprint.place.clone(), gate: ours }),
                 Err(error) => {
                     let _ = calls::pidfd_send_signal(&pidfd, libc::SIGKILL);
                     let _ = waitpid(pid, None);
@@ -135,7 +144,7 @@ fn enter_pid_namespace(joined: &OwnedFd) -> Result<OwnedFd> {
 }
 
 /// The parent's half: does for the child what only the outside may.
-fn accompany(blueprint: &Blueprint, pid: Pid, socket: &OwnedFd) -> Result<Option<OwnedFd>> {
+fn accompany(blueprint: &Blueprint, pid: Pid, socket: &OwnedFd, meanwhile: Meanwhile) -> Result<Option<OwnedFd>> {
     let spec = blueprint.spec;
     let process = spec.process().as_ref();
     rlimits::apply(pid, process.and_then(|process| process.rlimits().as_deref()).unwrap_or_default())?;
@@ -145,10 +154,17 @@ fn accompany(blueprint: &Blueprint, pid: Pid, socket: &OwnedFd) -> Result<Option
     loop {
         match wire::receive(socket)? {
             Message::Cloned => {
+                let tasks = match blueprint.born_into {
+                    Some(_) => Vec::new(),
+                    None => prepare_cgroup(spec, &blueprint.cgroup)?.into_tasks(),
+                };
+                blueprint.grouped.set(true);
+                wire::send(socket, &Message::Grouped(tasks))?;
                 if let (true, Some(map)) = (blueprint.namespaces.is_new(Type::User), ids::of(spec)) {
                     ids::write(pid, &map)?;
                 }
                 wire::send(socket, &Message::Mapped(mapped_mounts(spec, pid)?))?;
+                meanwhile(pid, &blueprint.place)?;
             }
             Message::Mounted => {
                 run_runtime_hooks(blueprint, pid)?;
@@ -235,8 +251,11 @@ fn isolate(blueprint: &Blueprint, socket: &OwnedFd) -> Result<(PathBuf, Option<O
     let Blueprint { spec, namespaces, plan, .. } = blueprint;
     namespaces::join(namespaces)?;
     let place = rootfs::open_place(&blueprint.rootfs)?;
-    blueprint.cgroup.join_self()?;
-    let mapped = ask_for_maps(socket)?;
+    wire::send(socket, &Message::Cloned)?;
+    // The kernel takes its time for a network; meanwhile the parent makes the cgroup and maps the ids.
+    namespaces::unshare_late(namespaces)?;
+    join_cgroup(blueprint, socket)?;
+    let mapped = receive_maps(socket)?;
     if namespaces.is_new(Type::User) {
         ids::become_root()?;
     }
@@ -247,7 +266,7 @@ fn isolate(blueprint: &Blueprint, socket: &OwnedFd) -> Result<(PathBuf, Option<O
     explain::step("a session of its own: the user's terminal is not its terminal", "setsid …");
     calls::setsid().doing(|| "begin a session")?;
     rootfs::isolate_mounts(spec)?;
-    let mut sources = Sources::new(spec, mapped);
+    let mut sources = Sources::new(spec, mapped, &blueprint.place);
     let root = rootfs::mount_root(spec, &place, &mut sources)?;
     mounts::make(spec, &root, &mut sources, Which::All)?;
     let console = open_console(blueprint, &root)?;
@@ -267,12 +286,31 @@ fn isolate(blueprint: &Blueprint, socket: &OwnedFd) -> Result<(PathBuf, Option<O
     Ok((plan.settle()?, console.map(|console| console.master)))
 }
 
+fn join_cgroup(blueprint: &Blueprint, socket: &OwnedFd) -> Result<()> {
+    match wire::receive(socket)? {
+        Message::Grouped(tasks) if tasks.is_empty() => Ok(()),
+        Message::Grouped(tasks) => {
+            let tasks: Vec<File> = tasks.into_iter().map(File::from).collect();
+            cgroup::join(&tasks, &blueprint.place)
+        }
+        _ => Err(maker_is_gone()),
+    }
+}
+
 pub fn ask_for_maps(socket: &OwnedFd) -> Result<Vec<OwnedFd>> {
     wire::send(socket, &Message::Cloned)?;
+    receive_maps(socket)
+}
+
+fn receive_maps(socket: &OwnedFd) -> Result<Vec<OwnedFd>> {
     match wire::receive(socket)? {
         Message::Mapped(mounts) => Ok(mounts),
-        _ => Err(Error::new("the process that makes this container is gone")),
+        _ => Err(maker_is_gone()),
     }
+}
+
+fn maker_is_gone() -> Error {
+    Error::new("the process that makes this container is gone")
 }
 
 fn open_console(blueprint: &Blueprint, root: &OwnedFd) -> Result<Option<console::Console>> {
@@ -286,7 +324,7 @@ fn hooks_before_pivot(blueprint: &Blueprint, socket: &OwnedFd) -> Result<()> {
     let Some(wanted) = blueprint.spec.hooks() else { return Ok(()) };
     wire::send(socket, &Message::Mounted)?;
     if !matches!(wire::receive(socket)?, Message::Hooked) {
-        return Err(Error::new("the process that makes this container is gone"));
+        return Err(maker_is_gone());
     }
     let pid = nix::unistd::getpid().as_raw();
     let state = hooks::state(blueprint.spec, blueprint.id, blueprint.bundle, ContainerState::Creating, pid);

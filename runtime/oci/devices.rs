@@ -4,10 +4,11 @@ use super::mounts;
 use crate::error::{Doing, Error, Result};
 use crate::store::beneath;
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, openat};
+use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, SFlag, fstat, makedev, mknodat};
-use nix::unistd::symlinkat;
+use nix::unistd::{Gid, Uid, fchownat, symlinkat};
 use oci_spec::runtime::{LinuxDeviceType, Spec};
+use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -55,11 +56,12 @@ pub fn populate(spec: &Spec, root: &OwnedFd) -> Result<()> {
             owner: device.uid().zip(device.gid()),
         })
     });
-    for device in defaults.chain(asked) {
-        make(root, &device).doing(|| format!("make {}", device.path.display()))?;
-    }
     let dev = beneath::open(root, Path::new("dev"), OFlag::O_PATH | OFlag::O_DIRECTORY, Mode::empty());
     let dev = dev.doing(|| "open /dev in the container")?;
+    let mut can_make = true;
+    for device in defaults.chain(asked) {
+        make(root, &dev, &device, &mut can_make).doing(|| format!("make {}", device.path.display()))?;
+    }
     for (name, target) in LINKS {
         match symlinkat(target, &dev, name) {
             Ok(()) | Err(Errno::EEXIST) => {}
@@ -70,38 +72,55 @@ pub fn populate(spec: &Spec, root: &OwnedFd) -> Result<()> {
 }
 
 /// mknod(2) where the kernel allows it; in a user namespace it does not, and the host's device is bound there instead.
-fn make(root: &OwnedFd, device: &Device) -> Result<()> {
-    let parent = device.path.parent().unwrap_or(Path::new("/"));
+/// What it has said once (`can_make`) holds for all.
+fn make(root: &OwnedFd, dev: &OwnedFd, device: &Device, can_make: &mut bool) -> Result<()> {
     let name = device.path.file_name().ok_or_else(|| Error::new("a device needs a name"))?;
-    let directory = beneath::make_dirs(root, parent, Mode::from_bits_truncate(0o755))?;
+    let parent = device.path.parent().unwrap_or(Path::new("/"));
+    let elsewhere = match parent == Path::new("/dev") {
+        true => None,
+        false => Some(beneath::make_dirs(root, parent, Mode::from_bits_truncate(0o755))?),
+    };
+    let directory = elsewhere.as_ref().unwrap_or(dev);
+    if *can_make {
+        match node(directory, name, device) {
+            Ok(()) => return Ok(()),
+            Err(Errno::EEXIST) if device.owner.is_none() => return Ok(()),
+            Err(Errno::EPERM) => *can_make = false,
+            Err(Errno::EEXIST) => {}
+            Err(errno) => return Err(errno).doing(|| "mknod"),
+        }
+    }
+    bind(directory, name, device)
+}
+
+fn node(directory: &OwnedFd, name: &OsStr, device: &Device) -> nix::Result<()> {
     // The mode is the bundle's, not what the caller's umask leaves of it.
     let umask = crate::kernel::umask(0);
-    let made = mknodat(&directory, name, device.kind, Mode::from_bits_truncate(device.mode), device.number);
+    let made = mknodat(directory, name, device.kind, Mode::from_bits_truncate(device.mode), device.number);
     crate::kernel::umask(umask);
-    match made {
-        Ok(()) => {
-            if let Some((uid, gid)) = device.owner {
-                let (uid, gid) = (nix::unistd::Uid::from_raw(uid), nix::unistd::Gid::from_raw(gid));
-                nix::unistd::fchownat(&directory, name, Some(uid), Some(gid), nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW)
-                    .doing(|| "give it its owner")?;
-            }
-            return Ok(());
+    made?;
+    match device.owner {
+        Some((uid, gid)) => {
+            let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+            fchownat(directory, name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)
         }
-        Err(Errno::EEXIST) if device.owner.is_none() => return Ok(()),
-        Err(Errno::EPERM | Errno::EEXIST) => {}
-        Err(errno) => return Err(errno).doing(|| "mknod"),
+        None => Ok(()),
     }
-    let host = open_host(&device.path)?;
-    let found = fstat(&host).doing(|| "look at the host's device")?;
+}
+
+/// Shows the host's device of the same path, checked to be the one that was asked for.
+fn bind(directory: &OwnedFd, name: &OsStr, device: &Device) -> Result<()> {
+    let copy = mounts::copy(&device.path, false)?;
+    let found = fstat(&copy).doing(|| "look at the host's device")?;
     if SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT != device.kind || found.st_rdev != device.number {
         return Err(Error::new("the host has another device there"));
     }
-    let copy = mounts::copy(&device.path, false)?;
-    let place = mounts::place_for(root, &device.path, false)?;
-    mounts::attach(&copy, &place)
-}
-
-fn open_host(path: &Path) -> Result<OwnedFd> {
+    let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_WRONLY;
+    match openat(directory, name, flags, Mode::from_bits_truncate(0o644)) {
+        Ok(_) | Err(Errno::EEXIST) => {}
+        Err(errno) => return Err(errno).doing(|| "make a file to bind it to"),
+    }
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    openat(AT_FDCWD, path, flags, Mode::empty()).doing(|| "open the host's device")
+    let place = openat(directory, name, flags, Mode::empty()).doing(|| "open the file to bind it to")?;
+    mounts::attach(&copy, &place)
 }

@@ -41,8 +41,7 @@ pub fn exec(target: Pid, spec: &Spec, process: &Process, io: Io) -> Result<Init>
             let entered = accompany(process, &ours, &pidfd);
             let _ = waitpid(door, None);
             let (pid, pidfd, console) = entered?;
-            let start_time = super::process_stat(pid.as_raw()).map_or(0, |(_, start)| start);
-            Ok(Init { pid, pidfd, start_time, console, cgroup: entry.cgroup.path().to_owned(), gate: ours })
+            Ok(Init { pid, pidfd, console, cgroup: entry.cgroup.path().to_owned(), gate: ours })
         }
     }
 }

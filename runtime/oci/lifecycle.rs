@@ -68,7 +68,7 @@ fn create_in(dir: &Path, id: &str, bundle: &Path, spec: &Spec, io: Io, options: 
         created: jiff::Timestamp::now().to_string(),
         annotations: spec.annotations().clone().unwrap_or_default(),
         pid: init.pid.as_raw(),
-        start_time: init.start_time,
+        start_time: super::process_stat(init.pid.as_raw()).map_or(0, |(_, start)| start),
         boot_id: state::boot_id(),
         cgroup: init.cgroup.clone(),
     };

@@ -16,26 +16,38 @@ use std::path::Path;
 /// `linux.maskedPaths`: a file is covered by the host's /dev/null, a directory by an empty tmpfs.
 pub fn mask(spec: &Spec, root: &OwnedFd) -> Result<()> {
     let Some(paths) = spec.linux().as_ref().and_then(|linux| linux.masked_paths().as_ref()) else { return Ok(()) };
+    let (mut null, mut empty) = (None, None);
     for path in paths {
         let Some(place) = existing(root, Path::new(path))? else { continue };
         explain::step(
             format_args!("{path} tells of the host, so it is covered"),
             format_args!("mount --bind /dev/null ROOTFS{path}    # a directory: mount -t tmpfs -o ro"),
         );
-        let cover = if is_directory(&place)? {
-            mounts::new(c"tmpfs", &["size=0".into(), "nr_inodes=1".into()], libc::MOUNT_ATTR_RDONLY)
-                .doing(|| "make a tmpfs")?
-        } else {
-            null()?
+        let directory = is_directory(&place)?;
+        let known = if directory { &mut empty } else { &mut null };
+        let cover = match known {
+            Some(known) => again(known)?,
+            None if directory => empty_directory()?,
+            None => null_device()?,
         };
         mounts::attach(&cover, &place).doing(|| format!("mask {path}"))?;
+        known.get_or_insert(cover);
     }
     Ok(())
 }
 
+/// One more mount of a cover that is attached elsewhere already: a file system of its own for each would be dearer.
+fn again(cover: &OwnedFd) -> Result<OwnedFd> {
+    calls::open_tree(cover, c"", libc::OPEN_TREE_CLONE | libc::AT_EMPTY_PATH as u32).doing(|| "copy a cover")
+}
+
+fn empty_directory() -> Result<OwnedFd> {
+    mounts::new(c"tmpfs", &["size=0".into(), "nr_inodes=1".into()], libc::MOUNT_ATTR_RDONLY).doing(|| "make a tmpfs")
+}
+
 /// The host's /dev/null, checked to be that very device: the one inside could have been made a link to a file of /proc,
 /// which the mask would then show in the place of hiding it (CVE-2025-31133).
-fn null() -> Result<OwnedFd> {
+fn null_device() -> Result<OwnedFd> {
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let opened = openat(AT_FDCWD, "/dev/null", flags, Mode::empty()).doing(|| "open /dev/null")?;
     let found = fstat(&opened).doing(|| "look at /dev/null")?;

@@ -48,8 +48,6 @@ pub enum Io {
 pub struct Init {
     pub pid: Pid,
     pub pidfd: OwnedFd,
-    /// Field 22 of /proc/PID/stat: with the pid and the boot id it names this process for ever.
-    pub start_time: u64,
     pub console: Option<OwnedFd>,
     /// The cgroup's place, relative to each hierarchy's root; empty where this user may make none.
     pub cgroup: String,
@@ -93,7 +91,19 @@ pub fn start_through(gate: &Path) -> Result<()> {
 /// [lowerdir=…, upperdir=…, workdir=…]}`, mounted inside the container's own mount namespace. A `uidMappings` on a mount
 /// asks for an id-mapped mount.
 pub fn create(bundle: &Path, id: &str, io: Io, options: &CreateOptions) -> Result<Init> {
-    create::create(bundle, id, io, options)
+    create::create(bundle, id, io, options, &mut |_, _| Ok(()))
+}
+
+/// [`create`], with something to do while the first process builds its view of the world: it is told the pid and the
+/// cgroup. Where that fails the process is killed, and the error is the answer.
+pub fn create_while(
+    bundle: &Path,
+    id: &str,
+    io: Io,
+    options: &CreateOptions,
+    meanwhile: &mut dyn FnMut(Pid, &str) -> Result<()>,
+) -> Result<Init> {
+    create::create(bundle, id, io, options, meanwhile)
 }
 
 /// Runs one more process in the container whose first process is `target`. `spec` is the container's bundle (its
@@ -137,9 +147,10 @@ pub struct IdMap {
     pub gids: Vec<(u32, u32, u32)>,
 }
 
-/// What `/proc/PID/stat` says of a process: (state letter, start time). `None` when there is none.
+/// What `/proc/PID/stat` says of a process: (state letter, start time). `None` when there is none. The start time is
+/// field 22: with the pid and the boot id it names a process for ever.
 pub fn process_stat(pid: i32) -> Option<(char, u64)> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let stat = crate::procfs::read(format!("/proc/{pid}/stat")).ok()?;
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
     let state = fields.next()?.chars().next()?;
     Some((state, fields.nth(18)?.parse().ok()?))

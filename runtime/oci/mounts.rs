@@ -23,12 +23,14 @@ use std::path::Path;
 pub struct Sources {
     mapped: VecDeque<OwnedFd>,
     root_is_mapped: bool,
+    /// The path of the container's cgroup; empty where it has none.
+    cgroup: String,
 }
 
 impl Sources {
-    pub fn new(spec: &Spec, mapped: Vec<OwnedFd>) -> Sources {
+    pub fn new(spec: &Spec, mapped: Vec<OwnedFd>, cgroup: &str) -> Sources {
         let root = spec.mounts().iter().flatten().find(|mount| rootfs::is_root(mount));
-        Sources { mapped: mapped.into(), root_is_mapped: root.is_some_and(is_mapped) }
+        Sources { mapped: mapped.into(), root_is_mapped: root.is_some_and(is_mapped), cgroup: cgroup.to_owned() }
     }
 
     /// The next layer of the root's overlay.
@@ -139,7 +141,7 @@ fn one(mount: &Mount, options: &Options, root: &OwnedFd, sources: &mut Sources) 
     let kind = mount.typ().as_deref().unwrap_or("none");
     if kind == "cgroup" || kind == "cgroup2" {
         let place = place_for(root, mount.destination(), true)?;
-        return cgroupfs::mount(&place, options);
+        return cgroupfs::mount(&place, options, &sources.cgroup);
     }
     let (made, recursive, is_copy) = if options.bind {
         let source = mount.source().as_deref().ok_or_else(|| Error::new("a bind mount needs a source"))?;
@@ -212,13 +214,15 @@ pub fn place_for(root: &OwnedFd, destination: &Path, directory: bool) -> Result<
 
 /// Attaches a detached mount. A directory goes on a directory, and a file on a file: the kernel says only EINVAL.
 pub fn attach(made: impl AsFd, place: impl AsFd) -> Result<()> {
-    if (kind_of(&made)? == SFlag::S_IFDIR) != (kind_of(&place)? == SFlag::S_IFDIR) {
-        return Err(Error::new(
-            "not a directory: Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified \
-             host path exists and is the expected type",
-        ));
+    match calls::move_mount(&made, &place) {
+        Err(Errno::EINVAL) if (kind_of(&made)? == SFlag::S_IFDIR) != (kind_of(&place)? == SFlag::S_IFDIR) => {
+            Err(Error::new(
+                "not a directory: Are you trying to mount a directory onto a file (or vice-versa)? Check if the \
+                 specified host path exists and is the expected type",
+            ))
+        }
+        result => result.map_err(crate::error::Cause::into_error),
     }
-    calls::move_mount(made, place).map_err(crate::error::Cause::into_error)
 }
 
 fn kind_of(fd: impl AsFd) -> Result<SFlag> {
@@ -231,13 +235,14 @@ fn kind_of(fd: impl AsFd) -> Result<SFlag> {
 fn guard_kernel_file_systems(destination: &Path, made: &OwnedFd, place: &OwnedFd) -> Result<()> {
     let kind =
         |fd: &OwnedFd| -> Result<FsType> { Ok(fstatfs(fd).doing(|| "look at a file system")?.filesystem_type()) };
+    let below = kind(place)?;
     for (path, magic) in [("/proc", PROC_SUPER_MAGIC), ("/sys", SYSFS_MAGIC)] {
         let itself = destination == Path::new(path);
         if itself && kind(made)? != magic {
             return Err(Error::new(format!("only the kernel's own file system may be mounted at {path}")));
         }
         // Below: what counts is where the path led, not how it is written.
-        if !itself && kind(place)? == magic && kind(made)? != magic && !destination.starts_with("/sys/fs/cgroup") {
+        if !itself && below == magic && kind(made)? != magic && !destination.starts_with("/sys/fs/cgroup") {
             return Err(Error::new(format!("{} lies in {path}, where nothing may be mounted", destination.display())));
         }
     }

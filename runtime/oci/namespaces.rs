@@ -20,6 +20,9 @@ pub struct Namespaces {
     pub join_pid: Option<OwnedFd>,
 }
 
+/// What takes the kernel longest to make. The child makes these itself, while the parent does its own part.
+const LATE: u64 = (libc::CLONE_NEWNET | libc::CLONE_NEWIPC) as u64;
+
 impl Namespaces {
     pub fn is_new(&self, kind: Type) -> bool {
         self.new & flag(kind) as u64 != 0
@@ -28,7 +31,7 @@ impl Namespaces {
     /// The flags for clone3(2). What is made in a clone belongs to the user namespace of that moment: where one is joined
     /// first, the others are made after that, by the child itself.
     pub fn at_clone(&self) -> u64 {
-        if self.joins_user() { self.new & libc::CLONE_NEWPID as u64 } else { self.new }
+        if self.joins_user() { self.new & libc::CLONE_NEWPID as u64 } else { self.new & !LATE }
     }
 
     fn joins_user(&self) -> bool {
@@ -84,6 +87,19 @@ pub fn join(namespaces: &Namespaces) -> Result<()> {
         calls::unshare(late).doing(|| "make the other namespaces")?;
     }
     Ok(())
+}
+
+/// Makes those that the clone has left out.
+pub fn unshare_late(namespaces: &Namespaces) -> Result<()> {
+    let late = if namespaces.joins_user() { 0 } else { namespaces.new & LATE };
+    if late == 0 {
+        return Ok(());
+    }
+    explain::step(
+        "namespaces that take the kernel longer: a network of its own, with nothing in it yet, and message queues",
+        format_args!("unshare {} …", as_unshare_options(late)),
+    );
+    calls::unshare(nix::sched::CloneFlags::from_bits_retain(late as i32)).doing(|| "make the other namespaces")
 }
 
 /// The same namespaces for unshare(1), to be shown.

@@ -207,7 +207,7 @@ fn find(program: &CString, environment: &[CString]) -> Result<PathBuf> {
                     .map_or_else(|| error.to_string(), |raw| Errno::from_raw(raw).desc().to_lowercase());
                 Err(Error::of(kind, format!("exec: \"{program}\": stat {program}: {why}")))
             }
-            Ok(_) if executable(Path::new(&program)) => Ok(PathBuf::from(program)),
+            Ok(meta) if meta.is_file() && executable(Path::new(&program)) => Ok(PathBuf::from(program)),
             Ok(_) => Err(Error::of(Kind::NotExecutable, format!("exec: \"{program}\": permission denied"))),
         };
     }
@@ -217,10 +217,12 @@ fn find(program: &CString, environment: &[CString]) -> Result<PathBuf> {
         path.as_deref().unwrap_or("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").split(':')
     {
         let candidate = Path::new(if directory.is_empty() { "." } else { directory }).join(&program);
-        if executable(&candidate) {
-            return Ok(candidate);
+        if candidate.is_file() {
+            if executable(&candidate) {
+                return Ok(candidate);
+            }
+            refused = true;
         }
-        refused |= candidate.is_file();
     }
     if refused {
         return Err(Error::of(Kind::NotExecutable, format!("exec: \"{program}\": permission denied")));
@@ -229,5 +231,5 @@ fn find(program: &CString, environment: &[CString]) -> Result<PathBuf> {
 }
 
 fn executable(path: &Path) -> bool {
-    path.is_file() && nix::unistd::access(path, AccessFlags::X_OK).is_ok()
+    nix::unistd::access(path, AccessFlags::X_OK).is_ok()
 }

@@ -126,7 +126,7 @@ fn check_id(id: &str) -> Result<()> {
 
 pub fn boot_id() -> String {
     static BOOT_ID: std::sync::OnceLock<String> = std::sync::OnceLock::new();
-    let read = || std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
+    let read = || crate::procfs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
     BOOT_ID.get_or_init(read).clone()
 }
 

@@ -14,6 +14,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 pub enum Message {
     /// Child: I am in my namespaces; write my id maps, and send the mounts that only you can make.
     Cloned,
+    /// Parent: your cgroup is made. Carries what one joins it by.
+    Grouped(Vec<OwnedFd>),
     /// Parent: your ids are mapped. Carries the id-mapped mounts, in the order of the bundle.
     Mapped(Vec<OwnedFd>),
     /// Child: my mounts are made; run the hooks that come before pivot_root.
@@ -40,6 +42,7 @@ pub fn pair() -> Result<(OwnedFd, OwnedFd)> {
 pub fn send(socket: impl AsFd, message: &Message) -> Result<()> {
     let (tag, text, fds): (u8, Vec<u8>, Vec<RawFd>) = match message {
         Message::Cloned => (b'c', Vec::new(), Vec::new()),
+        Message::Grouped(fds) => (b'g', Vec::new(), fds.iter().map(AsRawFd::as_raw_fd).collect()),
         Message::Mapped(fds) => (b'm', Vec::new(), fds.iter().map(AsRawFd::as_raw_fd).collect()),
         Message::Mounted => (b'h', Vec::new(), Vec::new()),
         Message::Hooked => (b'k', Vec::new(), Vec::new()),
@@ -101,6 +104,7 @@ pub fn receive(socket: impl AsFd) -> Result<Message> {
         return Ok(match tag {
             b'+' => continue,
             b'c' => Message::Cloned,
+            b'g' => Message::Grouped(fds),
             b'm' => Message::Mapped(fds),
             b'h' => Message::Mounted,
             b'k' => Message::Hooked,

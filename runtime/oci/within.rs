@@ -51,7 +51,7 @@ pub fn within<T: Serialize + DeserializeOwned>(view: View, work: impl FnOnce(Bor
                     ids::become_root()?;
                 }
                 rootfs::isolate_mounts(&spec)?;
-                let mut sources = Sources::new(&spec, mapped);
+                let mut sources = Sources::new(&spec, mapped, "");
                 let root = rootfs::mount_root(&spec, &place, &mut sources)?;
                 mounts::make(&spec, &root, &mut sources, Which::Binds)?;
                 work(root.as_fd())

@@ -6,7 +6,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{Mode, mkdirat};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, Path};
 
 /// A root to resolve in: an `O_PATH` descriptor of a directory.
 pub fn root(path: &Path) -> Result<OwnedFd> {
@@ -33,29 +33,32 @@ pub fn open(root: impl AsFd, path: &Path, flags: OFlag, mode: Mode) -> nix::Resu
 
 /// Makes `path` and its missing parents inside `root` (mode `mode`, as the caller's user) and opens it as a directory.
 pub fn make_dirs(root: impl AsFd, path: &Path, mode: Mode) -> Result<OwnedFd> {
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
-    let mut reached = PathBuf::from("/");
-    let mut dir = open(root.as_fd(), &reached, flags, Mode::empty()).doing(|| "open the root")?;
-    for component in path.components() {
-        match component {
-            Component::Normal(name) => {
-                reached.push(name);
-                dir = match open(root.as_fd(), &reached, flags, Mode::empty()) {
-                    Err(Errno::ENOENT) => {
-                        match mkdirat(&dir, Path::new(name), mode) {
-                            Ok(()) | Err(Errno::EEXIST) => {}
-                            Err(errno) => return Err(errno).doing(|| format!("make {}", reached.display())),
-                        }
-                        // A dangling symlink is EEXIST above and ENOENT here: reported, never followed outside.
-                        open(root.as_fd(), &reached, flags, Mode::empty())
-                            .doing(|| format!("make {}", reached.display()))?
-                    }
-                    result => result.doing(|| format!("open {}", reached.display()))?,
-                };
+    if path.components().any(|component| component == Component::ParentDir) {
+        return Err(Error::new(format!("the path {} has a \"..\" in it", path.display())));
+    }
+    let open = |path: &Path| open(root.as_fd(), path, OFlag::O_PATH | OFlag::O_DIRECTORY, Mode::empty());
+    // From the end: most often all of it is there, or all but the last.
+    let mut missing = Vec::new();
+    let mut dir = None;
+    for ancestor in path.ancestors() {
+        match open(ancestor) {
+            Err(Errno::ENOENT) => missing.push(ancestor),
+            result => {
+                dir = Some(result.doing(|| format!("open {}", ancestor.display()))?);
+                break;
             }
-            Component::ParentDir => return Err(Error::new(format!("the path {} has a \"..\" in it", path.display()))),
-            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
         }
+    }
+    let mut dir = dir.ok_or_else(|| Error::new("the root directory is gone"))?;
+    for path in missing.into_iter().rev() {
+        let doing = || format!("make {}", path.display());
+        let name = path.file_name().unwrap_or_default();
+        match mkdirat(&dir, name, mode) {
+            Ok(()) | Err(Errno::EEXIST) => {}
+            Err(errno) => return Err(errno).doing(doing),
+        }
+        // A dangling symlink is EEXIST above and ENOENT here: reported, never followed outside.
+        dir = open(path).doing(doing)?;
     }
     Ok(dir)
 }

@@ -6,12 +6,12 @@ use super::state::{self, ProcessId, Status};
 use super::supervisor::{self, Reporter};
 use super::{bundle, exec, foreign, health};
 use crate::engine::time;
-use crate::error::{Doing, Result};
+use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
 use crate::kernel;
 use crate::oci::{self, Io};
 use crate::store::Store;
-use nix::unistd::pipe2;
+use nix::unistd::{Pid, pipe2};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -19,39 +19,42 @@ use std::path::Path;
 pub fn live(
     store: &Store,
     container: &Container,
-    relay: &mut Relay,
+    relay: &mut Option<Relay>,
+    attached: &mut Option<OwnedFd>,
     reporter: &mut Reporter,
     size: (u16, u16),
 ) -> Result<(i32, bool)> {
     let directory = super::dir(store, &container.id);
     bundle::write(store, container)?;
     let (io, mut ends) = streams(container, size)?;
-    let mut made = make(container, &directory, io)?;
-    let (pid, cgroup) = match &mut made {
+    // What is done while the container's first process builds its view.
+    let mut meanwhile = |pid: Pid, cgroup: &str| {
+        record(store, container, pid, cgroup)?;
+        if relay.is_none() {
+            *relay = Some(Relay::new(store, container, attached.take())?);
+        }
+        Ok(())
+    };
+    let mut made = make(container, &directory, io, &mut meanwhile)?;
+    let relay = relay.as_mut().ok_or_else(|| Error::new("nobody keeps the container's output"))?;
+    let cgroup = match &mut made {
         Made::Ours(init) => {
             ends.console = init.console.take();
-            (init.pid, init.cgroup.clone())
+            init.cgroup.clone()
         }
         Made::Foreign(foreign) => {
             ends.console = foreign.console.take();
-            (foreign.pid, foreign.cgroup.clone())
+            foreign.cgroup.clone()
         }
     };
-    // Recorded before it runs: whatever happens now, the next command knows which process to ask the kernel about.
-    let mut unwanted = false;
-    state::change(store, &container.id, |state| {
-        state.init = ProcessId::of(pid.as_raw());
-        state.cgroup.clone_from(&cgroup);
-        state.started_at = time::now();
-        state.health = health::initial(container);
-        unwanted = state.stopped_by_hand;
-    })?;
+    // Somebody may have come to stop it since.
+    let unwanted = state::current(store, container).is_ok_and(|state| state.stopped_by_hand);
     let started = match unwanted {
         true => kill_unstarted(&made),
         false => made.start(),
     };
     if let Err(error) = started {
-        let _ = end(&made, &cgroup);
+        let _ = end(container, &made, &cgroup);
         let _ = state::change(store, &container.id, |state| state.started_at = time::NEVER.into());
         return Err(error);
     }
@@ -63,8 +66,8 @@ pub fn live(
         explain::end();
     }
     let relayed = relay.run(store, container, made.pidfd(), ends);
-    let oom = !cgroup.is_empty() && oci::cgroup::usage(&cgroup).is_ok_and(|usage| usage.oom_kills > 0);
-    let (code, cleared) = end(&made, &cgroup)?;
+    let oom = !cgroup.is_empty() && oci::cgroup::oom_kills(&cgroup).is_ok_and(|kills| kills > 0);
+    let (code, cleared) = end(container, &made, &cgroup)?;
     let again = supervisor::conclude(store, container, code, |state| {
         state.status = Status::Exited;
         state.init = ProcessId::default();
@@ -79,6 +82,17 @@ pub fn live(
         }
     })?;
     Ok((code, again))
+}
+
+/// Recorded before it runs: whatever happens now, the next command knows which process to ask the kernel about.
+fn record(store: &Store, container: &Container, pid: Pid, cgroup: &str) -> Result<()> {
+    let recorded = state::change(store, &container.id, |state| {
+        state.init = ProcessId::of(pid.as_raw());
+        cgroup.clone_into(&mut state.cgroup);
+        state.started_at = time::now();
+        state.health = health::initial(container);
+    });
+    recorded.map(drop)
 }
 
 /// A container that this supervisor has created, by Ebb's own `oci` or by another runtime.
@@ -109,13 +123,23 @@ pub fn cgroup_to_be(container: &Container) -> String {
     if is_ours(container) { oci::cgroup::name(&path) } else { path }
 }
 
-fn make(container: &Container, directory: &Path, io: Io) -> Result<Made> {
+fn make(
+    container: &Container,
+    directory: &Path,
+    io: Io,
+    meanwhile: &mut dyn FnMut(Pid, &str) -> Result<()>,
+) -> Result<Made> {
     if is_ours(container) {
         let options = oci::CreateOptions { die_with_parent: true, ..oci::CreateOptions::default() };
-        return oci::create(directory, &container.id, io, &options).map(Made::Ours);
+        return oci::create_while(directory, &container.id, io, &options, meanwhile).map(Made::Ours);
     }
     let runtime = Path::new(&container.host_config.runtime);
-    foreign::create(runtime, directory, &container.id, io).map(Made::Foreign)
+    let made = foreign::create(runtime, directory, &container.id, io)?;
+    let recorded = meanwhile(made.pid, &made.cgroup);
+    if recorded.is_err() {
+        let _ = made.delete();
+    }
+    recorded.map(|()| Made::Foreign(made))
 }
 
 fn is_ours(container: &Container) -> bool {
@@ -130,12 +154,13 @@ fn kill_unstarted(made: &Made) -> Result<()> {
 }
 
 /// Reaps it, ends what may be left of it, and removes its cgroup: the exit code, and whether the cgroup is gone.
-fn end(made: &Made, cgroup: &str) -> Result<(i32, bool)> {
+fn end(container: &Container, made: &Made, cgroup: &str) -> Result<(i32, bool)> {
     let code = exec::exit_code(made.pidfd())?;
     let mut cleared = true;
     if !cgroup.is_empty() {
-        // With a pid namespace of its own nothing is left; with the host's (`--pid host`) its children may be.
-        for pid in oci::cgroup::processes(cgroup).unwrap_or_default() {
+        // The kernel has ended the others of a pid namespace of its own; in another's (`--pid host`) its children may live.
+        let own = container.host_config.pid_mode.is_empty();
+        for pid in if own { Vec::new() } else { oci::cgroup::processes(cgroup).unwrap_or_default() } {
             if let Ok(left) = kernel::pidfd_open(nix::unistd::Pid::from_raw(pid)) {
                 explain::step("what is left of it is killed", "kill -KILL …");
                 let _ = calls::pidfd_send_signal(&left, libc::SIGKILL);

@@ -86,7 +86,7 @@ pub fn process(pid: i32) -> Option<Process> {
 
 /// Not the owner of the directory: that is root for a process that may not be looked into.
 fn effective_uid(dir: &Path) -> Option<u32> {
-    let status = std::fs::read_to_string(dir.join("status")).ok()?;
+    let status = crate::procfs::read(dir.join("status")).ok()?;
     status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_whitespace().nth(1)?.parse().ok()
 }
 

@@ -72,15 +72,11 @@ fn supervise(
             return Err(error);
         }
     };
-    let relay = Relay::new(store, container, attached);
-    let lived = relay.and_then(|mut relay| {
-        let code = lives(store, container, &mut relay, &mut reporter, &signals, size)?;
-        Ok((relay, code))
-    });
-    match lived {
-        Ok((mut relay, code)) => {
+    let mut relay = None;
+    match lives(store, container, &mut relay, attached, &mut reporter, &signals, size) {
+        Ok(code) => {
             clear(store, container, false);
-            relay.farewell(code);
+            relay.iter_mut().for_each(|relay| relay.farewell(code));
             Ok(())
         }
         Err(error) => {
@@ -169,7 +165,8 @@ fn failed(state: &mut State, error: &Error) {
 fn lives(
     store: &Store,
     container: &Container,
-    relay: &mut Relay,
+    relay: &mut Option<Relay>,
+    mut attached: Option<OwnedFd>,
     reporter: &mut Reporter,
     signals: &SignalFd,
     size: (u16, u16),
@@ -177,7 +174,7 @@ fn lives(
     let mut pause = FIRST_PAUSE;
     loop {
         let born = Instant::now();
-        let (code, again) = match life::live(store, container, relay, reporter, size) {
+        let (code, again) = match life::live(store, container, relay, &mut attached, reporter, size) {
             Ok(ended) => ended,
             // A later start that fails counts as a failed life.
             Err(error) if reporter.0.is_none() => {

@@ -56,7 +56,7 @@ fn in_use(store: &Store, name: &str, users: &[Container]) -> Error {
 
 /// A mount point in the volume's directory, seen from here: what it shows would be deleted with it (moby #35323).
 fn mounted_below(place: &Path) -> Result<Option<PathBuf>> {
-    let text = std::fs::read_to_string("/proc/self/mountinfo").doing(|| "read /proc/self/mountinfo")?;
+    let text = crate::procfs::read("/proc/self/mountinfo").doing(|| "read /proc/self/mountinfo")?;
     let place = std::fs::canonicalize(place).doing(|| format!("resolve {}", place.display()))?;
     let point = |line: &str| line.split(' ').nth(4).map(unescape);
     Ok(text.lines().filter_map(point).find(|point| point.starts_with(&place)))

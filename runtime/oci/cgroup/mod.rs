@@ -7,53 +7,32 @@
 //! A cgroup is named by its path below the root of every tree: `/ebb/ID`.
 
 mod devices;
+mod join;
 mod v1;
 mod v2;
+
+pub use join::{Prepared, join};
 
 use crate::error::{Cause, Doing, Error, Result};
 use crate::explain::{self, calls};
 use nix::errno::Errno;
 use oci_spec::runtime::LinuxResources;
-use std::fs::{File, OpenOptions};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 
-/// A cgroup that a process is about to join.
-#[derive(Debug, Default)]
-pub struct Prepared {
-    path: String,
-    /// Version 1: the `tasks` file of each tree, opened by us. The kernel checks a write against the opener's
-    /// credentials, so the child may write in its own user namespace.
-    tasks: Vec<File>,
-    /// Version 2: the cgroup's directory, for CLONE_INTO_CGROUP.
-    directory: Option<File>,
+/// Version 1: the directories of a cgroup, each with the controllers of its tree (`cpu,cpuacct`). A tree in which it has
+/// none is left out.
+pub fn directories(path: &str) -> Vec<(String, PathBuf)> {
+    match (host(), path) {
+        (Host::V1(trees), path) if !path.is_empty() => v1::directories(trees, path),
+        _ => Vec::new(),
+    }
 }
 
-impl Prepared {
-    /// Where it is, below the root of every tree; empty where there is none.
-    pub fn path(&self) -> &str {
-        &self.path
-    }
-
-    /// Version 2: to be given to clone3(2), so that the child is born in the cgroup.
-    pub fn into_cgroup_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.directory.as_ref().map(File::as_fd)
-    }
-
-    /// Version 1: moves the calling thread into the cgroup. Called by the child, before it makes its cgroup namespace.
-    ///
-    /// Through `tasks` and not through `cgroup.procs`: to move a whole process the kernel waits for an RCU grace period
-    /// (milliseconds), to move one thread it does not, and the child has one thread.
-    pub fn join_self(&self) -> Result<()> {
-        explain::step(
-            "it moves into the cgroup, whose limits hold from here on",
-            format_args!("echo 0 > …{}/tasks", self.path),
-        );
-        for tasks in &self.tasks {
-            calls::write_to(tasks, "0").doing(|| format!("join the cgroup {}", self.path))?;
-        }
-        Ok(())
-    }
+/// Whether a process is born in its cgroup (version 2), which must then be there before it. One of version 1 is made,
+/// and joined, while the process makes its namespaces.
+pub fn is_born_into() -> bool {
+    matches!(host(), Host::V2(_))
 }
 
 /// Makes the cgroup `path` (the bundle's `linux.cgroupsPath`) and sets its limits, before the process is cloned. The path
@@ -135,6 +114,15 @@ pub fn usage(cgroup: &str) -> Result<Usage> {
     match there(cgroup)? {
         Host::V2(_) => v2::usage(&v2::directory(cgroup)),
         Host::V1(trees) => Ok(v1::usage(trees, cgroup)),
+        Host::None(reason) => Err(Error::new(reason)),
+    }
+}
+
+/// How often the kernel's OOM killer has struck there: [`Usage::oom_kills`] alone.
+pub fn oom_kills(cgroup: &str) -> Result<u64> {
+    match there(cgroup)? {
+        Host::V2(_) => Ok(v2::oom_kills(&v2::directory(cgroup))),
+        Host::V1(trees) => Ok(v1::oom_kills(trees, cgroup)),
         Host::None(reason) => Err(Error::new(reason)),
     }
 }
@@ -327,7 +315,7 @@ fn set(directory: &Path, file: &str, value: &str) -> Result<()> {
 }
 
 fn read(directory: &Path, file: &str) -> Option<String> {
-    std::fs::read_to_string(directory.join(file)).ok().map(|text| text.trim().to_owned())
+    crate::procfs::read(directory.join(file)).ok().map(|text| text.trim().to_owned())
 }
 
 fn read_number(directory: &Path, file: &str) -> Option<u64> {

@@ -31,7 +31,7 @@ pub(super) fn trees() -> std::result::Result<&'static [Tree], String> {
 
 fn find_trees() -> std::result::Result<Vec<Tree>, String> {
     let mounts =
-        std::fs::read_to_string("/proc/self/mountinfo").map_err(|error| format!("no mounts to be seen: {error}"))?;
+        crate::procfs::read("/proc/self/mountinfo").map_err(|error| format!("no mounts to be seen: {error}"))?;
     let mut trees: Vec<Tree> = Vec::new();
     for line in mounts.lines() {
         let Some((place, kind)) = line.split_once(" - ") else { continue };
@@ -78,17 +78,15 @@ pub(super) fn any_directory(trees: &[Tree], cgroup: &str) -> Option<PathBuf> {
     trees.iter().map(|tree| directory(tree, cgroup)).find(|directory| directory.exists())
 }
 
+pub(super) fn directories(trees: &[Tree], cgroup: &str) -> Vec<(String, PathBuf)> {
+    let own = trees.iter().map(|tree| (tree.controllers.join(","), directory(tree, cgroup)));
+    own.filter(|(_, directory)| directory.exists()).collect()
+}
+
 pub(super) fn prepare(trees: &[Tree], path: &str, resources: &Option<LinuxResources>) -> Result<Prepared> {
     let made = (|| {
-        for tree in trees {
-            let mut parent = tree.mount.clone();
-            for step in steps(&tree.mount, path) {
-                make(&step)?;
-                if tree.controllers.iter().any(|name| name == "cpuset") {
-                    inherit_cpuset(&parent, &step)?;
-                }
-                parent = step;
-            }
+        for tree in trees.iter().filter(|tree| joins(tree, resources.as_ref())) {
+            make_in(tree, path)?;
         }
         if let Some(resources) = resources {
             limit(trees, path, resources, true)?;
@@ -99,6 +97,56 @@ pub(super) fn prepare(trees: &[Tree], path: &str, resources: &Option<LinuxResour
         let _ = remove(trees, path);
     }
     made
+}
+
+/// Every container joins what counts, freezes or caps it; the other trees only where something in them is asked for: each
+/// is three more directories and mounts in the kernel, and a container pays for them at its start and at its end.
+fn joins(tree: &Tree, resources: Option<&LinuxResources>) -> bool {
+    let asked = |list: &Option<String>| list.as_ref().is_some_and(|list| !list.is_empty());
+    tree.controllers.iter().any(|controller| match controller.as_str() {
+        "cpuset" => resources
+            .and_then(|resources| resources.cpu().as_ref())
+            .is_some_and(|cpu| asked(cpu.cpus()) || asked(cpu.mems())),
+        "devices" => {
+            resources.and_then(|resources| resources.devices().as_ref()).is_some_and(|rules| !rules.is_empty())
+        }
+        "hugetlb" => {
+            resources.and_then(|resources| resources.hugepage_limits().as_ref()).is_some_and(|all| !all.is_empty())
+        }
+        _ => true,
+    })
+}
+
+fn make_in(tree: &Tree, path: &str) -> Result<()> {
+    let mut parent = tree.mount.clone();
+    for step in steps(&tree.mount, path) {
+        make(&step)?;
+        if tree.controllers.iter().any(|name| name == "cpuset") {
+            inherit_cpuset(&parent, &step)?;
+        }
+        parent = step;
+    }
+    Ok(())
+}
+
+/// A running container joins a tree in which nothing was asked for at its start.
+fn join_late(trees: &[Tree], cgroup: &str, controller: &str) -> Result<()> {
+    let Some(tree) = tree_of(trees, controller).filter(|tree| !directory(tree, cgroup).exists()) else { return Ok(()) };
+    make_in(tree, cgroup)?;
+    for pid in any_directory(trees, cgroup).map(|directory| listed(&directory)).unwrap_or_default() {
+        match set(&directory(tree, cgroup), "cgroup.procs", &pid.to_string()) {
+            // It has ended meanwhile.
+            Err(_) if !Path::new(&format!("/proc/{pid}")).exists() => {}
+            result => result?,
+        }
+    }
+    Ok(())
+}
+
+fn listed(directory: &Path) -> Vec<i32> {
+    let mut pids = Vec::new();
+    collect(directory, &mut pids);
+    pids
 }
 
 pub(super) fn open_to_join(trees: &[Tree], cgroup: &str) -> Result<Prepared> {
@@ -206,6 +254,7 @@ fn limit_cpu(trees: &[Tree], cgroup: &str, resources: &LinuxResources) -> Result
     ];
     for (controller, file, value) in writes {
         if let Some(value) = value {
+            join_late(trees, cgroup, controller)?;
             set(&directory_of(trees, controller, cgroup)?, file, &value)?;
         }
     }
@@ -260,8 +309,13 @@ pub(super) fn usage(trees: &[Tree], cgroup: &str) -> Usage {
         pids_limit: read_number(&pids, "pids.max"),
         block_read_bytes: bytes("Read"),
         block_write_bytes: bytes("Write"),
-        oom_kills: read(&memory, "memory.oom_control").and_then(|text| field(&text, "oom_kill")).unwrap_or(0),
+        oom_kills: oom_kills(trees, cgroup),
     }
+}
+
+pub(super) fn oom_kills(trees: &[Tree], cgroup: &str) -> u64 {
+    let memory = directory_of(trees, "memory", cgroup).unwrap_or_default();
+    read(&memory, "memory.oom_control").and_then(|text| field(&text, "oom_kill")).unwrap_or(0)
 }
 
 /// The kernel brings `freezer.state` up to date when it is read, and tells nobody: there is nothing to wait on, so we
@@ -300,14 +354,15 @@ pub(super) fn remove(trees: &[Tree], cgroup: &str) -> Result<()> {
 }
 
 fn remove_tree(directory: &Path, give_up: Instant) -> Result<()> {
-    for child in children(directory) {
-        remove_tree(&child, give_up)?;
-    }
     loop {
         explain::step("its cgroup, empty now, goes", format_args!("rmdir {}", directory.display()));
         match calls::rmdir(directory) {
             Ok(()) | Err(Errno::ENOENT) => return Ok(()),
-            Err(Errno::EBUSY) if Instant::now() < give_up => wait_for_exits(directory),
+            Err(Errno::EBUSY) if Instant::now() < give_up => match children(directory) {
+                // Cgroups that the container made inside its own go first.
+                below if !below.is_empty() => below.iter().try_for_each(|child| remove_tree(child, give_up))?,
+                _ => wait_for_exits(directory),
+            },
             Err(errno) => return Err(errno).doing(|| format!("rmdir {}", directory.display())),
         }
     }

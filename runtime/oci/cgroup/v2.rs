@@ -33,7 +33,7 @@ pub(super) fn base() -> std::result::Result<PathBuf, String> {
     if nix::unistd::geteuid().is_root() && writable(root) {
         return Ok(root.to_owned());
     }
-    let ours = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let ours = crate::procfs::read("/proc/self/cgroup").unwrap_or_default();
     let ours = ours.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/");
     let here = directory(ours);
     let delegated: Vec<&Path> =
@@ -225,8 +225,12 @@ pub(super) fn usage(here: &Path) -> Result<Usage> {
         pids_limit: read_number(here, "pids.max"),
         block_read_bytes: bytes("rbytes="),
         block_write_bytes: bytes("wbytes="),
-        oom_kills: read(here, "memory.events").and_then(|text| field(&text, "oom_kill")).unwrap_or(0),
+        oom_kills: oom_kills(here),
     })
+}
+
+pub(super) fn oom_kills(here: &Path) -> u64 {
+    read(here, "memory.events").and_then(|text| field(&text, "oom_kill")).unwrap_or(0)
 }
 
 pub(super) fn set_frozen(here: &Path, frozen: bool) -> Result<()> {
