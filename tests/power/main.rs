@@ -35,11 +35,14 @@ fn main() {
     let only = words.iter().find(|word| !word.starts_with('-'));
     let dir = common::scratch("power");
     let work = dir.join("work");
-    std::fs::create_dir(&work).expect("a directory");
+    let archives = dir.join("archives");
+    for place in [&work, &archives] {
+        std::fs::create_dir(place).expect("a directory");
+    }
     for scenario in SCENARIOS {
         std::fs::write(work.join(scenario.name), format!("{}\n", scenario.script)).expect("a script");
     }
-    scenarios::make_archives(&work);
+    scenarios::make_archives(&archives);
     let machine = Machine::new(&dir, &work);
     println!("| what is under way | cuts | answers given before | bytes that the disk lost | answers not kept |");
     println!("|---|--:|--:|--:|--:|");

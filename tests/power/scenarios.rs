@@ -110,16 +110,16 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "import",
         answers: MANY,
-        prepare: |_| {},
-        script: "each 8 'ebb import /work/root$i.tar image$i'",
+        prepare: |host| put_archives(host, "root"),
+        script: "each 8 'ebb import /disk/root$i.tar image$i'",
         verify: |host, answered| each(answered, |i, is_answered| image(host, i, is_answered)),
         is_control: false,
     },
     Scenario {
         name: "image-load",
         answers: MANY,
-        prepare: |_| {},
-        script: "each 8 'ebb image load -i /work/image$i.tar'",
+        prepare: |host| put_archives(host, "image"),
+        script: "each 8 'ebb image load -i /disk/image$i.tar'",
         verify: |host, answered| each(answered, |i, is_answered| image(host, i, is_answered)),
         is_control: false,
     },
@@ -238,13 +238,23 @@ fn image(host: &Host, i: u32, is_answered: bool) -> Result<(), String> {
     whole.then_some(()).ok_or_else(|| saved.shown().to_owned() + run.shown())
 }
 
+fn archives(host: &Host) -> PathBuf {
+    host.disk.parent().expect("a parent").join("archives")
+}
+
+fn put_archives(host: &Host, stem: &str) {
+    for i in 1..=MANY {
+        let name = format!("{stem}{i}.tar");
+        std::fs::copy(archives(host).join(&name), host.disk.join(&name)).expect("copied");
+    }
+}
+
 fn load_image(host: &Host) {
-    let work = host.disk.parent().expect("a parent").join("work");
-    host.ok(["image", "load", "-q", "-i", &work.join("image1.tar").display().to_string()]);
+    host.ok(["image", "load", "-q", "-i", &archives(host).join("image1.tar").display().to_string()]);
 }
 
 /// The archives that the machines import and load: of small images, each of its own layer.
-pub fn make_archives(work: &Path) {
+pub fn make_archives(archives: &Path) {
     let ebb = common::Ebb::empty();
     for i in 1..=MANY {
         let root = ebb.dir.join(format!("root{i}"));
@@ -256,10 +266,10 @@ pub fn make_archives(work: &Path) {
         std::fs::set_permissions(root.join("bin/cat"), mode).expect("its mode");
         std::fs::write(root.join("data/file"), format!("in image {i}\n")).expect("a file");
         std::fs::write(root.join("data/ballast"), format!("{i}").repeat(300_000)).expect("a file");
-        let tar = work.join(format!("root{i}.tar"));
+        let tar = archives.join(format!("root{i}.tar"));
         crate::machine::sh("tar -C \"$0\" -cf \"$1\" .", &[&root, &tar]);
         let name = format!("image{i}");
         ebb.ok(["import", tar.to_str().expect("UTF-8"), &name]);
-        ebb.ok(["image", "save", "-o", work.join(format!("image{i}.tar")).to_str().expect("UTF-8"), &name]);
+        ebb.ok(["image", "save", "-o", archives.join(format!("image{i}.tar")).to_str().expect("UTF-8"), &name]);
     }
 }
