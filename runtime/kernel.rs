@@ -88,6 +88,14 @@ pub fn mount_id(fd: impl AsFd) -> nix::Result<u64> {
     Ok(found.stx_mnt_id)
 }
 
+/// Whether this process may use the file that `fd` (O_PATH will do) refers to in the ways of `mode` (R_OK, W_OK, X_OK):
+/// faccessat2(2) with its effective ids and capabilities. The way to the file is not looked at.
+pub fn may_access(fd: impl AsFd, mode: c_int) -> nix::Result<()> {
+    let (fd, flags) = (fd.as_fd().as_raw_fd(), libc::AT_EMPTY_PATH | libc::AT_EACCESS);
+    // SAFETY: the path is a static string that ends with a zero; the rest are integers.
+    Errno::result(unsafe { libc::syscall(libc::SYS_faccessat2, fd, c"".as_ptr(), mode, flags) }).map(drop)
+}
+
 /// pidfd_send_signal(2). `signal` is a number, so that real-time signals can be sent too; 0 asks whether it lives.
 pub fn pidfd_send_signal(pidfd: impl AsFd, signal: c_int) -> nix::Result<()> {
     let no_info: *const c_void = std::ptr::null();

@@ -8,6 +8,7 @@ pub mod image;
 pub mod leftovers;
 pub mod moment;
 pub mod mounts;
+pub mod owners;
 pub mod signal;
 pub mod time;
 pub mod volume;

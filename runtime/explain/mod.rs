@@ -154,6 +154,11 @@ fn tell_first_at<T>(
     made
 }
 
+/// Whether anybody listens.
+fn is_told() -> bool {
+    ON.load(Ordering::Relaxed)
+}
+
 fn told() -> Option<MutexGuard<'static, Option<Teller>>> {
     ON.load(Ordering::Relaxed).then(teller)
 }

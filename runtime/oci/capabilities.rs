@@ -59,6 +59,21 @@ pub fn set_sets(wanted: &LinuxCapabilities) -> Result<()> {
     Ok(())
 }
 
+/// Leaves permitted and effective only those of `bits` (1 << CAP_…), as /proc/PID/status has them in hexadecimal.
+pub fn lower(bits: u64) -> Result<()> {
+    let held = caps::read(None, CapSet::Permitted).doing(|| "read the permitted capabilities")?;
+    let kept: CapsHashSet = held.into_iter().filter(|capability| bits & capability.bitmask() != 0).collect();
+    for which in [CapSet::Effective, CapSet::Permitted] {
+        calls::capset(which, &kept).doing(|| format!("set the {which:?} capabilities"))?;
+    }
+    Ok(())
+}
+
+/// The same set as bits (1 << CAP_…).
+pub fn bits(set: &Option<Capabilities>) -> u64 {
+    set_of(set).iter().map(Capability::bitmask).fold(0, |all, one| all | one)
+}
+
 /// The names that this kernel knows, sorted: `CAP_AUDIT_CONTROL`, …
 pub fn known() -> Vec<String> {
     let mut names: Vec<String> = caps::runtime::thread_all_supported().iter().map(Capability::to_string).collect();

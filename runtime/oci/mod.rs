@@ -139,6 +139,12 @@ pub fn with_ids<T: Serialize + DeserializeOwned>(
     within::with_ids(mappings, work)
 }
 
+/// Becomes, for good, a process with these ids and capabilities (bits) in the user namespace that it is in: to ask the
+/// kernel what such a process may do. To be called in the child of [`within`].
+pub fn become_user(uid: u32, gid: u32, groups: &[u32], capabilities: u64) -> Result<()> {
+    process::become_asker(uid, gid, groups, capabilities)
+}
+
 /// The id maps of a user namespace, as in the OCI specification.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct IdMap {
@@ -156,15 +162,18 @@ pub fn process_stat(pid: i32) -> Option<(char, u64)> {
     Some((state, fields.nth(18)?.parse().ok()?))
 }
 
-/// Whether the mount at `path` can be id-mapped. Only root has use for the answer.
-pub fn can_map_ids(path: &Path) -> Result<bool> {
+/// Tries whether the mount at `path` (and those below it) can be id-mapped; an error holds the kernel's reason why not. Only
+/// root has use for the answer: to map the ids of a file system takes CAP_SYS_ADMIN in the user namespace that it was
+/// mounted in.
+pub fn map_ids_for_a_try(path: &Path, recursive: bool) -> Result<()> {
     let userns = ids::namespace(&IdMap { uids: vec![(0, 1, 1)], gids: vec![(0, 1, 1)] })?;
     crate::explain::step(
         "can this file system translate ids? A copy of its mount is asked, and thrown away",
         format_args!("mount --bind -o X-mount.idmap=… {} …", path.display()),
     );
-    let copy = mounts::copy(path, false)?;
-    Ok(crate::explain::calls::mount_setattr(&copy, false, 0, 0, 0, Some(std::os::fd::AsFd::as_fd(&userns))).is_ok())
+    let copy = mounts::copy(path, recursive)?;
+    crate::explain::calls::mount_setattr(&copy, recursive, 0, 0, 0, Some(std::os::fd::AsFd::as_fd(&userns)))
+        .doing(|| format!("map the ids of the mount of {}", path.display()))
 }
 
 /// Reads `bundle/config.json`.

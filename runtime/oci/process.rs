@@ -191,6 +191,27 @@ impl Plan {
     }
 }
 
+/// Becomes a process with these ids and capabilities, and executes nothing.
+pub fn become_asker(uid: u32, gid: u32, groups: &[u32], capabilities: u64) -> Result<()> {
+    explain::step(
+        format_args!("it becomes who the container's process is, {uid}:{gid}, to ask the kernel what that one may do"),
+        format_args!("setpriv --reuid {uid} --regid {gid} --groups … --bounding-set … …"),
+    );
+    let all: Vec<Gid> = groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
+    match calls::setgroups(&all) {
+        // In a user namespace of one id the right to set groups was given up, for the container as for us.
+        Err(Errno::EPERM) => {}
+        result => result.doing(|| "set the supplementary groups")?,
+    }
+    let unmapped = |what: &str, id: u32| format!("{what} {id} is none of the container's");
+    calls::prctl(libc::PR_SET_KEEPCAPS, 1).doing(|| "keep capabilities over the change of user")?;
+    calls::setresgid(Gid::from_raw(gid)).doing(|| unmapped("group", gid))?;
+    calls::setresuid(Uid::from_raw(uid)).doing(|| unmapped("user", uid))?;
+    // The change of user has made us visible to others of that user again.
+    calls::prctl(libc::PR_SET_DUMPABLE, 0).doing(|| "hide from the container")?;
+    self::capabilities::lower(capabilities)
+}
+
 /// Finds the program as a shell would, in the container's own PATH; with Docker's words where there is none.
 fn find(program: &CString, environment: &[CString]) -> Result<PathBuf> {
     let program = program.to_string_lossy().into_owned();

@@ -20,6 +20,7 @@ pub mod lock;
 pub mod pack;
 pub mod tree;
 pub mod unpack;
+pub mod walk;
 
 pub use layout::is_made;
 

@@ -4,6 +4,7 @@ use super::values;
 use crate::engine::container::create::{Health, Request};
 use crate::engine::container::limits;
 use crate::engine::container::record::{HostConfig, LogConfig, Ulimit};
+use crate::engine::idmap;
 use crate::engine::image::Pull;
 use crate::engine::mounts;
 use crate::error::{Error, Kind, Result};
@@ -181,7 +182,7 @@ pub struct Options {
     /// Username or UID (format: <name|uid>[:<group|gid>])
     #[arg(short, long, value_name = "string")]
     user: Option<String>,
-    /// User namespace to use (host|keep-id)
+    /// User namespace to use (host|keep-id[:uid=UID,gid=GID])
     #[arg(long, value_name = "string", default_value = "", hide_default_value = true)]
     userns: String,
     /// UTS namespace to use (host)
@@ -274,11 +275,7 @@ impl Options {
         if !self.volumes_from.is_empty() {
             return Err(Error::new("--volumes-from comes with the volume issue; name the volumes with -v"));
         }
-        match self.userns.as_str() {
-            "" | "host" => {}
-            "keep-id" => return Err(Error::new("--userns keep-id comes with the volume issue")),
-            other => return Err(Error::new(format!("--userns: invalid USER mode: {other}"))),
-        }
+        idmap::keep_id(&self.userns)?;
         match self.uts.as_str() {
             "" | "host" => Ok(()),
             _ => Err(Error::new("--uts: invalid UTS mode")),

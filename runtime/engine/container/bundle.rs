@@ -3,7 +3,7 @@
 use super::record::{Container, HostConfig, MountPoint, Ulimit};
 use super::{limits, security};
 use crate::engine::idmap::{self, StoreIds};
-use crate::engine::{container, mounts};
+use crate::engine::{container, mounts, owners};
 use crate::error::{Doing, Error, Result};
 use crate::oci::{self, IdMap};
 use crate::store::atomic::{self, Durability};
@@ -67,7 +67,7 @@ fn spec(store: &Store, container: &Container) -> Result<Spec> {
         .set_rlimits(Some(rlimits(&host.ulimits)?))
         .set_oom_score_adj((host.oom_score_adj != 0).then_some(host.oom_score_adj));
     spec.set_process(Some(process));
-    spec.set_mounts(Some(all_mounts(store, container, namespaces.mount_map.as_ref())?));
+    spec.set_mounts(Some(all_mounts(store, container, namespaces.mount_map.as_ref(), &ids, (user.uid, user.gid))?));
     spec.set_linux(Some(linux(container, &ids, &namespaces)?));
     Ok(spec)
 }
@@ -111,7 +111,8 @@ impl Namespaces {
             return Ok(Namespaces { list, map: None, mount_map: None });
         }
         list.push(new(Type::User)?);
-        let map = idmap::container_map(ids, &container.id, uid, gid);
+        let keep = idmap::keep_id(&host.userns_mode)?;
+        let map = idmap::container_map(ids, &container.id, uid, gid, keep.as_ref());
         let mount_map = (*ids == StoreIds::Host).then(|| map.clone());
         Ok(Namespaces { list, map: Some(map), mount_map })
     }
@@ -170,7 +171,13 @@ fn mounts_can_be_mapped(store: &Store, container: &Container) -> Result<bool> {
     Ok(true)
 }
 
-fn all_mounts(store: &Store, container: &Container, map: Option<&IdMap>) -> Result<Vec<Mount>> {
+fn all_mounts(
+    store: &Store,
+    container: &Container,
+    map: Option<&IdMap>,
+    ids: &StoreIds,
+    (uid, gid): (u32, u32),
+) -> Result<Vec<Mount>> {
     let host = &container.host_config;
     let mut list = vec![mapped(overlay(store, container)?, map)?];
     let kernel_ro = if host.privileged { "rw" } else { "ro" };
@@ -202,7 +209,12 @@ fn all_mounts(store: &Store, container: &Container, map: Option<&IdMap>) -> Resu
     }
     for own in &container.mounts {
         let one = mounts::to_oci(store, own)?;
-        list.push(if own.kind == "tmpfs" { one } else { mapped(one, map)? });
+        // An ordinary user's `:idmap` has been checked to be true as it is: the kernel lets nobody else map.
+        let translated = match own.id_mapped && *ids == StoreIds::Host {
+            true => owners::translate::map(own, map, uid, gid)?,
+            false => None,
+        };
+        list.push(if own.kind == "tmpfs" { one } else { mapped(one, translated.as_ref().or(map))? });
     }
     if host.init {
         let this = std::fs::read_link("/proc/self/exe").doing(|| "find Ebb's own binary")?;

@@ -3,7 +3,7 @@
 use super::record::{Config, Container, HostConfig, VERSION};
 use super::{environment, limits, log, names, security};
 use crate::engine::image::{self, Healthcheck, Image, Pull};
-use crate::engine::{idmap, leftovers, mounts, time};
+use crate::engine::{idmap, leftovers, mounts, owners, time};
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
 use crate::store::{Store, atomic, id, tree};
@@ -62,10 +62,13 @@ pub fn create(store: &Store, request: &Request) -> Result<Container> {
     // Volumes are looked up and made under a lock that lasts until this container's record says that it uses them.
     let resolved = mounts::resolve(store, &request.mounts, &image)?;
     container.mounts.clone_from(&resolved.mounts);
+    owners::check(store, &container)?;
     mounts::copy_up(store, &container.mounts, &image.layers)?;
     let claim = take_name(store, request.name.as_deref(), &mut container)?;
     atomic::fill_json(&made.path.join("container.json"), &container, container.durability())?;
-    let written = names::settle(store, container.durability())
+    // After all that can be refused: on the host's own files there is no way back.
+    let written = owners::give(store, &container)
+        .and_then(|()| names::settle(store, container.durability()))
         .and_then(|()| request.cidfile.as_deref().map(|path| write_cidfile(path, &id)).transpose());
     if let Err(error) = written.and_then(|_| atomic::publish_dir(&made.path, &directory, container.durability())) {
         // Published and not synced: it is taken back, since it is not acknowledged.
@@ -144,6 +147,10 @@ fn describe(id: &str, request: &Request, image: &Image) -> Result<Container> {
         }
     };
     set(&mut own.user, &request.user);
+    if let (Some(keep), None) = (idmap::keep_id(&request.host.userns_mode)?, &request.user) {
+        // As Podman: who keeps their id wants to be who they are.
+        own.user = format!("{}:{}", keep.uid, keep.gid);
+    }
     set(&mut own.working_dir, &request.workdir);
     set(&mut own.stop_signal, &request.stop_signal);
     own.healthcheck = health(&request.health, own.healthcheck.take());

@@ -169,4 +169,8 @@ pub struct MountPoint {
     pub non_recursive: bool,
     /// mount(8) options of a tmpfs.
     pub tmpfs_options: Vec<String>,
+    /// `:U`: its files were given to the container's user when the container was created.
+    pub chowned: bool,
+    /// `:idmap`: what the container's user writes there belongs to the directory's owner.
+    pub id_mapped: bool,
 }

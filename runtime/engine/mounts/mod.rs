@@ -36,6 +36,10 @@ pub struct Request {
     /// mount(8) options of a tmpfs: `size=1m`, `mode=1777`.
     pub tmpfs_options: Vec<String>,
     pub labels: Vec<(String, String)>,
+    /// `U`: give its files to the container's user.
+    pub chown: bool,
+    /// `idmap`: an id-mapped mount between the directory's owner and the container's user.
+    pub id_mapped: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +63,8 @@ impl Request {
             make_source: false,
             tmpfs_options: Vec::new(),
             labels: Vec::new(),
+            chown: false,
+            id_mapped: false,
         }
     }
 }

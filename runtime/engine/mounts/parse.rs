@@ -66,13 +66,16 @@ fn read_mode(request: &mut Request, mode: &str) -> Result<()> {
                 copying += 1;
                 request.nocopy = true;
             }
+            "U" if !request.chown && request.kind != Kind::Tmpfs => request.chown = true,
+            "idmap" if !request.id_mapped && request.kind == Kind::Bind => request.id_mapped = true,
             word if is_propagation(word) && request.kind == Kind::Bind && request.propagation.is_none() => {
                 request.propagation = Some(word.to_owned());
             }
             _ => return Err(bad()),
         }
     }
-    if access > 1 || label > 1 || copying > 1 {
+    // The one changes the owner on the disk, the other translates it so that it need not be changed.
+    if access > 1 || label > 1 || copying > 1 || (request.chown && request.id_mapped) {
         return Err(bad());
     }
     request.mode = mode.to_owned();
@@ -112,6 +115,9 @@ pub fn parse_mount(text: &str) -> Result<Request> {
             "target" | "dst" | "destination" => request.target = wanted()?.to_owned(),
             "readonly" | "ro" => request.readonly = boolean(&field, value)?,
             "volume-nocopy" => request.nocopy = boolean(&field, value)?,
+            // As Podman has them.
+            "u" | "chown" => request.chown = boolean(&field, value)?,
+            "idmap" => request.id_mapped = boolean(&field, value)?,
             "bind-propagation" => {
                 let word = wanted()?;
                 if !is_propagation(word) {
@@ -175,6 +181,13 @@ fn check_mount(request: &mut Request, tmpfs: Vec<String>) -> Result<()> {
     }
     if (request.nocopy || !request.labels.is_empty()) && request.kind != Kind::Volume {
         return Err(Error::new(format!("cannot mix 'volume-*' options with mount type '{kind}'")));
+    }
+    if request.id_mapped && (request.kind != Kind::Bind || request.chown) {
+        let with = if request.chown { "U, which changes the owner on the disk" } else { "a mount that is no bind" };
+        return bad(&format!("idmap cannot go with {with}"));
+    }
+    if request.chown && request.kind == Kind::Tmpfs {
+        return bad("U is for what lies on a disk; a tmpfs takes uid= and gid=");
     }
     if (request.propagation.is_some() || request.bind_only) && request.kind != Kind::Bind {
         return Err(Error::new(format!("cannot mix 'bind-*' options with mount type '{kind}'")));

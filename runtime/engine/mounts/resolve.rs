@@ -74,6 +74,8 @@ fn make(store: &Store, target: &Path, request: &Request) -> Result<MountPoint> {
         no_copy: request.nocopy,
         non_recursive: request.bind_only,
         tmpfs_options: request.tmpfs_options.clone(),
+        chowned: request.chown,
+        id_mapped: request.id_mapped,
         ..MountPoint::default()
     };
     match request.kind {

@@ -1,11 +1,12 @@
 //! The calls that change files of the store, and those of the kernel that are written like files.
 
-use super::super::{Call, tell, tell_at};
+use super::super::{Call, is_told, tell, tell_at};
 use super::{fd, quoted, zero};
+use nix::fcntl::AtFlags;
 use nix::unistd::UnlinkatFlags;
 use std::ffi::CStr;
 use std::fs::File;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::Location;
 use std::path::Path;
 
@@ -82,6 +83,39 @@ pub fn fdatasync(file: &File) -> std::io::Result<()> {
 #[track_caller]
 pub fn syncfs(file: &File) -> nix::Result<()> {
     tell(|| Call::new("syncfs", fd(file)), zero, || nix::unistd::syncfs(file))
+}
+
+/// fchownat(2) of many open files, told as one line when the last is done. `walk` makes each by the function that it is
+/// given.
+#[track_caller]
+pub fn chown_each<E>(
+    uid: u32,
+    gid: u32,
+    walk: impl FnOnce(&mut dyn FnMut(BorrowedFd) -> nix::Result<()>) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut numbers: Vec<String> = Vec::new();
+    let mut last = Ok(());
+    let walked = walk(&mut |file| {
+        let owner = (Some(nix::unistd::Uid::from_raw(uid)), Some(nix::unistd::Gid::from_raw(gid)));
+        last = nix::unistd::fchownat(file, "", owner.0, owner.1, AtFlags::AT_EMPTY_PATH);
+        if is_told() {
+            numbers.push(fd(file));
+        }
+        last
+    });
+    if !numbers.is_empty() {
+        let call = || {
+            let times = numbers.len();
+            let arguments = match numbers.as_slice() {
+                [one] => format!("{one}, \"\", {uid}, {gid}, AT_EMPTY_PATH"),
+                all => format!("\"\", {uid}, {gid}, AT_EMPTY_PATH, {}", all.join(" ")),
+            };
+            Call { name: "fchownat", arguments, times }
+        };
+        // What is told is what the last one answered: the walk ends with the first that fails.
+        let _ = tell(call, zero, || last);
+    }
+    walked
 }
 
 /// [`tell`] for the calls of std, whose error is passed on as it is.

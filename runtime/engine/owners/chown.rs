@@ -1,0 +1,261 @@
+//! `:U`: every file of a mount's source gets the container's user for its owner, once, when the container is created.
+//!
+//! The source is looked up once and held by a descriptor; from there everything is reached by descriptors, no symlink is
+//! followed and no other mount entered. A first walk only looks, so that what must not be given away is refused before
+//! anything has changed.
+
+use super::host_user;
+use crate::engine::container::record::MountPoint;
+use crate::engine::container::users::User;
+use crate::engine::idmap::{self, StoreIds};
+use crate::engine::volume;
+use crate::error::{Doing, Error, Result};
+use crate::explain::{self, calls};
+use crate::oci::{self, IdMap};
+use crate::progress::Progress;
+use crate::store::{Store, walk};
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::{FileStat, Mode, fstat};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// Who the files are given to: the ids in the container, and the same on the disk.
+#[derive(Debug, Clone, Copy)]
+pub struct Owner {
+    pub inside: (u32, u32),
+    pub on_host: (u32, u32),
+}
+
+impl Owner {
+    pub fn of(user: &User, ids: &StoreIds, map: Option<&IdMap>) -> Result<Owner> {
+        let inside = (user.uid, user.gid);
+        let on_host = match (ids, map) {
+            (StoreIds::Host, _) | (_, None) => Some(inside),
+            (_, Some(map)) => map.host_uid(user.uid).zip(map.host_gid(user.gid)),
+        };
+        let on_host =
+            on_host.ok_or_else(|| Error::new(format!("{}:{} is none of the container's ids", user.uid, user.gid)))?;
+        Ok(Owner { inside, on_host })
+    }
+}
+
+/// What a look at the tree has found.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Survey {
+    /// Files whose owner or group is another one.
+    pub to_change: u64,
+    /// The owner of the source itself, on the host.
+    pub before: (u32, u32),
+    /// Mounts below it, which stay as they are.
+    pub mounts: u64,
+    /// Files with several names, all of them in the tree: device and inode.
+    linked: Vec<(u64, u64)>,
+}
+
+/// Refuses what must not be given away; looks only at the source itself.
+pub fn check(store: &Store, mount: &MountPoint) -> Result<()> {
+    open(store, mount).map(drop)
+}
+
+/// Gives the files of the mount's source to `owner`, and says on stderr what that changed.
+pub fn give(store: &Store, mount: &MountPoint, ids: &StoreIds, owner: &Owner) -> Result<()> {
+    let doing = || format!("give {} to the container's user", mount.source);
+    let top = open(store, mount)?;
+    let source = Path::new(&mount.source);
+    let map = ids.map().map(idmap::beyond_overflow);
+    let target = inside_of(map.as_ref(), owner)?;
+    let survey = oci::with_ids(map.as_ref(), || {
+        let survey = survey(&top, source, map.as_ref(), target, u64::MAX)?;
+        if survey.to_change > 0 {
+            change(&top, source, &survey, target)?;
+        }
+        Ok(survey)
+    })
+    .doing(doing)?;
+    tell(source, &survey, owner);
+    Ok(())
+}
+
+/// Whether `:U` could do its work on the mount, as far as the first `most` files tell.
+pub fn could(store: &Store, mount: &MountPoint, ids: &StoreIds, owner: &Owner, most: u64) -> bool {
+    let map = ids.map().map(idmap::beyond_overflow);
+    let looked = open(store, mount).and_then(|top| {
+        let target = inside_of(map.as_ref(), owner)?;
+        oci::with_ids(map.as_ref(), || survey(&top, Path::new(&mount.source), map.as_ref(), target, most))
+    });
+    looked.is_ok()
+}
+
+/// The ids of `owner` in the namespace that the walk is made in.
+fn inside_of(map: Option<&IdMap>, owner: &Owner) -> Result<(u32, u32)> {
+    let (uid, gid) = owner.on_host;
+    let Some(map) = map else { return Ok((uid, gid)) };
+    let ids = idmap::inside(&map.uids, uid).zip(idmap::inside(&map.gids, gid));
+    ids.ok_or_else(|| Error::new(format!("{uid}:{gid} are none of your ids")))
+}
+
+/// The source, looked up for the last time.
+fn open(store: &Store, mount: &MountPoint) -> Result<OwnedFd> {
+    let source = match mount.kind.as_str() {
+        "volume" => volume::mountpoint(store, &mount.name),
+        _ => PathBuf::from(&mount.source),
+    };
+    let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
+    let top =
+        openat(nix::fcntl::AT_FDCWD, &source, flags, Mode::empty()).doing(|| format!("open {}", source.display()))?;
+    if mount.kind != "volume" && belongs_to_the_system(store, &top)? {
+        // Podman's words; but not its advice to do it by hand.
+        return Err(Error::new(format!("chowning host path {:?} is not allowed", mount.source))
+            .with_cure("the machine or others need it as it is: mount a directory that is only for this"));
+    }
+    Ok(top)
+}
+
+/// Directories of which no file is anybody's to give away.
+const SYSTEM: &[&str] =
+    &["/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/sbin", "/sys", "/usr"];
+
+/// Directories that many share; what is below them may be one's own.
+const SHARED: &[&str] = &[
+    "/",
+    "/home",
+    "/media",
+    "/mnt",
+    "/opt",
+    "/root",
+    "/run",
+    "/run/user",
+    "/srv",
+    "/tmp",
+    "/var",
+    "/var/backups",
+    "/var/cache",
+    "/var/lib",
+    "/var/log",
+    "/var/mail",
+    "/var/run",
+    "/var/spool",
+    "/var/tmp",
+];
+
+/// Where the descriptor leads counts, not how the path was written: by name, and by device and inode, which a bind mount
+/// of it shares.
+fn belongs_to_the_system(store: &Store, top: &OwnedFd) -> Result<bool> {
+    let link = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(top));
+    let path = std::fs::read_link(&link).doing(|| format!("read {link}"))?;
+    let stat = fstat(top).doing(|| format!("look at {}", path.display()))?;
+    let root = store.root().canonicalize().unwrap_or_else(|_| store.root().to_owned());
+    let homes = homes();
+    let whole = SYSTEM.iter().chain(SHARED).map(Path::new).chain(homes.iter().map(PathBuf::as_path));
+    let is_one = |other: &Path| {
+        let same = |other: FileStat| (other.st_dev, other.st_ino) == (stat.st_dev, stat.st_ino);
+        path == other || nix::sys::stat::stat(other).is_ok_and(same)
+    };
+    Ok(SYSTEM.iter().any(|system| path.starts_with(system))
+        || whole.into_iter().any(is_one)
+        // Ebb's own store: its records and layers are no container's.
+        || root.starts_with(&path)
+        || path.starts_with(&root))
+}
+
+/// The home directories of people, and the caller's.
+fn homes() -> Vec<PathBuf> {
+    let text = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let home = |line: &str| {
+        let fields: Vec<&str> = line.split(':').collect();
+        let uid: u32 = fields.get(2)?.parse().ok()?;
+        (uid == 0 || (1000..60_000).contains(&uid)).then(|| PathBuf::from(fields.get(5).unwrap_or(&"")))
+    };
+    let mut homes: Vec<PathBuf> = text.lines().filter_map(home).collect();
+    homes.extend(std::env::var_os("HOME").map(PathBuf::from));
+    homes.retain(|home| home.is_absolute());
+    homes
+}
+
+/// Looks at the whole tree. Refused is what belongs to somebody whose files the caller cannot give away, and a file that
+/// has other names outside of the tree: it would change its owner there, too.
+fn survey(top: &OwnedFd, source: &Path, map: Option<&IdMap>, target: (u32, u32), most: u64) -> Result<Survey> {
+    let stat = fstat(top).doing(|| format!("look at {}", source.display()))?;
+    let outside = |stat: &FileStat| match map {
+        Some(map) => map.host_uid(stat.st_uid).zip(map.host_gid(stat.st_gid)),
+        None => Some((stat.st_uid, stat.st_gid)),
+    };
+    let mut found =
+        Survey { to_change: 0, before: outside(&stat).unwrap_or((u32::MAX, u32::MAX)), mounts: 0, linked: Vec::new() };
+    let mut names: HashMap<(u64, u64), (u64, PathBuf)> = HashMap::new();
+    let mut seen = 0;
+    found.mounts = walk::tree(top, source, &mut |_, stat, path| {
+        seen += 1;
+        if (stat.st_uid, stat.st_gid) == target || seen > most {
+            return Ok(seen <= most);
+        }
+        if outside(stat).is_none() {
+            return Err(Error::new(format!("{} belongs to a user or a group that is not yours", path.display()))
+                .with_cure("only root can give it away; nothing was changed"));
+        }
+        found.to_change += 1;
+        if stat.st_nlink > 1 && !walk::is_directory(stat) {
+            let name = names.entry((stat.st_dev, stat.st_ino)).or_insert((stat.st_nlink, path.to_owned()));
+            name.0 = name.0.saturating_sub(1);
+        }
+        Ok(true)
+    })?;
+    if let Some((_, path)) = names.values().find(|(outside, _)| *outside > 0 && seen <= most) {
+        return Err(Error::new(format!(
+            "{} has another name outside of {}, whose owner would change as well",
+            path.display(),
+            source.display()
+        ))
+        .with_cure("remove the hard link, or change the owners by hand; nothing was changed"));
+    }
+    found.linked = names.into_keys().collect();
+    Ok(found)
+}
+
+fn change(top: &OwnedFd, source: &Path, survey: &Survey, (uid, gid): (u32, u32)) -> Result<()> {
+    let mut progress = Progress::new("changing owners", survey.to_change);
+    let mut done = 0;
+    explain::step(
+        "the files of this directory of the host's get the container's user for their owner; links are not followed",
+        format_args!("chown -R -h {uid}:{gid} {}", source.display()),
+    );
+    let changed = calls::chown_each(uid, gid, |chown| {
+        walk::tree(top, source, &mut |file, stat, path| {
+            if (stat.st_uid, stat.st_gid) == (uid, gid) {
+                return Ok(true);
+            }
+            if stat.st_nlink > 1 && !walk::is_directory(stat) && !survey.linked.contains(&(stat.st_dev, stat.st_ino)) {
+                return Err(Error::new(format!("{} got another name meanwhile", path.display())));
+            }
+            chown(file.as_fd()).doing(|| format!("change the owner of {}", path.display()))?;
+            done += 1;
+            progress.set(done);
+            Ok(true)
+        })
+        .map(drop)
+    });
+    progress.finish();
+    changed
+}
+
+fn tell(source: &Path, survey: &Survey, owner: &Owner) {
+    let source = source.display();
+    if survey.to_change > 0 {
+        let (inside, on_host) = (owner.inside, owner.on_host);
+        let files = if survey.to_change == 1 { "1 file".into() } else { format!("{} files", survey.to_change) };
+        let same =
+            if inside == on_host { String::new() } else { format!(", the container's {}:{}", inside.0, inside.1) };
+        let before = format!("{}:{}", survey.before.0, survey.before.1);
+        eprintln!(
+            "ebb: changed the owner of {files} in {source} to {}:{}{same} ({source} itself was {before}, {})",
+            on_host.0,
+            on_host.1,
+            host_user(survey.before.0),
+        );
+    }
+    if survey.mounts > 0 {
+        eprintln!("ebb: what is mounted below {source} keeps its owners: {} of them", survey.mounts);
+    }
+}

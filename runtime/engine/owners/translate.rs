@@ -1,0 +1,73 @@
+//! `:idmap`: one mount whose ids the kernel translates, so that the directory's owner on the host and the container's user
+//! are one and the same there. No file changes.
+
+use super::host_user;
+use crate::engine::container::record::{Container, MountPoint};
+use crate::engine::container::users::User;
+use crate::engine::idmap::{self, StoreIds};
+use crate::error::{Doing, Error, Result};
+use crate::oci::{self, IdMap};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// The map of the mount: the directory's owner on the disk is the container's user, and the other way round; all others
+/// are who they are in `base`, the map of the container's other mounts (`None`: the host's ids). `None` where those two
+/// are one already.
+pub fn map(mount: &MountPoint, base: Option<&IdMap>, uid: u32, gid: u32) -> Result<Option<IdMap>> {
+    let (owner, group) = owner_of(mount)?;
+    if (owner, group) == (uid, gid) {
+        return Ok(None);
+    }
+    let everybody = IdMap { uids: vec![(0, 0, u32::MAX)], gids: vec![(0, 0, u32::MAX)] };
+    let base = base.unwrap_or(&everybody);
+    Ok(Some(IdMap { uids: idmap::exchange(&base.uids, owner, uid), gids: idmap::exchange(&base.gids, group, gid) }))
+}
+
+/// Asks the kernel, and says what else would do where it will not.
+pub fn check(
+    container: &Container,
+    mount: &MountPoint,
+    ids: &StoreIds,
+    own: Option<&IdMap>,
+    user: &User,
+) -> Result<()> {
+    let doing = || format!("map the ids of the mount of {}", mount.source);
+    if !container.host_config.runtime.is_empty() {
+        return Err(Error::new(format!("{}: with --runtime that is for the other runtime to do", doing()))
+            .with_cure("leave --runtime out"));
+    }
+    let (owner, _) = owner_of(mount)?;
+    if *ids == StoreIds::Host {
+        return oci::map_ids_for_a_try(Path::new(&mount.source), !mount.non_recursive).map_err(|error| {
+            error.with_cure(
+                "its file system, or one that is mounted below it, cannot translate ids, or has them translated already; \
+                 `:U` changes the owner on the disk",
+            )
+        });
+    }
+    if own.and_then(|map| map.host_uid(user.uid)) == Some(owner) {
+        // What the container's user writes is the directory's owner's as it is.
+        return Ok(());
+    }
+    let caller = nix::unistd::geteuid().as_raw();
+    let error = Error::new(format!(
+        "{}: operation not permitted: the kernel lets only those translate the ids of a file system who hold \
+         CAP_SYS_ADMIN in the user namespace that it was mounted in, and an ordinary user does not",
+        doing()
+    ));
+    Err(match ids {
+        _ if owner != caller => {
+            error.with_cure(format!("the directory belongs to {}: only root can do this", host_user(owner)))
+        }
+        StoreIds::Single(_) => error,
+        _ => error.with_cure(format!(
+            "`--userns keep-id:uid={0},gid={1}` makes {0}:{1} of the container yourself; or `:U` gives the files away",
+            user.uid, user.gid
+        )),
+    })
+}
+
+fn owner_of(mount: &MountPoint) -> Result<(u32, u32)> {
+    let meta = std::fs::metadata(&mount.source).doing(|| format!("look at {}", mount.source))?;
+    Ok((meta.uid(), meta.gid()))
+}
