@@ -55,6 +55,7 @@ const ALSO_TOLD: &[&str] = &[
     "unlink",
     "unlinkat",
     "symlink",
+    "fchownat",
     "fsync",
     "fdatasync",
     "syncfs",
@@ -144,6 +145,25 @@ fn story(ebb: &Ebb, tracer: &Tracer) {
     tracer.compare(ebb, &["diff", "box"], &[]);
     tracer.compare(ebb, &["rename", "box", "other"], &["rename"]);
     tracer.compare(ebb, &["rm", "other"], &["rename", "unlinkat"]);
+    let given = ebb.dir.join("given");
+    std::fs::create_dir_all(given.join("d")).expect("a directory");
+    std::fs::write(given.join("f"), "").expect("a file");
+    if let Some(user) = &tracer.user {
+        let given = Command::new("chown").args(["-R", &format!("{user}:")]).arg(&given).status();
+        assert!(given.expect("chown starts").success());
+    }
+    let chowned: &[&str] = if has_one_id() { &[] } else { &["fchownat"] };
+    let mount = format!("{}:/c:U", given.display());
+    tracer.compare(ebb, &["run", "--rm", "-u", "33", "-v", &mount, "busybox", "true"], chowned);
+    let mount = format!("{}:/c:idmap", given.display());
+    if tracer.user.is_none() {
+        tracer.compare(ebb, &["run", "--name", "mapped", "-u", "44", "-v", &mount, "busybox", "true"], &["execve"]);
+        tracer.compare(ebb, &["where", "mapped:/c/f"], &["setresuid", "capset"]);
+        tracer.compare(ebb, &["rm", "mapped"], &[]);
+    } else {
+        let kept = ["run", "--rm", "--userns", "keep-id", "busybox", "true"];
+        tracer.compare(ebb, &kept, &["execve"]);
+    }
     let run = tracer.begin_detached(ebb, &["run", "-d", "--name", "box", "--read-only", "busybox", "sleep", "1000"]);
     tracer.compare(ebb, &["rm", "-f", "box"], &["pidfd_send_signal", "unlinkat"]);
     run.compare(&isolated);

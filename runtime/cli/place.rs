@@ -1,5 +1,7 @@
 //! where: what holds a path, and what that outlives.
 
+mod access;
+
 use super::format::table;
 use super::{Execute, output, store};
 use crate::engine::container;
@@ -17,6 +19,7 @@ use std::path::{Path, PathBuf};
   ebb where mycontainer                    its root and its mounts
   ebb where mycontainer:/app/data/note.txt
   ebb where mycontainer:/link/             with the slash, what the symlink leads to
+  ebb where -u www-data mycontainer:/srv   whether that user of the container may write there
   ebb where myvolume                       where it lies, and who uses it
   ebb where myvolume:/note.txt
   ebb where --format json mycontainer:/etc/passwd")]
@@ -24,6 +27,9 @@ pub struct Where {
     /// Format output: 'table', 'table TEMPLATE', 'json', or a Go template
     #[arg(long, value_name = "string")]
     format: Option<String>,
+    /// Ask for this user of the container (name|uid[:group|gid]), in the place of its first process
+    #[arg(short, long, value_name = "string")]
+    user: Option<String>,
     #[arg(value_name = "NAME[:PATH]")]
     place: String,
 }
@@ -72,8 +78,10 @@ impl Where {
             table::print(&columns, &rows, self.format.as_deref(), None)?;
             return Ok(0);
         };
-        let place = whereabouts::find(store, container, path)?;
-        self.show(&row(&container.name, &place), sentence(&container.name, &place))
+        let place = whereabouts::find(store, container, path, self.user.as_deref())?;
+        let mut row = row(&container.name, &place);
+        access::add(&mut row, place.access.as_ref());
+        self.show(&row, sentence(&container.name, &place) + &access::lines(place.access.as_ref()))
     }
 
     fn volume(&self, store: &Store, volume: &Volume, path: Option<&Path>) -> Result<i32> {

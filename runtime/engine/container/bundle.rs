@@ -35,7 +35,8 @@ pub fn cgroups_path(id: &str) -> String {
     format!("/ebb/{id}")
 }
 
-fn spec(store: &Store, container: &Container) -> Result<Spec> {
+/// What [`write`] writes, before a lesson leaves something out.
+pub fn spec(store: &Store, container: &Container) -> Result<Spec> {
     let host = &container.host_config;
     let ids = idmap::store_ids()?;
     let mut user = super::users::of_container(store, container)?;
@@ -136,7 +137,7 @@ impl Namespaces {
     }
 }
 
-fn triples(mappings: &[LinuxIdMapping]) -> Vec<(u32, u32, u32)> {
+pub fn triples(mappings: &[LinuxIdMapping]) -> Vec<(u32, u32, u32)> {
     mappings.iter().map(|one| (one.container_id(), one.host_id(), one.size())).collect()
 }
 

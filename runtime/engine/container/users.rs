@@ -64,6 +64,16 @@ pub fn of_container(store: &Store, container: &Container) -> Result<User> {
     add_groups(found, &find("/etc/group")?, &container.host_config.group_add)?.as_far_as_ids_go()
 }
 
+/// The names of a user and of a group in the container whose `root` this is.
+pub fn names(root: impl AsFd, uid: u32, gid: u32) -> Result<(Option<String>, Option<String>)> {
+    let name = |file: &str, id: u32| -> Result<Option<String>> {
+        let (text, number) = (database(root.as_fd(), file)?, id.to_string());
+        let line = text.lines().find(|line| line.split(':').nth(2) == Some(&number));
+        Ok(line.and_then(|line| line.split(':').next()).map(str::to_owned))
+    };
+    Ok((name("/etc/passwd", uid)?, name("/etc/group", gid)?))
+}
+
 fn database(root: BorrowedFd, path: &str) -> Result<String> {
     read_database(root, path).map(Option::unwrap_or_default)
 }

@@ -259,3 +259,44 @@ fn tell(source: &Path, survey: &Survey, owner: &Owner) {
         eprintln!("ebb: what is mounted below {source} keeps its owners: {} of them", survey.mounts);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_belongs_to_the_system_is_known_by_where_a_descriptor_leads() {
+        let dir = std::env::temp_dir().join(format!("ebb-chown-{}", std::process::id()));
+        std::fs::create_dir_all(dir.join("mine")).unwrap();
+        std::fs::create_dir_all(dir.join("store")).unwrap();
+        std::os::unix::fs::symlink("/", dir.join("mine/link")).unwrap();
+        let store = Store::open(Some(&dir.join("store"))).unwrap();
+        let belongs = |path: &Path| {
+            let top = openat(nix::fcntl::AT_FDCWD, path, OFlag::O_PATH, Mode::empty()).unwrap();
+            belongs_to_the_system(&store, &top).unwrap()
+        };
+        for system in [
+            "/",
+            "/etc",
+            "/etc/ssl",
+            "/usr/bin/env",
+            "/home",
+            "/root",
+            "/tmp",
+            "/var",
+            "/var/lib",
+            "/proc/self",
+            "/dev/null",
+            "/tmp/../etc/./",
+        ] {
+            if Path::new(system).exists() {
+                assert!(belongs(Path::new(system)), "{system}");
+            }
+        }
+        for ours in ["mine/link", "mine/link/etc", "store", "store/volumes", "."] {
+            assert!(belongs(&dir.join(ours)), "{ours}: what it leads to counts, and the store is Ebb's");
+        }
+        assert!(!belongs(&dir.join("mine")) && !belongs(&dir.join("mine/../mine")));
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+}

@@ -1,10 +1,15 @@
 //! `where`: which layer, volume or mount holds a path of a container, where that lies on the host, and what it outlives.
 
+mod access;
+mod cures;
 mod layers;
 mod mounted;
+mod reason;
 mod resolve;
 mod volumes;
 
+pub use access::{Access, Who};
+pub use cures::Cure;
 pub use volumes::{VolumePlace, of_volume};
 
 use self::layers::in_layers;
@@ -12,10 +17,12 @@ use self::mounted::Mounted;
 use self::resolve::{Resolved, resolve};
 use super::copy::look_into;
 use super::record::{Container, MountPoint};
-use super::state;
+use super::{state, users};
+use crate::engine::idmap::{self, StoreIds};
 use crate::engine::mounts::clean;
-use crate::engine::volume;
+use crate::engine::{owners, volume};
 use crate::error::{Error, Result};
+use crate::oci::IdMap;
 use crate::store::Store;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -54,6 +61,9 @@ pub struct Place {
     /// It is a symlink, and leads there.
     pub leads_to: Option<PathBuf>,
     pub fate: Fate,
+    /// What the container's process may do to it, or where it is a symlink to what that leads to; `None` where there is
+    /// nothing now.
+    pub access: Option<Access>,
 }
 
 /// What a file outlives.
@@ -85,13 +95,15 @@ impl Fate {
 
 /// Finds what holds `path` of the container; `Kind::NotFound` where there is nothing and has been nothing. A symlink at its
 /// end is followed where a slash comes after it, as everywhere.
-pub fn find(store: &Store, container: &Container, path: &Path) -> Result<Place> {
+/// With `user` (`-u`) it is that user who is asked for, and not the container's first process.
+pub fn find(store: &Store, container: &Container, path: &Path, user: Option<&str>) -> Result<Place> {
     let bytes = path.as_os_str().as_encoded_bytes();
     let follow = bytes.ends_with(b"/") || bytes.ends_with(b"/.") || bytes.ends_with(b"/..");
     let path = Path::new("/").join(path);
     let destinations: Vec<PathBuf> = container.mounts.iter().map(|mount| clean(&mount.destination)).collect();
     let lines = mounted::lines(store, container);
-    let seen = look_into(store, container, |root, _| {
+    let (asker, map) = access::asker(store, container, user)?;
+    let seen = look_into(store, container, |root, sealed| {
         let destinations: Result<Vec<_>> = destinations.iter().map(|one| resolve(root, one, true)).collect();
         let found = resolve(root, &path, follow)?;
         // What a link at the end leads to is worth a line, no error.
@@ -100,14 +112,27 @@ pub fn find(store: &Store, container: &Container, path: &Path) -> Result<Place> 
             (Resolved::Found(path) | Resolved::Missing(path), Some(lines)) => mounted::chain(root, path, lines),
             _ => None,
         };
-        Ok(Seen { found, end, destinations: destinations?, chain })
+        let look = match &found {
+            // Last, since it is the asker from then on. Where it cannot be known, the rest of the answer still is.
+            Resolved::Found(path) => match access::look(root, path, &asker, sealed) {
+                Err(_) if user.is_none() => None,
+                looked => Some(looked?),
+            },
+            _ => None,
+        };
+        Ok(Seen { found, end, destinations: destinations?, chain, look })
     })?;
     let found = match &seen.found {
         Resolved::Found(found) | Resolved::Missing(found) => found,
         Resolved::Nowhere => return Err(missing(container, &path)),
     };
     let exists = matches!(seen.found, Resolved::Found(_));
-    let mut place = match on_mount(container, &seen, found) {
+    let mounted = on_mount(container, &seen, found);
+    let on = match &mounted {
+        Mounted::Of(at, mount) => Some((at.clone(), *mount)),
+        _ => None,
+    };
+    let mut place = match mounted {
         Mounted::Root => match (in_layers(store, container, found)?, exists) {
             (Some((Holder::Hidden, on_host)), _) => place(store, container, found, Holder::Hidden, Some(on_host)),
             (Some((holder, on_host)), true) => place(store, container, found, holder, Some(on_host)),
@@ -129,7 +154,81 @@ pub fn find(store: &Store, container: &Container, path: &Path) -> Result<Place> 
         Some(Resolved::Found(end)) if exists && end != place.path => Some(end),
         _ => None,
     };
+    place.access = match (&place.leads_to, &seen.look) {
+        // To write a symlink is to write what it leads to.
+        (Some(end), _) if !end.starts_with("/proc") => find(store, container, end, user)?.access,
+        (None, Some(look)) => access_to(store, container, &place, on, (&asker, map.as_ref()), look)?,
+        _ => None,
+    };
     Ok(place)
+}
+
+/// What the asker may do to `place`, which is `on` a mount of the container's or on its root.
+fn access_to(
+    store: &Store,
+    container: &Container,
+    place: &Place,
+    on: Option<(PathBuf, &MountPoint)>,
+    (asker, map): (&access::Asker, Option<&IdMap>),
+    look: &access::Look,
+) -> Result<Option<Access>> {
+    let ids = idmap::store_ids()?;
+    let below = match &on {
+        Some((at, _)) => place.path.strip_prefix(at).unwrap_or(Path::new("")),
+        None => place.path.strip_prefix("/").unwrap_or(&place.path),
+    };
+    let owners = match (&place.holder, &place.on_host) {
+        (Holder::Given, Some(on_host)) => access::owners_on_disk(on_host, 0),
+        (_, Some(on_host)) => access::owners_on_disk(on_host, below.components().count()),
+        (_, None) => Vec::new(),
+    };
+    let user = users::of_container(store, container)?;
+    let makes = makes(place, on.as_ref().map(|(_, mount)| *mount), (user.uid, user.gid), asker, map, &ids);
+    let outside = access::Outside { map, owners, makes };
+    let Some(mut access) = access::access(asker, look, &outside) else { return Ok(None) };
+    access.on_mount = on.as_ref().is_some_and(|(_, mount)| mount.kind != "tmpfs");
+    if let Some((at, mount)) = &on
+        && !access.may_write
+    {
+        access.cures = cures::fitting(&cures::Question {
+            store,
+            container,
+            ids: &ids,
+            mount,
+            at,
+            asker,
+            user: (user.uid, user.gid),
+            map,
+            look,
+            owners: &outside.owners,
+        });
+    }
+    Ok(Some(access))
+}
+
+/// To whom on the host it belongs what the asker makes there.
+fn makes(
+    place: &Place,
+    mount: Option<&MountPoint>,
+    user: (u32, u32),
+    asker: &access::Asker,
+    map: Option<&IdMap>,
+    ids: &StoreIds,
+) -> Option<(u32, u32)> {
+    let on_host = || match map {
+        Some(map) => map.host_uid(asker.uid).zip(map.host_gid(asker.gid)),
+        None => Some((asker.uid, asker.gid)),
+    };
+    // As root the mounts translate: ids on the disk are those inside, but in memory there is no disk.
+    if *ids != StoreIds::Host || place.on_host.is_none() {
+        return on_host();
+    }
+    let translated = mount.filter(|mount| mount.id_mapped);
+    let Some(map) = translated.and_then(|mount| owners::translate::map(mount, None, user.0, user.1).ok().flatten())
+    else {
+        return Some((asker.uid, asker.gid));
+    };
+    idmap::inside(&map.uids, asker.uid).zip(idmap::inside(&map.gids, asker.gid))
 }
 
 /// The mount that `found` is on: what the kernel says of a container that runs, and what the record says of another.
@@ -181,7 +280,7 @@ fn place(store: &Store, container: &Container, path: &Path, holder: Holder, on_h
         Holder::Given => path.file_name().map(|name| super::dir(store, &container.id).join(name)),
         _ => on_host,
     };
-    Place { path: path.to_owned(), holder, on_host, leads_to: None, fate }
+    Place { path: path.to_owned(), holder, on_host, leads_to: None, fate, access: None }
 }
 
 fn holder_of(mount: &MountPoint) -> Holder {
@@ -237,4 +336,5 @@ struct Seen {
     destinations: Vec<Resolved>,
     /// The mounts below `found`, of a container that runs.
     chain: Option<Vec<mounted::Seen>>,
+    look: Option<access::Look>,
 }

@@ -72,7 +72,10 @@ pub fn recognise<'a>(container: &'a Container, destinations: &[PathBuf], chain: 
     }
     let on_host = |path: &Path| stat(path).ok().map(|stat| file(&stat));
     for seen in chain {
-        for mount in container.mounts.iter().filter(|mount| mount.kind != "tmpfs") {
+        // Of two mounts of one directory the one that belongs there.
+        let mut mounts: Vec<_> = container.mounts.iter().zip(destinations).collect();
+        mounts.sort_by_key(|(_, destination)| **destination != seen.at);
+        for (mount, _) in mounts.into_iter().filter(|(mount, _)| mount.kind != "tmpfs") {
             let source = Path::new(&mount.source);
             if on_host(source) != Some(seen.file) {
                 continue;
