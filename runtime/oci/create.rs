@@ -207,17 +207,20 @@ pub fn mapped_mounts(spec: &Spec, pid: Pid) -> Result<Vec<OwnedFd>> {
     for mount in wanted {
         let map = super::IdMap { uids: ids::triples(mount.uid_mappings()), gids: ids::triples(mount.gid_mappings()) };
         let userns = if own.as_ref() == Some(&map) { ids::open_user(pid)? } else { ids::namespace(&map)? };
-        let (sources, recursive) = if rootfs::is_root(mount) {
-            (rootfs::sources(mount)?, false)
+        let mut options = super::options::read(mount);
+        let sources = if rootfs::is_root(mount) {
+            options.recursive = false;
+            rootfs::sources(mount)?
         } else {
-            (mount.source().iter().cloned().collect(), super::options::read(mount).recursive)
+            mount.source().iter().cloned().collect()
         };
+        let recursive = options.recursive;
         for source in sources {
             explain::step(
                 "a copy of the mount that this directory of the host lies on, attached nowhere yet",
                 format_args!("mount --bind {} …", source.display()),
             );
-            let copy = mounts::copy(&source, recursive)?;
+            let copy = mounts::copy_of(&source, &options)?;
             explain::step(
                 "ids on the disk stay the container's own: the mount translates them, no file is changed",
                 format_args!("mount --bind -o X-mount.idmap=/proc/{pid}/ns/user {} …", source.display()),
@@ -265,8 +268,8 @@ fn isolate(blueprint: &Blueprint, socket: &OwnedFd) -> Result<(PathBuf, Option<O
     }
     explain::step("a session of its own: the user's terminal is not its terminal", "setsid …");
     calls::setsid().doing(|| "begin a session")?;
+    let mut sources = Sources::new(spec, mapped, &blueprint.place)?;
     rootfs::isolate_mounts(spec)?;
-    let mut sources = Sources::new(spec, mapped, &blueprint.place);
     let root = rootfs::mount_root(spec, &place, &mut sources)?;
     mounts::make(spec, &root, &mut sources, Which::All)?;
     let console = open_console(blueprint, &root)?;
@@ -275,6 +278,7 @@ fn isolate(blueprint: &Blueprint, socket: &OwnedFd) -> Result<(PathBuf, Option<O
     masks::mask(spec, &root)?;
     hooks_before_pivot(blueprint, socket)?;
     rootfs::pivot(spec, &root)?;
+    rootfs::propagate(spec, &root)?;
     rootfs::seal(spec, &root)?;
     name_host(blueprint)?;
     if namespaces.is_new(Type::Network) {

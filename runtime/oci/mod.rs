@@ -27,6 +27,9 @@ mod rootfs;
 mod wire;
 mod within;
 
+pub use mounts::bind_below;
+pub use options::{SUBPATH, subpath_option};
+
 use crate::error::{Doing, Error, Result};
 use nix::unistd::Pid;
 use oci_spec::runtime::{Process, Spec};

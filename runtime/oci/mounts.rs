@@ -4,7 +4,7 @@
 use super::options::{self, Options};
 use super::rootfs::{self, c_path};
 use super::{cgroupfs, devices};
-use crate::error::{Doing, Error, Result};
+use crate::error::{Cause, Doing, Error, Result};
 use crate::explain::{self, calls};
 use crate::store::beneath;
 use nix::errno::Errno;
@@ -15,7 +15,7 @@ use oci_spec::runtime::{Mount, Spec};
 use std::collections::VecDeque;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Where the mounts of directories come from: the id-mapped ones that the parent made, in the order of the bundle, and
 /// copies of our own for the rest.
@@ -23,14 +23,45 @@ use std::path::Path;
 pub struct Sources {
     mapped: VecDeque<OwnedFd>,
     root_is_mapped: bool,
+    peers: VecDeque<OwnedFd>,
     /// The path of the container's cgroup; empty where it has none.
     cgroup: String,
 }
 
 impl Sources {
-    pub fn new(spec: &Spec, mapped: Vec<OwnedFd>, cgroup: &str) -> Sources {
+    /// To be made before [`rootfs::isolate_mounts`]: a copy that is to hear of the host's mounts, or to be heard there, must
+    /// be taken while our own mounts are still the host's peers. (In a new user namespace they are slaves from the start;
+    /// there it is the parent's id-mapped copies that are peers.)
+    pub fn new(spec: &Spec, mapped: Vec<OwnedFd>, cgroup: &str) -> Result<Sources> {
         let root = spec.mounts().iter().flatten().find(|mount| rootfs::is_root(mount));
-        Sources { mapped: mapped.into(), root_is_mapped: root.is_some_and(is_mapped), cgroup: cgroup.to_owned() }
+        let mut sources = Sources {
+            mapped: mapped.into(),
+            root_is_mapped: root.is_some_and(is_mapped),
+            peers: VecDeque::new(),
+            cgroup: cgroup.to_owned(),
+        };
+        for mount in spec.mounts().iter().flatten().filter(|mount| !rootfs::is_root(mount) && !is_mapped(mount)) {
+            let options = options::read(mount);
+            if options.bind && has_peers(&options) {
+                let source = mount.source().as_deref().ok_or_else(|| Error::new("a bind mount needs a source"))?;
+                explain::step(
+                    "a copy that stays in touch: what is mounted below it on the host will be seen here",
+                    format_args!("mount --bind {} …", source.display()),
+                );
+                sources.peers.push_back(copy_of(source, &options)?);
+            }
+        }
+        Ok(sources)
+    }
+
+    /// The source of a bind mount.
+    fn bind(&mut self, mount: &Mount, options: &Options) -> Result<OwnedFd> {
+        let source = mount.source().as_deref().ok_or_else(|| Error::new("a bind mount needs a source"))?;
+        match () {
+            () if is_mapped(mount) => self.next(source),
+            () if has_peers(options) => self.peers.pop_front().ok_or_else(|| Error::new("its copy was not made")),
+            () => copy_of(source, options),
+        }
     }
 
     /// The next layer of the root's overlay.
@@ -56,6 +87,60 @@ pub fn copy(source: &Path, recursive: bool) -> Result<OwnedFd> {
     let flags = libc::OPEN_TREE_CLONE | if recursive { libc::AT_RECURSIVE as u32 } else { 0 };
     let path = c_path(source)?;
     calls::open_tree(here(), &path, flags).doing(|| format!("copy the mount of {}", source.display()))
+}
+
+/// [`copy`], of the source's `subpath` where there is one: the directory that is opened is the one that is mounted, and
+/// nobody who moves a symlink in between changes that.
+pub fn copy_of(source: &Path, options: &Options) -> Result<OwnedFd> {
+    let Some(subpath) = &options.subpath else {
+        return copy(source, options.recursive).map_err(|error| locked(error, options));
+    };
+    let what = || format!("open {} in {}", subpath.display(), source.display());
+    let found = match beneath::open_below(beneath::root(source)?, subpath, OFlag::O_PATH) {
+        Err(Errno::ENOENT) => Err(Error::not_found("no such file or directory").with_cure(
+            "what is to be mounted of a volume must be there: mount all of it once, and make the directory",
+        )),
+        Err(Errno::EXDEV) => Err(Error::new("it leads out of the volume, through a symlink")),
+        found => found.map_err(Cause::into_error),
+    };
+    let flags = OPEN_TREE_CLONE_HERE | if options.recursive { libc::AT_RECURSIVE as u32 } else { 0 };
+    calls::open_tree(found.doing(what)?, c"", flags).doing(|| format!("copy the mount of {}", source.display()))
+}
+
+/// Mounts `subpath` of `source` at `place`, which is made, and must be on a mount that is nobody's peer.
+pub fn bind_below(source: &Path, subpath: &Path, place: &Path) -> Result<()> {
+    let options = Options { recursive: true, subpath: Some(subpath.to_owned()), ..Options::default() };
+    explain::step(
+        "the part of a volume that was asked for",
+        format_args!("mount --rbind {}/{} {}", source.display(), subpath.display(), place.display()),
+    );
+    let made = copy_of(source, &options)?;
+    match kind_of(&made)? {
+        SFlag::S_IFDIR => std::fs::create_dir(place),
+        _ => std::fs::File::create_new(place).map(drop),
+    }
+    .doing(|| format!("make {}", place.display()))?;
+    let target = nix::fcntl::openat(AT_FDCWD, place, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
+        .doing(|| format!("open {}", place.display()))?;
+    attach(made, target)
+}
+
+const OPEN_TREE_CLONE_HERE: u32 = libc::OPEN_TREE_CLONE | libc::AT_EMPTY_PATH as u32;
+
+/// What is mounted below a directory covers files. Who has no say in the host's mounts may not lift them off, and so gets
+/// all of them or nothing: EINVAL (mount_namespaces(7), "Restrictions on mount namespaces").
+fn locked(error: Error, options: &Options) -> Error {
+    match !options.recursive && error.message.ends_with("invalid argument") {
+        true => error.with_cure(
+            "where something else is mounted below a directory, only root may bind it without that: leave \
+             bind-recursive=disabled away",
+        ),
+        false => error,
+    }
+}
+
+fn has_peers(options: &Options) -> bool {
+    options.propagation & (libc::MS_SHARED | libc::MS_SLAVE) != 0
 }
 
 /// A new, detached mount of a file system, with `k=v` or `k` words for it and MOUNT_ATTR_* for the mount.
@@ -123,7 +208,8 @@ fn in_words(mount: &Mount, options: &Options) -> String {
 
 /// mount(8) with the same effect, to be shown.
 fn as_command(mount: &Mount, options: &Options) -> String {
-    let words = mount.options().iter().flatten().filter(|word| !matches!(word.as_str(), "bind" | "rbind"));
+    let is_bind = |word: &str| matches!(word, "bind" | "rbind") || word.starts_with(options::SUBPATH);
+    let words = mount.options().iter().flatten().filter(|word| !is_bind(word));
     let words: Vec<&str> = words.map(String::as_str).collect();
     let with = if words.is_empty() { String::new() } else { format!(" -o {}", words.join(",")) };
     let kind = mount.typ().as_deref().unwrap_or("none");
@@ -134,7 +220,9 @@ fn as_command(mount: &Mount, options: &Options) -> String {
 
 fn source_text(mount: &Mount) -> String {
     let kind = mount.typ().clone().unwrap_or_default();
-    mount.source().as_ref().map_or(kind, |source| source.display().to_string())
+    let subpath = options::read(mount).subpath.unwrap_or_default();
+    let whole = |source: &PathBuf| source.join(&subpath).components().collect::<PathBuf>();
+    mount.source().as_ref().map_or(kind, |source| whole(source).display().to_string())
 }
 
 fn one(mount: &Mount, options: &Options, root: &OwnedFd, sources: &mut Sources) -> Result<()> {
@@ -143,32 +231,63 @@ fn one(mount: &Mount, options: &Options, root: &OwnedFd, sources: &mut Sources) 
         let place = place_for(root, mount.destination(), true)?;
         return cgroupfs::mount(&place, options, &sources.cgroup);
     }
-    let (made, recursive, is_copy) = if options.bind {
-        let source = mount.source().as_deref().ok_or_else(|| Error::new("a bind mount needs a source"))?;
-        let made = if is_mapped(mount) { sources.next(source)? } else { copy(source, options.recursive)? };
-        (made, options.recursive, true)
-    } else {
-        let (made, is_copy) = file_system(kind, mount, options)?;
-        (made, is_copy, is_copy)
-    };
-    let is_directory = kind_of(&made)? == SFlag::S_IFDIR;
-    let place = place_for(root, mount.destination(), is_directory)?;
+    if !options.bind {
+        return new_one(kind, mount, options, root);
+    }
+    let made = sources.bind(mount, options)?;
+    let place = place_for(root, mount.destination(), kind_of(&made)? == SFlag::S_IFDIR)?;
     guard_kernel_file_systems(mount.destination(), &made, &place)?;
-    // A new mount was born with its options.
-    if options.attributes != 0 && is_copy {
-        // The three kinds of atime are one field: to set one, the field must be cleared (mount_setattr(2)).
-        const ATIME: u64 = libc::MOUNT_ATTR__ATIME;
-        let clear = if options.attributes & ATIME == 0 { 0 } else { ATIME };
-        calls::mount_setattr(&made, recursive, options.attributes, clear, 0, None)
-            .doing(|| "set the mount's options")?;
+    set(&made, options.recursive, options.attributes & !options.not_below)?;
+    set(&made, false, options.not_below)?;
+    attach(&made, &place)?;
+    propagate(&made, options)
+}
+
+/// A mount that is no directory of the host's.
+fn new_one(kind: &str, mount: &Mount, options: &Options, root: &OwnedFd) -> Result<()> {
+    let mut place = None;
+    let mut options = options.clone();
+    // A tmpfs over a directory has its mode, as with runc, unless one is asked for: /tmp stays everybody's.
+    if kind == "tmpfs" && !options.data.iter().any(|word| word.starts_with("mode=")) {
+        let was_there = beneath::open(root, mount.destination(), OFlag::O_PATH, Mode::empty()).is_ok();
+        let opened = place_for(root, mount.destination(), true)?;
+        if was_there {
+            let mode = fstat(&opened).doing(|| "look at the directory")?.st_mode & 0o7777;
+            options.data.push(format!("mode={mode:o}"));
+        }
+        place = Some(opened);
+    }
+    let (made, is_copy) = file_system(kind, mount, &options)?;
+    let place = match place {
+        Some(place) => place,
+        None => place_for(root, mount.destination(), kind_of(&made)? == SFlag::S_IFDIR)?,
+    };
+    guard_kernel_file_systems(mount.destination(), &made, &place)?;
+    // A new mount was born with its options; what is a copy after all must not show more than it was to.
+    if is_copy {
+        set(&made, true, options.attributes)?;
     }
     attach(&made, &place)?;
-    if options.propagation != 0 {
-        let recursive = options.propagation & libc::MS_REC != 0;
-        calls::mount_setattr(&made, recursive, 0, 0, options.propagation & !libc::MS_REC, None)
-            .doing(|| "set the mount's propagation")?;
+    propagate(&made, &options)
+}
+
+fn set(made: &OwnedFd, recursive: bool, attributes: u64) -> Result<()> {
+    if attributes == 0 {
+        return Ok(());
     }
-    Ok(())
+    // The three kinds of atime are one field: to set one, the field must be cleared (mount_setattr(2)).
+    const ATIME: u64 = libc::MOUNT_ATTR__ATIME;
+    let clear = if attributes & ATIME == 0 { 0 } else { ATIME };
+    calls::mount_setattr(made, recursive, attributes, clear, 0, None).doing(|| "set the mount's options")
+}
+
+fn propagate(made: &OwnedFd, options: &Options) -> Result<()> {
+    if options.propagation == 0 {
+        return Ok(());
+    }
+    let recursive = options.propagation & libc::MS_REC != 0;
+    calls::mount_setattr(made, recursive, 0, 0, options.propagation & !libc::MS_REC, None)
+        .doing(|| "set the mount's propagation")
 }
 
 /// A new file system of its own for the container; or a copy of the host's mount, and then true, where none is to be had.
@@ -198,18 +317,28 @@ pub fn place_for(root: &OwnedFd, destination: &Path, directory: bool) -> Result<
         Err(Errno::ENOENT) => {}
         result => return result.doing(|| format!("open {} in the container", destination.display())),
     }
+    let make_dirs = |path: &Path| beneath::make_dirs(root, path, Mode::from_bits_truncate(0o755)).map_err(closed);
     if directory {
-        return beneath::make_dirs(root, destination, Mode::from_bits_truncate(0o755));
+        return make_dirs(destination);
     }
     let parent = destination.parent().unwrap_or(Path::new("/"));
     let name = destination.file_name().ok_or_else(|| Error::new("a file cannot be mounted on /"))?;
-    let parent = beneath::make_dirs(root, parent, Mode::from_bits_truncate(0o755))?;
+    let parent = make_dirs(parent)?;
     let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_WRONLY;
     match nix::fcntl::openat(&parent, name, flags, Mode::from_bits_truncate(0o644)) {
         Ok(_) | Err(Errno::EEXIST) => {}
         Err(errno) => return Err(errno).doing(|| format!("make {} in the container", destination.display())),
     }
     open().doing(|| format!("open {} in the container", destination.display()))
+}
+
+fn closed(error: Error) -> Error {
+    match error.message.ends_with("read-only file system") {
+        true => error.with_cure(
+            "a mount needs a directory to lie on: make the directory in what is mounted above it, or mount that writable",
+        ),
+        false => error,
+    }
 }
 
 /// Attaches a detached mount. A directory goes on a directory, and a file on a file: the kernel says only EINVAL.

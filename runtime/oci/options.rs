@@ -2,11 +2,14 @@
 //! and what the file system itself takes.
 
 use oci_spec::runtime::Mount;
+use std::path::PathBuf;
 
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Options {
     /// MOUNT_ATTR_* to set.
     pub attributes: u64,
+    /// Those of them that the mounts below do not get.
+    pub not_below: u64,
     /// Bind the mounts below, too.
     pub recursive: bool,
     pub bind: bool,
@@ -14,6 +17,15 @@ pub struct Options {
     pub propagation: u64,
     /// For the file system: `size=64m`, `mode=1777`.
     pub data: Vec<String>,
+    /// What of a bind's source is mounted: resolved below it by the kernel, when the mount is made. A word of Ebb's own.
+    pub subpath: Option<PathBuf>,
+}
+
+/// What the word for [`Options::subpath`] begins with.
+pub const SUBPATH: &str = "subpath=";
+
+pub fn subpath_option(path: &str) -> String {
+    format!("{SUBPATH}{path}")
 }
 
 pub fn read(mount: &Mount) -> Options {
@@ -22,8 +34,12 @@ pub fn read(mount: &Mount) -> Options {
         match word.as_str() {
             "bind" => options.bind = true,
             "rbind" => (options.bind, options.recursive) = (true, true),
-            // Read-only means all of it here: a mount below a read-only one that stays writable helps nobody.
-            "ro" | "rro" => options.attributes |= libc::MOUNT_ATTR_RDONLY,
+            // The one attribute whose two words differ here: a mount below that is trusted with more helps nobody.
+            "ro" => {
+                options.attributes |= libc::MOUNT_ATTR_RDONLY;
+                options.not_below |= libc::MOUNT_ATTR_RDONLY;
+            }
+            "rro" => options.attributes |= libc::MOUNT_ATTR_RDONLY,
             "nosuid" | "rnosuid" => options.attributes |= libc::MOUNT_ATTR_NOSUID,
             "nodev" | "rnodev" => options.attributes |= libc::MOUNT_ATTR_NODEV,
             "noexec" | "rnoexec" => options.attributes |= libc::MOUNT_ATTR_NOEXEC,
@@ -40,6 +56,12 @@ pub fn read(mount: &Mount) -> Options {
                 None => options.data.push(word.to_owned()),
             },
         }
+    }
+    if mount.options().iter().flatten().any(|word| word == "rro") {
+        options.not_below = 0;
+    }
+    if options.bind {
+        options.subpath = options.data.iter().find_map(|word| word.strip_prefix(SUBPATH)).map(PathBuf::from);
     }
     options
 }

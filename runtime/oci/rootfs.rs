@@ -42,15 +42,33 @@ pub fn open_place(path: &Path) -> Result<OwnedFd> {
     openat(AT_FDCWD, path, PATH_DIRECTORY, Mode::empty()).doing(|| format!("open the root {}", path.display()))
 }
 
-/// Everything becomes a slave (or what `rootfsPropagation` asks for), so that mounts still arrive from outside and none
-/// leak out.
+/// Everything becomes a slave, so that mounts still arrive from outside and none leak out; or private, where the bundle
+/// asks for that (`rootfsPropagation`). What else it asks for is the container's root's, and comes after pivot_root: here it
+/// would make the overlay seen on the host.
 pub fn isolate_mounts(spec: &Spec) -> Result<()> {
-    let asked = spec.linux().as_ref().and_then(|linux| linux.rootfs_propagation().clone());
-    let flags = asked.as_deref().and_then(options::propagation).unwrap_or(libc::MS_SLAVE | libc::MS_REC);
+    let (flags, word) = match root_propagation(spec) & libc::MS_PRIVATE {
+        0 => (libc::MS_SLAVE, "rslave"),
+        private => (private, "rprivate"),
+    };
     let none: Option<&str> = None;
-    explain::step("what is mounted here from now on is not seen outside", "mount --make-rslave /");
-    calls::mount(none, "/", none, MsFlags::from_bits_retain(flags), none)
-        .doing(|| "make the mount tree a slave of the host's")
+    explain::step("what is mounted here from now on is not seen outside", format_args!("mount --make-{word} /"));
+    calls::mount(none, "/", none, MsFlags::from_bits_retain(flags | libc::MS_REC), none)
+        .doing(|| "separate the mount tree from the host's")
+}
+
+fn root_propagation(spec: &Spec) -> u64 {
+    let asked = spec.linux().as_ref().and_then(|linux| linux.rootfs_propagation().clone());
+    asked.as_deref().and_then(options::propagation).unwrap_or(0)
+}
+
+/// `linux.rootfsPropagation`, once the root is `/`: of the root alone, since each mount below it has its own.
+pub fn propagate(spec: &Spec, root: &OwnedFd) -> Result<()> {
+    let flags = root_propagation(spec) & !libc::MS_REC;
+    if flags == 0 || flags == libc::MS_PRIVATE {
+        return Ok(());
+    }
+    explain::step("the root passes on what is mounted in it, as the bundle asks for", "mount --make-… /");
+    calls::mount_setattr(root, false, 0, 0, flags, None).doing(|| "set the root's propagation")
 }
 
 /// Mounts the root on `place`, and returns a descriptor of it.

@@ -50,8 +50,8 @@ pub fn within<T: Serialize + DeserializeOwned>(view: View, work: impl FnOnce(Bor
                 if map.is_some() {
                     ids::become_root()?;
                 }
+                let mut sources = Sources::new(&spec, mapped, "")?;
                 rootfs::isolate_mounts(&spec)?;
-                let mut sources = Sources::new(&spec, mapped, "");
                 let root = rootfs::mount_root(&spec, &place, &mut sources)?;
                 mounts::make(&spec, &root, &mut sources, Which::Binds)?;
                 work(root.as_fd())

@@ -16,12 +16,21 @@ pub fn root(path: &Path) -> Result<OwnedFd> {
 
 /// Opens `path` inside `root`, following symlinks as a process chrooted there would (the last one not with `O_NOFOLLOW`).
 pub fn open(root: impl AsFd, path: &Path, flags: OFlag, mode: Mode) -> nix::Result<OwnedFd> {
+    resolve(root, path, flags, mode, ResolveFlag::RESOLVE_IN_ROOT)
+}
+
+/// Opens `path` inside `root`, and refuses what leads out of it, by `..` or by a symlink, with EXDEV.
+pub fn open_below(root: impl AsFd, path: &Path, flags: OFlag) -> nix::Result<OwnedFd> {
+    resolve(root, path, flags, Mode::empty(), ResolveFlag::RESOLVE_BENEATH)
+}
+
+fn resolve(root: impl AsFd, path: &Path, flags: OFlag, mode: Mode, within: ResolveFlag) -> nix::Result<OwnedFd> {
     let path = path.strip_prefix("/").unwrap_or(path);
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     let how = OpenHow::new()
         .flags(flags | OFlag::O_CLOEXEC)
         .mode(if flags.intersects(OFlag::O_CREAT) { mode } else { Mode::empty() })
-        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+        .resolve(within | ResolveFlag::RESOLVE_NO_MAGICLINKS);
     loop {
         // EAGAIN: something was renamed while the kernel resolved a `..`; openat2(2) says to try again.
         match openat2(root.as_fd(), path, how) {

@@ -4,21 +4,23 @@
 use crate::error::{Doing, Error, Result};
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, readlinkat, renameat};
 use nix::sys::stat::{
-    FileStat, Mode, SFlag, UtimensatFlags, fchmod, fstat, fstatat, futimens, mkdirat, mknodat, utimensat,
+    FchmodatFlags, FileStat, Mode, SFlag, UtimensatFlags, fchmod, fchmodat, fstat, fstatat, futimens, mkdirat, mknodat,
+    utimensat,
 };
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, LinkatFlags, Uid, UnlinkatFlags, fchown, fchownat, linkat, symlinkat, unlinkat};
 use std::collections::HashMap;
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use xattr::FileExt;
 
-/// Copies what is in `source` into `target`. Files that are there under the same names are replaced; others stay.
+/// Copies what is in `source` into `target`. What is there under the same name is left as it is, so that a copy that was
+/// killed half-way can be done again: each file appears whole, with all that belongs to it, or not at all.
 pub fn tree(source: impl AsFd, target: impl AsFd) -> Result<()> {
     let target = openat(&target, ".", DIRECTORY, Mode::empty()).doing(|| "open the target")?;
     let mut copying = Copying { top: target.try_clone().doing(|| "open the target")?, links: HashMap::new() };
@@ -66,9 +68,13 @@ impl Copying {
         if kind == SFlag::S_IFDIR {
             return self.directory(source, target, name, path, &stat);
         }
-        match unlinkat(target, name, UnlinkatFlags::NoRemoveDir) {
-            Ok(()) | Err(Errno::ENOENT) => {}
-            Err(errno) => return Err(errno).doing(|| "replace what was there"),
+        match fstatat(target, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Err(Errno::ENOENT) => {}
+            Ok(_) => {
+                self.links.entry((stat.st_dev, stat.st_ino)).or_insert_with(|| path.to_owned());
+                return Ok(());
+            }
+            Err(errno) => return Err(errno).doing(|| "look at what is there"),
         }
         if stat.st_nlink > 1 {
             if let Some(first) = self.links.get(&(stat.st_dev, stat.st_ino)) {
@@ -86,7 +92,9 @@ impl Copying {
             SFlag::S_IFIFO | SFlag::S_IFSOCK => {
                 let mode = Mode::from_bits_truncate(stat.st_mode & 0o7777);
                 mknodat(target, name, kind, mode, 0).doing(|| "make it")?;
-                own_at(target, name, &stat)
+                own_at(target, name, &stat)?;
+                // The umask had its say, and a change of owner takes bits away. What stands there is no symlink.
+                fchmodat(target, name, mode, FchmodatFlags::FollowSymlink).doing(|| "set its mode")
             }
             // A device in a volume would be the host's; the mount is nodev in any case.
             _ => Ok(()),
@@ -98,7 +106,11 @@ impl Copying {
             Ok(()) | Err(Errno::EEXIST) => {}
             Err(errno) => return Err(errno).doing(|| "make the directory"),
         }
-        let made = openat(target, name, DIRECTORY, Mode::empty()).doing(|| "open the new directory")?;
+        let made = match openat(target, name, DIRECTORY, Mode::empty()) {
+            // Something else has that name by now: it is left as it is.
+            Err(Errno::ENOTDIR | Errno::ELOOP) => return Ok(()),
+            opened => opened.doing(|| "open the new directory")?,
+        };
         let from = openat(source, name, DIRECTORY, Mode::empty()).doing(|| "open the directory")?;
         let kept = from.try_clone().doing(|| "open the directory")?;
         self.contents(from, &made, path)?;
@@ -110,11 +122,33 @@ impl Copying {
 fn regular(source: &Dir, target: &OwnedFd, name: &CStr, stat: &FileStat) -> Result<()> {
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     let mut from = File::from(openat(source, name, flags, Mode::empty()).doing(|| "open it")?);
-    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let mut to = File::from(openat(target, name, flags, Mode::S_IRUSR | Mode::S_IWUSR).doing(|| "make the copy")?);
+    let (made, unfinished) = nameless(target)?;
+    let mut to = File::from(made);
     // std::io::copy uses copy_file_range(2) where the kernel has it: a reflink where the file system can.
     std::io::copy(&mut from, &mut to).doing(|| "copy its contents")?;
-    describe(&from, &to, stat)
+    describe(&from, &to, stat)?;
+    match unfinished {
+        None => {
+            let this = format!("/proc/self/fd/{}", to.as_raw_fd());
+            linkat(AT_FDCWD, this.as_str(), target, name, LinkatFlags::AT_SYMLINK_FOLLOW).doing(|| "give it its name")
+        }
+        Some(unfinished) => renameat(target, unfinished, target, name).doing(|| "give it its name"),
+    }
+}
+
+/// A file without a name (O_TMPFILE), which is gone if we are killed; or with one of its own, where the file system knows
+/// no other.
+fn nameless(directory: &OwnedFd) -> Result<(OwnedFd, Option<&'static CStr>)> {
+    const UNFINISHED: &CStr = c".ebb-copying";
+    let owner = Mode::S_IRUSR | Mode::S_IWUSR;
+    match openat(directory, ".", OFlag::O_TMPFILE | OFlag::O_WRONLY | OFlag::O_CLOEXEC, owner) {
+        Err(Errno::EOPNOTSUPP | Errno::EISDIR | Errno::EINVAL) => {}
+        made => return made.map(|made| (made, None)).doing(|| "make the copy"),
+    }
+    let _ = unlinkat(directory, UNFINISHED, UnlinkatFlags::NoRemoveDir);
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let made = openat(directory, UNFINISHED, flags, owner).doing(|| "make the copy")?;
+    Ok((made, Some(UNFINISHED)))
 }
 
 /// In this order: a change of owner takes setuid bits away, and everything changes the time.

@@ -106,7 +106,7 @@ pub struct Options {
     /// Swap limit equal to memory plus swap: '-1' to enable unlimited swap
     #[arg(long, value_name = "bytes", allow_hyphen_values = true)]
     memory_swap: Option<String>,
-    /// Attach a filesystem mount to the container
+    /// Attach a filesystem mount to the container (type=volume|bind|tmpfs,source=…,target=…,readonly,…)
     #[arg(long, value_name = "mount")]
     mount: Vec<String>,
     /// Assign a name to the container
@@ -170,7 +170,7 @@ pub struct Options {
     /// Sysctl options
     #[arg(long, value_name = "map")]
     sysctl: Vec<String>,
-    /// Mount a tmpfs directory
+    /// Mount a tmpfs directory (PATH[:size=64m,mode=1777,exec,…])
     #[arg(long, value_name = "list")]
     tmpfs: Vec<String>,
     /// Allocate a pseudo-TTY
@@ -188,10 +188,13 @@ pub struct Options {
     /// UTS namespace to use (host)
     #[arg(long, value_name = "string", default_value = "", hide_default_value = true)]
     uts: String,
-    /// Bind mount a volume
+    /// Mount a volume or a host directory ([SOURCE:]PATH[:ro,nocopy,…])
     #[arg(short, long, value_name = "list")]
     volume: Vec<String>,
-    /// Mount volumes from the specified container(s)
+    /// Optional volume driver for the container; only local
+    #[arg(long, value_name = "string", default_value = "", hide_default_value = true)]
+    volume_driver: String,
+    /// Mount volumes from the specified container(s) (NAME[:ro])
     #[arg(long, value_name = "list")]
     volumes_from: Vec<String>,
     /// Working directory inside the container
@@ -272,8 +275,8 @@ impl Options {
                 return Err(Error::new(format!("network {other} not found: Ebb has none and host, more come later")));
             }
         }
-        if !self.volumes_from.is_empty() {
-            return Err(Error::new("--volumes-from comes with the volume issue; name the volumes with -v"));
+        if !matches!(self.volume_driver.as_str(), "" | "local") {
+            return Err(mounts::unknown_driver(&self.volume_driver));
         }
         idmap::keep_id(&self.userns)?;
         match self.uts.as_str() {
@@ -322,6 +325,9 @@ impl Options {
                 .iter()
                 .map(|one| (one.target.clone(), one.tmpfs_options.join(",")))
                 .collect(),
+            mounts: requests[self.volume.len()..][..self.mount.len()].iter().map(mounts::to_api).collect(),
+            volumes_from: self.volumes_from.clone(),
+            volume_driver: self.volume_driver.clone(),
             uts_mode: self.uts.clone(),
             userns_mode: self.userns.clone(),
             shm_size: match size(&self.shm_size)? {

@@ -3,11 +3,13 @@
 use super::options::Options;
 use crate::cli::{Execute, output, store};
 use crate::engine::container::attach::{self, Attachment, End};
-use crate::engine::container::record::Container;
+use crate::engine::container::record::{Container, MountPoint};
 use crate::engine::container::{self, create, protocol, supervisor, terminal};
+use crate::engine::mounts::{self, clean};
 use crate::error::{Error, Result};
 use crate::store::Store;
 use std::io::IsTerminal;
+use std::path::Path;
 
 /// Create and run a new container from an image
 #[derive(Debug, clap::Parser)]
@@ -54,8 +56,9 @@ impl Execute for Run {
         }
         terminal::DetachKeys::parse(&self.detach_keys)?;
         let store = store()?;
-        let container = create::create(&store, &self.options.request(self.detach)?)?;
-        warn_of_uncovered_volumes(&container);
+        let request = self.options.request(self.detach)?;
+        let container = create::create(&store, &request)?;
+        warn_of_uncovered_volumes(&container, &request.mounts);
         if self.detach {
             start(&store, &container, None)?;
             output::line(&container.id)?;
@@ -88,18 +91,22 @@ fn start(store: &Store, container: &Container, attached: Option<std::os::fd::Own
     })
 }
 
-/// How data is lost on recreate: the image keeps it in a volume that nobody named, beside the one that the user did
-/// name, which may be mounted at last year's path.
-fn warn_of_uncovered_volumes(container: &Container) {
-    let named = container.mounts.iter().any(|mount| mount.kind == "volume" && !mount.anonymous);
-    if !named {
+/// How data is lost on recreate: the image keeps it in a volume that nobody named, beside what the user did mount, maybe at
+/// last year's path.
+fn warn_of_uncovered_volumes(container: &Container, asked: &[mounts::Request]) {
+    let is_anonymous = |mount: &&MountPoint| mount.kind == "volume" && mount.anonymous;
+    let is_for_data = |mount: &MountPoint| mount.kind != "tmpfs" && mount.rw && !is_anonymous(&mount);
+    if !container.mounts.iter().any(is_for_data) {
         return;
     }
-    for path in container.config.image.volumes.keys() {
-        if let Some(mount) = container.mounts.iter().find(|mount| mount.anonymous && mount.destination == *path) {
+    for mount in container.mounts.iter().filter(is_anonymous) {
+        let is_here = |path: &str| clean(path) == Path::new(&mount.destination);
+        let of_image = container.config.image.volumes.keys().any(|path| is_here(path));
+        if of_image && !asked.iter().any(|one| is_here(&one.target)) {
             eprintln!(
-                "ebb: warning: the image keeps data in {path}, which no -v of yours covers: it goes into the anonymous \
+                "ebb: warning: the image keeps data in {}, which no -v of yours covers: it goes into the anonymous \
                  volume {}",
+                mount.destination,
                 crate::store::id::short(&mount.name)
             );
         }
@@ -122,8 +129,9 @@ pub struct Create {
 impl Execute for Create {
     fn execute(self) -> Result<i32> {
         let store = store()?;
-        let container = create::create(&store, &self.options.request(true)?)?;
-        warn_of_uncovered_volumes(&container);
+        let request = self.options.request(true)?;
+        let container = create::create(&store, &request)?;
+        warn_of_uncovered_volumes(&container, &request.mounts);
         output::line(&container.id)?;
         Ok(0)
     }

@@ -87,15 +87,14 @@ pub fn mounts(volumes: &[String], mounts: &[String], tmpfs: &[String]) -> Result
         requests.push(mounts::parse_volume(text)?);
     }
     for text in mounts {
-        requests.push(mounts::parse_mount(text).map_err(
-            |error| match error.message.starts_with("invalid mount config") {
-                true => error,
-                false => Error::of(
-                    Kind::Usage,
-                    format!("invalid argument \"{text}\" for \"--mount\" flag: {}", error.message),
-                ),
-            },
-        )?);
+        requests.push(mounts::parse_mount(text).map_err(|mut error| {
+            let is_of_engine = ["invalid mount config", "error looking up"];
+            if !is_of_engine.iter().any(|words| error.message.starts_with(words)) {
+                error.kind = Kind::Usage;
+                error.message = format!("invalid argument \"{text}\" for \"--mount\" flag: {}", error.message);
+            }
+            error
+        })?);
     }
     for text in tmpfs {
         requests.push(mounts::parse_tmpfs(text)?);

@@ -152,14 +152,21 @@ fn wants_user_namespace(host: &HostConfig) -> bool {
     !host.privileged && !shares && host.runtime.is_empty()
 }
 
-/// Whether every directory of the host that the container sees is on a file system that can map ids.
+/// Whether every directory of the host that the container sees is on a file system that can map ids, and what is mounted
+/// below it, too.
 fn mounts_can_be_mapped(store: &Store, container: &Container) -> Result<bool> {
     let mut tried: Vec<u64> = Vec::new();
-    let own = std::iter::once(store.root().to_owned());
-    let sources =
-        container.mounts.iter().filter(|mount| mount.kind != "tmpfs").map(|mount| PathBuf::from(&mount.source));
-    for source in own.chain(sources) {
+    let own = std::iter::once((store.root().to_owned(), false));
+    let directories = container.mounts.iter().filter(|mount| mount.kind != "tmpfs");
+    let sources = directories.map(|mount| (PathBuf::from(&mount.source), !mount.non_recursive));
+    for (source, recursive) in own.chain(sources) {
         let Ok(meta) = std::fs::metadata(&source) else { continue };
+        if recursive && mounts::has_mounts_below(&source)? {
+            if oci::map_ids_for_a_try(&source, true).is_err() {
+                return Ok(false);
+            }
+            continue;
+        }
         let device = std::os::unix::fs::MetadataExt::dev(&meta);
         if tried.contains(&device) {
             continue;

@@ -52,6 +52,10 @@ pub struct Health {
 /// Makes the container. What can be refused is refused before anything is made.
 pub fn create(store: &Store, request: &Request) -> Result<Container> {
     check(request)?;
+    if let Some(name) = &request.name {
+        // Taken for good only when all is made; refused now, before a volume is made for nothing.
+        names::check_free(store, name)?;
+    }
     let image = image::ensure(store, &request.image, request.pull.unwrap_or(Pull::Missing))?;
     leftovers::clear(store);
     let id = id::random()?;
@@ -60,7 +64,7 @@ pub fn create(store: &Store, request: &Request) -> Result<Container> {
     let made = store.make_tmp("container")?;
     lay_out(&made.path, &container)?;
     // Volumes are looked up and made under a lock that lasts until this container's record says that it uses them.
-    let resolved = mounts::resolve(store, &request.mounts, &image)?;
+    let resolved = mounts::resolve(store, &request.mounts, &request.host.volumes_from, &image)?;
     container.mounts.clone_from(&resolved.mounts);
     owners::check(store, &container)?;
     mounts::copy_up(store, &container.mounts, &image.layers)?;
@@ -92,6 +96,15 @@ fn check(request: &Request) -> Result<()> {
     }
     if host.auto_remove && host.restart_policy.name != "no" {
         return Err(Error::new("conflicting options: cannot specify both --restart and --rm"));
+    }
+    let shared = |mount: &mounts::Request| matches!(mount.propagation.as_deref(), Some("shared" | "rshared"));
+    if let Some(mount) = request.mounts.iter().find(|mount| shared(mount) && !host.runtime.is_empty()) {
+        return Err(Error::new(format!(
+            "{} cannot be shared with the host through --runtime {}: that runs in mounts of its own, which only hear of \
+             the host's",
+            mount.target, host.runtime
+        ))
+        .with_cure("rslave, or Ebb's own runtime"));
     }
     if let Some(path) = request.cidfile.as_deref().filter(|path| path.exists()) {
         let path = path.display();

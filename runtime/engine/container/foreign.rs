@@ -8,7 +8,7 @@
 use crate::error::{Doing, Error, Kind, Result};
 use crate::explain::{self, calls};
 use crate::kernel;
-use crate::oci::{Io, process_stat};
+use crate::oci::{self, Io, process_stat};
 use crate::store::{atomic, tree};
 use nix::mount::{MntFlags, MsFlags};
 use nix::sched::CloneFlags;
@@ -53,11 +53,12 @@ pub fn create(runtime: &Path, bundle: &Path, id: &str, io: Io) -> Result<Foreign
     let mut config: Value = atomic::read_json(&bundle.join("config.json"))?;
     let rootfs = bundle.join("rootfs");
     let overlay = adapt(&mut config, &rootfs);
-    atomic::write_json(&dir.join("config.json"), &config)?;
 
     explain::step("the container's first process will be ours to wait for, whoever forks it", "");
     calls::prctl(libc::PR_SET_CHILD_SUBREAPER, 1).doing(|| "become a subreaper")?;
     mount_privately(overlay.as_ref(), &rootfs)?;
+    mount_subpaths(&mut config, &dir)?;
+    atomic::write_json(&dir.join("config.json"), &config)?;
     let created = run_create(runtime, &dir, id, io, &config);
     if created.is_err() {
         let _ = run(command(runtime, &dir).args(["delete", "--force", id]).stdin(Stdio::null()), runtime, &dir);
@@ -109,6 +110,31 @@ fn mount_privately(overlay: Option<&Value>, rootfs: &Path) -> Result<()> {
     );
     calls::mount(Some("overlay"), rootfs, Some("overlay"), MsFlags::empty(), Some(options.join(",").as_str()))
         .doing(what)
+}
+
+/// What is mounted of a volume is a word of Ebb's own: mounted here, for the other runtime to find it as a directory.
+fn mount_subpaths(config: &mut Value, dir: &Path) -> Result<()> {
+    for (index, mount) in config["mounts"].as_array_mut().into_iter().flatten().enumerate() {
+        let Some(options) = mount["options"].as_array_mut() else { continue };
+        let found = options.iter().position(|word| word.as_str().is_some_and(|word| word.starts_with(oci::SUBPATH)));
+        let Some(word) = found.map(|place| options.remove(place)) else { continue };
+        let subpath = word.as_str().unwrap_or_default().trim_start_matches(oci::SUBPATH).to_owned();
+        let place = dir.join(format!("{SUBPATH_STEM}{index}"));
+        oci::bind_below(Path::new(mount["source"].as_str().unwrap_or_default()), Path::new(&subpath), &place)?;
+        mount["source"] = json!(place);
+    }
+    Ok(())
+}
+
+const SUBPATH_STEM: &str = "volume-";
+
+fn unmount_subpaths(dir: &Path) -> Result<()> {
+    let names = std::fs::read_dir(dir).doing(|| format!("read {}", dir.display()))?.flatten();
+    for place in names.filter(|name| name.file_name().as_encoded_bytes().starts_with(SUBPATH_STEM.as_bytes())) {
+        let place = place.path();
+        calls::umount2(&place, MntFlags::MNT_DETACH).doing(|| format!("unmount {}", place.display()))?;
+    }
+    Ok(())
 }
 
 fn run_create(runtime: &Path, dir: &Path, id: &str, io: Io, config: &Value) -> Result<Foreign> {
@@ -232,6 +258,7 @@ impl Foreign {
             Ok(()) | Err(nix::errno::Errno::EINVAL) => Ok(()),
             Err(errno) => Err(errno).doing(|| format!("unmount {}", rootfs.display())),
         };
+        let unmounted = unmounted.and(unmount_subpaths(&self.dir));
         let removed = tree::remove(&self.dir);
         deleted.and(unmounted).and(removed)
     }

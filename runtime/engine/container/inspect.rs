@@ -97,8 +97,8 @@ fn of_host_config(config: &HostConfig, place: &Path) -> Value {
         "PortBindings": {},
         "RestartPolicy": config.restart_policy,
         "AutoRemove": config.auto_remove,
-        "VolumeDriver": "",
-        "VolumesFrom": null,
+        "VolumeDriver": config.volume_driver,
+        "VolumesFrom": or_null(&config.volumes_from),
         "CapAdd": or_null(&config.cap_add),
         "CapDrop": or_null(&config.cap_drop),
         "CgroupnsMode": config.cgroupns_mode,
@@ -119,6 +119,9 @@ fn of_host_config(config: &HostConfig, place: &Path) -> Value {
     });
     if !config.tmpfs.is_empty() {
         tree["Tmpfs"] = json!(config.tmpfs);
+    }
+    if !config.mounts.is_empty() {
+        tree["Mounts"] = json!(config.mounts);
     }
     tree["UTSMode"] = json!(config.uts_mode);
     // Where the kernel cannot map the mounts, root's containers have the host's ids, unasked.

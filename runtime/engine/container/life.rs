@@ -5,6 +5,7 @@ use super::relay::{Ends, Relay};
 use super::state::{self, ProcessId, Status};
 use super::supervisor::{self, Reporter};
 use super::{bundle, exec, foreign, health};
+use crate::engine::mounts;
 use crate::engine::time;
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
@@ -25,6 +26,7 @@ pub fn live(
     size: (u16, u16),
 ) -> Result<(i32, bool)> {
     let directory = super::dir(store, &container.id);
+    mounts::prepare(store, &container.mounts)?;
     bundle::write(store, container)?;
     let (io, mut ends) = streams(container, size)?;
     // What is done while the container's first process builds its view.

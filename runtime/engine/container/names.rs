@@ -21,24 +21,29 @@ pub fn claim(store: &Store, name: &str, id: &str) -> Result<Claim> {
     }
     let claim = Claim(lock::exclusive(&store.names())?);
     let link = store.names().join(name);
-    if let Ok(holder) = std::fs::read_link(&link) {
-        let holder = holder.to_string_lossy();
-        let container = match super::load(store, &holder) {
-            // Whose name it is, is not known.
-            Err(error) if error.kind == Kind::Newer => return Err(error).doing(|| format!("take the name {name}")),
-            found => found,
-        };
-        if container.is_ok_and(|container| container.name == name) {
-            return Err(Error::conflict(format!(
-                "Conflict. The container name \"/{name}\" is already in use by container \"{holder}\". You have to \
-                 remove (or rename) that container to be able to reuse that name."
-            )));
-        }
+    check_free(store, name)?;
+    if link.is_symlink() {
         std::fs::remove_file(&link).doing(|| format!("take the name {name}"))?;
     }
     explain::step("the name is taken: a link to the container's id", format_args!("ln -s {id} {}", link.display()));
     calls::symlink(id, &link).doing(|| format!("take the name {name}"))?;
     Ok(claim)
+}
+
+/// Refuses a name that another container has.
+pub fn check_free(store: &Store, name: &str) -> Result<()> {
+    let Ok(holder) = std::fs::read_link(store.names().join(name)) else { return Ok(()) };
+    let holder = holder.to_string_lossy();
+    match super::load(store, &holder) {
+        // Whose name it is, is not known.
+        Err(error) if error.kind == Kind::Newer => return Err(error).doing(|| format!("take the name {name}")),
+        Ok(container) if container.name == name => {}
+        _ => return Ok(()),
+    }
+    Err(Error::conflict(format!(
+        "Conflict. The container name \"/{name}\" is already in use by container \"{holder}\". You have to remove (or \
+         rename) that container to be able to reuse that name."
+    )))
 }
 
 /// Forces the links to the disk. Best called right after something else has been: a journal then has them already.

@@ -87,6 +87,11 @@ pub struct HostConfig {
     pub readonly_rootfs: bool,
     pub security_opt: Vec<String>,
     pub tmpfs: BTreeMap<String, String>,
+    /// `--mount`, as Docker's API has it.
+    pub mounts: Vec<serde_json::Value>,
+    /// `NAME[:ro]`, as given.
+    pub volumes_from: Vec<String>,
+    pub volume_driver: String,
     #[serde(rename = "UTSMode")]
     pub uts_mode: String,
     pub userns_mode: String,
@@ -167,6 +172,10 @@ pub struct MountPoint {
     pub no_copy: bool,
     /// Bind without the mounts below it.
     pub non_recursive: bool,
+    /// The mounts below a read-only bind stay writable.
+    pub writable_below: bool,
+    /// What of the volume is mounted, relative to it; empty is all of it.
+    pub subpath: String,
     /// mount(8) options of a tmpfs.
     pub tmpfs_options: Vec<String>,
     /// `:U`: its files were given to the container's user when the container was created.

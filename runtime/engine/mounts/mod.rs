@@ -1,16 +1,24 @@
-//! What a user asks to have mounted: `-v`, `--mount`, `--tmpfs` and the image's `VOLUME`s.
+//! What a user asks to have mounted: `-v`, `--mount`, `--tmpfs`, `--volumes-from` and the image's `VOLUME`s.
 
+mod api;
 mod copy_up;
+mod inherit;
 mod parse;
+mod parse_mount;
+mod peers;
 mod resolve;
 
+pub use api::to_api;
 pub use copy_up::copy_up;
-pub use parse::{parse_mount, parse_tmpfs, parse_volume};
+pub use parse::{parse_tmpfs, parse_volume};
+pub use parse_mount::parse_mount;
+pub use peers::has_mounts_below;
 pub use resolve::{Resolved, resolve};
 
 use crate::engine::container::record::MountPoint;
 use crate::engine::volume;
-use crate::error::{Doing, Result};
+use crate::error::{Doing, Error, Result};
+use crate::oci;
 use crate::store::Store;
 use oci_spec::runtime::{Mount, MountBuilder};
 use serde::{Deserialize, Serialize};
@@ -29,8 +37,7 @@ pub struct Request {
     pub nocopy: bool,
     /// `rprivate`, `rshared`, …
     pub propagation: Option<String>,
-    /// Non-recursive bind.
-    pub bind_only: bool,
+    pub recursion: Recursion,
     /// `-v` makes a missing host directory; `--mount` refuses.
     pub make_source: bool,
     /// mount(8) options of a tmpfs: `size=1m`, `mode=1777`.
@@ -40,6 +47,10 @@ pub struct Request {
     pub chown: bool,
     /// `idmap`: an id-mapped mount between the directory's owner and the container's user.
     pub id_mapped: bool,
+    /// The driver's options, for a volume that is made by this.
+    pub options: Vec<(String, String)>,
+    /// What of the volume is mounted; empty is all of it.
+    pub subpath: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +58,27 @@ pub enum Kind {
     Volume,
     Bind,
     Tmpfs,
+}
+
+impl Kind {
+    pub fn word(self) -> &'static str {
+        match self {
+            Kind::Volume => "volume",
+            Kind::Bind => "bind",
+            Kind::Tmpfs => "tmpfs",
+        }
+    }
+}
+
+/// What becomes of the mounts below a directory of the host's that is bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Recursion {
+    /// They come along, and are read-only where it is.
+    Enabled,
+    /// They stay away.
+    Disabled,
+    /// They come along, and stay writable where it is read-only.
+    Writable,
 }
 
 impl Request {
@@ -59,14 +91,22 @@ impl Request {
             mode: String::new(),
             nocopy: false,
             propagation: None,
-            bind_only: false,
+            recursion: Recursion::Enabled,
             make_source: false,
             tmpfs_options: Vec::new(),
             labels: Vec::new(),
             chown: false,
             id_mapped: false,
+            options: Vec::new(),
+            subpath: String::new(),
         }
     }
+}
+
+/// Docker's words for a volume driver that is not there. Ebb has the one that Docker has without plugins.
+pub fn unknown_driver(name: &str) -> Error {
+    Error::new(format!("error looking up volume plugin {name}: plugin \"{name}\" not found"))
+        .with_cure("the driver is local; its options type, o and device mount what the kernel can mount")
 }
 
 /// A path without `.`, `..` and doubled slashes, as Go's filepath.Clean: by its letters only, since it is one inside a
@@ -83,30 +123,50 @@ pub fn clean(path: &str) -> PathBuf {
     clean
 }
 
+/// What a start needs that may have changed since `create`: what a killed command left half-copied is finished, and the
+/// host's mounts still have the peers that were asked for.
+pub fn prepare(store: &Store, mounts: &[MountPoint]) -> Result<()> {
+    copy_up::finish_copy_up(store, mounts)?;
+    mounts.iter().try_for_each(|mount| peers::check(Path::new(&mount.source), &mount.propagation))
+}
+
 /// The OCI mount of a [`MountPoint`].
 pub fn to_oci(store: &Store, mount: &MountPoint) -> Result<Mount> {
-    let mut options: Vec<String> = Vec::new();
-    let (kind, source) = match mount.kind.as_str() {
-        "tmpfs" => {
-            options.extend(["nosuid", "nodev"].map(str::to_owned));
-            if !mount.tmpfs_options.iter().any(|word| word == "exec") {
-                options.push("noexec".into());
-            }
-            options.extend(mount.tmpfs_options.iter().cloned());
-            ("tmpfs", PathBuf::from("tmpfs"))
-        }
-        kind => {
-            options.push(if mount.non_recursive { "bind" } else { "rbind" }.into());
-            // A device or a setuid program in a directory that outlives the container is a way in for the next one.
-            options.extend(["nosuid", "nodev"].map(str::to_owned));
-            options.push(if mount.propagation.is_empty() { "rprivate".into() } else { mount.propagation.clone() });
-            let source =
-                if kind == "volume" { volume::mountpoint(store, &mount.name) } else { PathBuf::from(&mount.source) };
-            ("bind", source)
-        }
+    let (kind, source, mut options) = match mount.kind.as_str() {
+        "tmpfs" => ("tmpfs", PathBuf::from("tmpfs"), of_tmpfs(mount)),
+        "volume" => ("bind", volume::mountpoint(store, &mount.name), of_directory(mount)),
+        _ => ("bind", PathBuf::from(&mount.source), of_directory(mount)),
     };
-    options.push(if mount.rw { "rw" } else { "ro" }.into());
+    // `ro` is for the mount itself and `rro` for those below as well.
+    let below = kind == "bind" && !mount.non_recursive && !mount.writable_below;
+    options.push(
+        match (mount.rw, below) {
+            (true, _) => "rw",
+            (false, true) => "rro",
+            (false, false) => "ro",
+        }
+        .into(),
+    );
     let destination = &mount.destination;
     let built = MountBuilder::default().destination(destination).typ(kind).source(source).options(options).build();
     built.doing(|| format!("describe the mount at {destination}"))
+}
+
+/// Docker's defaults, unless their opposite is asked for.
+fn of_tmpfs(mount: &MountPoint) -> Vec<String> {
+    let defaults = ["nosuid", "nodev", "noexec"].into_iter();
+    let asked = |word: &str| mount.tmpfs_options.iter().any(|option| option == word);
+    let defaults = defaults.filter(|word| !asked(word.trim_start_matches("no"))).map(str::to_owned);
+    defaults.chain(mount.tmpfs_options.iter().cloned()).collect()
+}
+
+fn of_directory(mount: &MountPoint) -> Vec<String> {
+    let recursion = if mount.non_recursive { "bind" } else { "rbind" };
+    let propagation = if mount.propagation.is_empty() { "rprivate" } else { &mount.propagation };
+    // A device or a setuid program in a directory that outlives the container is a way in for the next one.
+    let mut options = [recursion, "nosuid", "nodev", propagation].map(str::to_owned).to_vec();
+    if !mount.subpath.is_empty() {
+        options.push(oci::subpath_option(&mount.subpath));
+    }
+    options
 }

@@ -1,8 +1,8 @@
-//! The words of `-v`, `--mount` and `--tmpfs`.
+//! The words of `-v` and `--tmpfs`; those of `--mount` are in `parse_mount`.
 
-use super::{Kind, Request};
-use crate::engine::container::limits;
+use super::{Kind, Request, clean};
 use crate::error::{Error, Result};
+use std::path::Path;
 
 /// `-v SRC:DST[:opts]`, `-v DST`.
 pub fn parse_volume(text: &str) -> Result<Request> {
@@ -23,8 +23,10 @@ pub fn parse_volume(text: &str) -> Result<Request> {
             Some(source) => error.with_cure(format!("did you mean -v {source}:/{target}?")),
         });
     }
-    if super::clean(target) == std::path::Path::new("/") {
-        return Err(Error::new(format!("invalid volume specification: '{text}': destination can't be '/'")));
+    if clean(target) == Path::new("/") {
+        return Err(Error::new(format!("invalid volume specification: '{text}': destination can't be '/'")).with_cure(
+            "Docker on Linux takes such a word for a drive letter, and mounts nothing; name a path below /",
+        ));
     }
     let mut request = Request::new(match source {
         Some(source) if is_path(source) => Kind::Bind,
@@ -41,17 +43,17 @@ pub fn parse_volume(text: &str) -> Result<Request> {
 
 fn invalid(text: &str) -> Error {
     Error::new(format!("invalid volume specification: '{text}'"))
-        .with_cure("it is SOURCE:PATH[:OPTIONS], or PATH alone")
+        .with_cure("it is SOURCE:PATH[:OPTIONS], or PATH alone; a path with a colon in it goes into --mount")
 }
 
 /// A path is what looks like one; everything else is a volume's name.
-fn is_path(source: &str) -> bool {
+pub(super) fn is_path(source: &str) -> bool {
     source.starts_with('/') || source == "." || source == ".." || source.starts_with("./") || source.starts_with("../")
 }
 
 /// At most one word of each kind: access, label, propagation, copying.
 fn read_mode(request: &mut Request, mode: &str) -> Result<()> {
-    let bad = || Error::new(format!("invalid mode: {mode}"));
+    let bad = || invalid_mode(request.kind, mode);
     let (mut access, mut label, mut copying) = (0, 0, 0);
     for word in mode.split(',') {
         match word {
@@ -60,7 +62,7 @@ fn read_mode(request: &mut Request, mode: &str) -> Result<()> {
                 access += 1;
                 request.readonly = true;
             }
-            // SELinux labels: accepted, and without effect where there is no SELinux.
+            // SELinux labels: accepted, and what they do not do is said when the mount is made.
             "z" | "Z" => label += 1,
             "nocopy" | "volume-nocopy" if request.kind == Kind::Volume => {
                 copying += 1;
@@ -82,176 +84,115 @@ fn read_mode(request: &mut Request, mode: &str) -> Result<()> {
     Ok(())
 }
 
-fn is_propagation(word: &str) -> bool {
-    matches!(word.strip_prefix('r').unwrap_or(word), "private" | "shared" | "slave")
-        || matches!(word, "rprivate" | "rshared" | "rslave")
+/// The mode of `--volumes-from`: whether it is read-only.
+pub(super) fn only_access(mode: &str) -> Result<bool> {
+    let mut request = Request::new(Kind::Bind);
+    match mode {
+        "" => {}
+        mode if mode.split(',').any(is_propagation) => return Err(invalid_mode(Kind::Bind, mode)),
+        mode => read_mode(&mut request, mode)?,
+    }
+    if request.chown || request.id_mapped {
+        return Err(Error::new(format!("invalid mode: {mode}")).with_cure("it is NAME, NAME:ro or NAME:rw"));
+    }
+    Ok(request.readonly)
 }
 
-/// `--mount type=…,k=v`.
-pub fn parse_mount(text: &str) -> Result<Request> {
-    let mut request = Request::new(Kind::Volume);
-    let mut tmpfs = Vec::new();
-    for field in csv(text)? {
-        let (key, value) = field.split_once('=').map_or((field.as_str(), None), |(key, value)| (key, Some(value)));
-        let wanted = || {
-            value
-                .filter(|value| !value.is_empty())
-                .ok_or_else(|| Error::new(format!("invalid field '{field}' must be a key=value pair")))
-        };
-        match key.to_ascii_lowercase().as_str() {
-            "type" => {
-                request.kind = match wanted()? {
-                    "volume" => Kind::Volume,
-                    "bind" => Kind::Bind,
-                    "tmpfs" => Kind::Tmpfs,
-                    other => {
-                        return Err(Error::new(format!(
-                            "invalid mount config for type \"{other}\": mount type unknown"
-                        )));
-                    }
-                }
+/// Docker's words, and what was meant: its page shows words in `-v` that only `--mount` takes, and the other way round.
+fn invalid_mode(kind: Kind, mode: &str) -> Error {
+    let error = Error::new(format!("invalid mode: {mode}"));
+    let known =
+        |word: &str| matches!(word, "rw" | "ro" | "readonly" | "z" | "Z" | "nocopy" | "volume-nocopy" | "U" | "idmap");
+    let Some(word) = mode.split(',').find(|word| !known(word)) else {
+        return error.with_cure(match kind {
+            Kind::Bind if mode.contains("nocopy") => {
+                "nocopy is for volumes: nothing is ever copied into a host directory"
             }
-            "source" | "src" => request.source = Some(wanted()?.to_owned()),
-            "target" | "dst" | "destination" => request.target = wanted()?.to_owned(),
-            "readonly" | "ro" => request.readonly = boolean(&field, value)?,
-            "volume-nocopy" => request.nocopy = boolean(&field, value)?,
-            // As Podman has them.
-            "u" | "chown" => request.chown = boolean(&field, value)?,
-            "idmap" => request.id_mapped = boolean(&field, value)?,
-            "bind-propagation" => {
-                let word = wanted()?;
-                if !is_propagation(word) {
-                    return Err(Error::new(format!("invalid propagation value '{word}'")));
-                }
-                request.propagation = Some(word.to_owned());
+            Kind::Volume if mode.contains("idmap") => {
+                "idmap is for host directories: the ids in a volume are the containers' own"
             }
-            "bind-recursive" => match wanted()? {
-                "enabled" | "writable" | "readonly" => {}
-                "disabled" => request.bind_only = true,
-                other => return Err(Error::new(format!("invalid value for bind-recursive: {other}"))),
-            },
-            "bind-nonrecursive" => request.bind_only = boolean(&field, value)?,
-            "bind-create-src" => request.make_source = boolean(&field, value)?,
-            "tmpfs-size" => tmpfs.push(format!("size={}", limits::memory(wanted()?)?)),
-            "tmpfs-mode" => {
-                let mode = wanted()?;
-                u32::from_str_radix(mode, 8)
-                    .map_err(|_| Error::new(format!("invalid value for tmpfs-mode: {mode}")))?;
-                tmpfs.push(format!("mode={mode}"));
-            }
-            "volume-label" => {
-                let label = wanted()?;
-                let (name, value) = label.split_once('=').unwrap_or((label, ""));
-                request.labels.push((name.to_owned(), value.to_owned()));
-            }
-            "volume-driver" if value == Some("local") => {}
-            "volume-subpath" | "volume-opt" | "volume-driver" => {
-                return Err(Error::new(format!("{key} comes with the volume issue")));
-            }
-            _ => return Err(Error::new(format!("unexpected key '{key}' in '{field}'"))),
-        }
-    }
-    check_mount(&mut request, tmpfs)?;
-    Ok(request)
-}
-
-fn check_mount(request: &mut Request, tmpfs: Vec<String>) -> Result<()> {
-    if request.target.is_empty() {
-        return Err(Error::new("target is required"));
-    }
-    let kind = match request.kind {
-        Kind::Volume => "volume",
-        Kind::Bind => "bind",
-        Kind::Tmpfs => "tmpfs",
+            _ => "at most one of ro and rw, one of z and Z, and one of U and idmap",
+        });
     };
-    let bad = |why: &str| Err(Error::new(format!("invalid mount config for type \"{kind}\": {why}")));
-    if !request.target.starts_with('/') {
-        return bad(&format!("invalid mount path: '{}' mount path must be absolute", request.target));
+    let key = word.split('=').next().unwrap_or_default();
+    if super::parse_mount::is_key(key) {
+        return error.with_cure(format!("{key} is a word of --mount: --mount type=…,src=…,dst=…,{word}"));
     }
-    match (request.kind, &request.source) {
-        (Kind::Bind, None) => return bad("field Source must not be empty"),
-        (Kind::Tmpfs, Some(_)) => return bad("field Source must not be specified"),
-        (Kind::Bind, Some(source)) if !is_path(source) => {
-            return bad(&format!("invalid mount path: '{source}' mount path must be absolute"));
-        }
-        _ => {}
+    if is_propagation(word) {
+        return error.with_cure(match kind {
+            Kind::Volume => "propagation is for host directories: what is mounted in a volume is nobody else's",
+            _ => "one word of propagation at most",
+        });
     }
-    if !tmpfs.is_empty() && request.kind != Kind::Tmpfs {
-        return Err(Error::new(format!("cannot mix 'tmpfs-*' options with mount type '{kind}'")));
-    }
-    if (request.nocopy || !request.labels.is_empty()) && request.kind != Kind::Volume {
-        return Err(Error::new(format!("cannot mix 'volume-*' options with mount type '{kind}'")));
-    }
-    if request.id_mapped && (request.kind != Kind::Bind || request.chown) {
-        let with = if request.chown { "U, which changes the owner on the disk" } else { "a mount that is no bind" };
-        return bad(&format!("idmap cannot go with {with}"));
-    }
-    if request.chown && request.kind == Kind::Tmpfs {
-        return bad("U is for what lies on a disk; a tmpfs takes uid= and gid=");
-    }
-    if (request.propagation.is_some() || request.bind_only) && request.kind != Kind::Bind {
-        return Err(Error::new(format!("cannot mix 'bind-*' options with mount type '{kind}'")));
-    }
-    request.tmpfs_options = tmpfs;
-    Ok(())
+    error.with_cure(
+        "it is ro or rw, z or Z, U, nocopy (volumes), and idmap, rprivate, rshared, rslave, … (host directories)",
+    )
 }
 
-fn boolean(field: &str, value: Option<&str>) -> Result<bool> {
-    match value {
-        None => Ok(true),
-        Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
-        Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
-        Some(other) => {
-            let key = field.split('=').next().unwrap_or_default();
-            Err(Error::new(format!("invalid value for {key}: {other}")))
-        }
-    }
-}
-
-/// One record of CSV (RFC 4180): a field may be quoted, and a quote in it doubled.
-fn csv(text: &str) -> Result<Vec<String>> {
-    let mut fields = vec![String::new()];
-    let mut letters = text.chars().peekable();
-    let mut quoted = false;
-    while let Some(letter) = letters.next() {
-        let field = fields.last_mut();
-        match (letter, quoted, field) {
-            ('"', true, Some(field)) if letters.peek() == Some(&'"') => {
-                letters.next();
-                field.push('"');
-            }
-            ('"', true, _) => quoted = false,
-            ('"', false, Some(field)) if field.is_empty() => quoted = true,
-            (',', false, _) => fields.push(String::new()),
-            (letter, _, Some(field)) => field.push(letter),
-            (_, _, None) => {}
-        }
-    }
-    if quoted {
-        return Err(Error::new("a quote is left open"));
-    }
-    Ok(fields)
+pub(super) fn is_propagation(word: &str) -> bool {
+    matches!(word, "private" | "shared" | "slave" | "rprivate" | "rshared" | "rslave")
 }
 
 /// `--tmpfs PATH[:opts]`.
 pub fn parse_tmpfs(text: &str) -> Result<Request> {
     let (target, options) = text.split_once(':').unwrap_or((text, ""));
     let mut request = Request::new(Kind::Tmpfs);
-    if !target.starts_with('/') || super::clean(target) == std::path::Path::new("/") {
+    if !target.starts_with('/') || clean(target) == Path::new("/") {
         return Err(Error::new(format!("invalid mount path: '{target}' mount path must be absolute, and not '/'")));
     }
     request.target = target.to_owned();
     for word in options.split(',').filter(|word| !word.is_empty()) {
-        match word.split_once('=').map_or(word, |(key, _)| key) {
-            "ro" => request.readonly = true,
-            "rw" | "nosuid" | "nodev" | "noexec" => {}
-            "exec" | "size" | "mode" | "uid" | "gid" | "nr_inodes" | "nr_blocks" | "noatime" | "relatime" => {
-                request.tmpfs_options.push(word.to_owned());
+        match tmpfs_word(word) {
+            Some(Access::ReadOnly) => request.readonly = true,
+            Some(Access::Writable) => request.readonly = false,
+            Some(Access::Unsaid) => request.tmpfs_options.push(word.to_owned()),
+            None => {
+                return Err(Error::new(format!("invalid tmpfs option [\"{word}\"]")).with_cure(
+                    "it takes size=, mode=, uid=, gid=, nr_inodes=, nr_blocks=, ro, exec, suid, dev, noatime and the like",
+                ));
             }
-            _ => return Err(Error::new(format!("invalid tmpfs option [\"{word}\"]"))),
         }
     }
     Ok(request)
+}
+
+/// What a word of a tmpfs says of writing to it.
+enum Access {
+    ReadOnly,
+    Writable,
+    Unsaid,
+}
+
+/// `None` for what is no word of a tmpfs. The values of numbers are the kernel's to check: it says which it refuses.
+fn tmpfs_word(word: &str) -> Option<Access> {
+    const FLAGS: &[&str] = &[
+        "defaults",
+        "suid",
+        "nosuid",
+        "dev",
+        "nodev",
+        "exec",
+        "noexec",
+        "atime",
+        "noatime",
+        "diratime",
+        "nodiratime",
+        "relatime",
+        "norelatime",
+        "strictatime",
+        "nostrictatime",
+        "sync",
+        "async",
+    ];
+    match word.split_once('=') {
+        Some(("size" | "mode" | "uid" | "gid" | "nr_inodes" | "nr_blocks" | "mpol", value)) if !value.is_empty() => {
+            Some(Access::Unsaid)
+        }
+        Some(_) => None,
+        None if word == "ro" => Some(Access::ReadOnly),
+        None if word == "rw" => Some(Access::Writable),
+        None => FLAGS.contains(&word).then_some(Access::Unsaid),
+    }
 }
 
 #[cfg(test)]
@@ -286,17 +227,11 @@ mod tests {
     }
 
     #[test]
-    fn mount_reads_csv_and_names_what_it_does_not_know() {
-        let mount = parse_mount("type=bind,\"src=/a,b\",dst=/c,readonly").unwrap();
-        assert_eq!((mount.source.as_deref(), mount.readonly), (Some("/a,b"), true));
-        assert_eq!(parse_mount("type=bind,foo=1,dst=/a").unwrap_err().message, "unexpected key 'foo' in 'foo=1'");
-        assert_eq!(parse_mount("src=shared").unwrap_err().message, "target is required");
-        assert!(!parse_mount("src=v,dst=/a,ro=false").unwrap().readonly);
-    }
-
-    #[test]
     fn a_tmpfs_is_noexec_unless_exec_is_asked_for() {
         assert_eq!(parse_tmpfs("/t:size=1m,exec").unwrap().tmpfs_options, ["size=1m", "exec"]);
-        assert!(parse_tmpfs("t").is_err() && parse_tmpfs("/t:bogus").is_err());
+        assert!(parse_tmpfs("/t:ro,size=1m").unwrap().readonly && !parse_tmpfs("/t:ro,rw").unwrap().readonly);
+        for text in ["t", "/", "/t:bogus", "/t:size", "/t:size=", "/t:ro=1"] {
+            assert!(parse_tmpfs(text).is_err(), "{text}");
+        }
     }
 }

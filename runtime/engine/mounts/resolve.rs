@@ -1,11 +1,12 @@
 //! From what was asked for to what will be mounted. Everything is checked before any volume is made.
 
-use super::{Kind, Request, clean};
+use super::{Kind, Recursion, Request, clean, inherit, peers};
 use crate::engine::container::record::MountPoint;
 use crate::engine::image::Image;
 use crate::engine::volume;
-use crate::error::{Doing, Error, Result};
+use crate::error::{Cause, Doing, Error, Result};
 use crate::store::{Store, lock};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// The mounts of a container, and the lock under which its volumes were looked up: no volume is removed until this is
@@ -15,9 +16,9 @@ pub struct Resolved {
     _lock: lock::Lock,
 }
 
-/// Checks all requests against each other, adds the image's `VOLUME`s that none covers, makes the volumes that are
-/// missing, and returns the mounts in the order to mount them (parents first).
-pub fn resolve(store: &Store, requests: &[Request], image: &Image) -> Result<Resolved> {
+/// Checks all requests against each other, adds what `--volumes-from` brings and the image's `VOLUME`s, each where nothing
+/// else lies, makes the volumes that are missing, and returns the mounts in the order to mount them (parents first).
+pub fn resolve(store: &Store, requests: &[Request], volumes_from: &[String], image: &Image) -> Result<Resolved> {
     let mut wanted: Vec<(PathBuf, Request)> = Vec::new();
     for request in requests {
         let target = clean(&request.target);
@@ -28,18 +29,24 @@ pub fn resolve(store: &Store, requests: &[Request], image: &Image) -> Result<Res
         check_source(request)?;
         wanted.push((target, request.clone()));
     }
+    let lock = lock::shared(&store.volumes())?;
+    // As in Docker: what is asked for here comes before what another container has, and that before the image's.
+    let mut inherited = inherit::from(store, volumes_from)?;
+    inherited.retain(|mount| !wanted.iter().any(|(target, _)| *target == Path::new(&mount.destination)));
     for path in image.config.volumes.keys() {
         let target = clean(path);
+        let covered = wanted.iter().any(|(other, _)| *other == target)
+            || inherited.iter().any(|mount| target == Path::new(&mount.destination));
         // An image is data: what it must not cover, it does not get.
-        if check_target(&target).is_ok() && !wanted.iter().any(|(other, _)| *other == target) {
+        if check_target(&target).is_ok() && !covered {
             let request = Request { target: path.clone(), ..Request::new(Kind::Volume) };
             wanted.push((target, request));
         }
     }
+    let made = wanted.iter().map(|(target, request)| make(store, target, request)).collect::<Result<Vec<_>>>()?;
+    let mut mounts: Vec<MountPoint> = made.into_iter().chain(inherited).collect();
     // A mount below another must come after it, or it would be covered.
-    wanted.sort_by_key(|(target, _)| target.components().count());
-    let lock = lock::shared(&store.volumes())?;
-    let mounts = wanted.iter().map(|(target, request)| make(store, target, request)).collect::<Result<_>>()?;
+    mounts.sort_by_key(|mount| Path::new(&mount.destination).components().count());
     Ok(Resolved { mounts, _lock: lock })
 }
 
@@ -56,14 +63,32 @@ fn check_target(target: &Path) -> Result<()> {
 }
 
 fn check_source(request: &Request) -> Result<()> {
-    let Some(source) = &request.source else { return Ok(()) };
+    let Some(source) = &request.source else { return volume::check_options(&options(request)) };
     match request.kind {
-        Kind::Volume => volume::check_name(source).doing(|| format!("create {source}")),
-        Kind::Bind if !request.make_source && !Path::new(source).exists() => Err(Error::new(format!(
-            "invalid mount config for type \"bind\": bind source path does not exist: {source}"
-        ))),
-        Kind::Bind | Kind::Tmpfs => Ok(()),
+        Kind::Volume => {
+            let doing = || format!("create {source}");
+            volume::check_name(source).doing(doing)?;
+            volume::check_options(&options(request)).doing(doing)
+        }
+        Kind::Bind => {
+            match std::fs::metadata(source) {
+                Err(error) if error.kind() == ErrorKind::NotFound && request.make_source => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    return Err(Error::new(format!(
+                        "invalid mount config for type \"bind\": bind source path does not exist: {source}"
+                    ))
+                    .with_cure("-v, or bind-create-src, makes a directory that is missing"));
+                }
+                found => found.doing(|| format!("look at the bind source path {source}"))?,
+            };
+            peers::check(Path::new(source), request.propagation.as_deref().unwrap_or_default())
+        }
+        Kind::Tmpfs => Ok(()),
     }
+}
+
+fn options(request: &Request) -> std::collections::BTreeMap<String, String> {
+    request.options.iter().cloned().collect()
 }
 
 fn make(store: &Store, target: &Path, request: &Request) -> Result<MountPoint> {
@@ -72,7 +97,8 @@ fn make(store: &Store, target: &Path, request: &Request) -> Result<MountPoint> {
         mode: request.mode.clone(),
         rw: !request.readonly,
         no_copy: request.nocopy,
-        non_recursive: request.bind_only,
+        non_recursive: request.recursion == Recursion::Disabled,
+        writable_below: request.recursion == Recursion::Writable,
         tmpfs_options: request.tmpfs_options.clone(),
         chowned: request.chown,
         id_mapped: request.id_mapped,
@@ -81,10 +107,13 @@ fn make(store: &Store, target: &Path, request: &Request) -> Result<MountPoint> {
     match request.kind {
         Kind::Volume => {
             let labels = request.labels.iter().cloned().collect();
-            let wanted = volume::Request { name: request.source.clone(), labels, ..volume::Request::default() };
+            let wanted = volume::Request { name: request.source.clone(), labels, options: options(request) };
             let made = volume::find_or_create(store, &wanted)?;
             mount.kind = "volume".into();
-            mount.source = volume::mountpoint(store, &made.name).to_string_lossy().into_owned();
+            let data = volume::mountpoint(store, &made.name);
+            // For people to read: the kernel resolves it, anew at each start.
+            mount.source = data.join(&request.subpath).components().collect::<PathBuf>().to_string_lossy().into_owned();
+            mount.subpath.clone_from(&request.subpath);
             mount.name = made.name;
             mount.driver = "local".into();
             mount.anonymous = request.source.is_none();
@@ -96,7 +125,27 @@ fn make(store: &Store, target: &Path, request: &Request) -> Result<MountPoint> {
         }
         Kind::Tmpfs => mount.kind = "tmpfs".into(),
     }
+    explain_words(request);
     Ok(mount)
+}
+
+/// What was accepted and does less than its name says is told.
+fn explain_words(request: &Request) {
+    if let Some(word) = request.mode.split(',').find(|word| matches!(*word, "z" | "Z")) {
+        let why = match Path::new("/sys/fs/selinux/enforce").exists() {
+            true => "Ebb sets no labels; `chcon -Rt container_file_t DIR` does, where SELinux denies access",
+            false => "there is no SELinux here, and nothing to relabel",
+        };
+        eprintln!("ebb: :{word} at {} changes nothing: {why}", request.target);
+    }
+    let shared = request.propagation.as_deref().is_some_and(|word| word.trim_start_matches('r') == "shared");
+    if shared && !nix::unistd::geteuid().is_root() {
+        eprintln!(
+            "ebb: what the container mounts at {} is not seen on the host: without root its mounts are its own, and \
+             shared is what slave is",
+            request.target
+        );
+    }
 }
 
 /// The host's path, absolute. `-v` makes a missing directory, as Docker does, and says so: it is a mistyped path more
@@ -106,9 +155,13 @@ fn host_directory(request: &Request) -> Result<String> {
     let path = std::path::absolute(source).doing(|| format!("resolve {source}"))?;
     // Without the `.` and `..` that absolute(3) leaves; by its letters, as Docker's client does it.
     let path = clean(&path.to_string_lossy());
-    if !path.exists() {
-        std::fs::create_dir_all(&path).doing(|| format!("make the host directory {}", path.display()))?;
-        eprintln!("ebb: made the host directory {}, which was not there", path.display());
+    match std::fs::metadata(&path) {
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            std::fs::create_dir_all(&path).doing(|| format!("make the host directory {}", path.display()))?;
+            eprintln!("ebb: made the host directory {}, which was not there", path.display());
+        }
+        Err(error) => return Err(error.into_error()).doing(|| format!("look at the host's {}", path.display())),
     }
     Ok(path.to_string_lossy().into_owned())
 }

@@ -144,7 +144,8 @@ pub fn check_name(name: &str) -> Result<()> {
     Ok(())
 }
 
-fn check_options(options: &BTreeMap<String, String>) -> Result<()> {
+/// Whether the driver knows these options, and what they ask for can be had.
+pub fn check_options(options: &BTreeMap<String, String>) -> Result<()> {
     if let Some(unknown) = options.keys().find(|key| !matches!(key.as_str(), "type" | "o" | "device" | "size")) {
         return Err(Error::new(format!("invalid option: \"{unknown}\"")));
     }

@@ -1,0 +1,492 @@
+//! Every mount that Docker knows is made as Docker makes it, or refused in its words.
+
+mod common;
+
+use common::{Ebb, has_one_id, image_with, is_root};
+use std::path::Path;
+
+fn volumes(ebb: &Ebb) -> Vec<String> {
+    ebb.ok(["volume", "ls", "-q"]).lines().map(str::to_owned).collect()
+}
+
+/// `ebb run --rm WORDS busybox sh -c SCRIPT`.
+fn shell(ebb: &Ebb, words: &[&str], script: &str) -> common::Answer {
+    ebb.run(["run", "--rm"].iter().chain(words).chain(&["busybox", "sh", "-c", script]))
+}
+
+fn says(ebb: &Ebb, words: &[&str], script: &str) -> String {
+    let answer = shell(ebb, words, script);
+    assert_eq!(answer.code, 0, "{}", answer.shown());
+    answer.stdout.trim_end().to_owned()
+}
+
+fn make(ebb: &Ebb, directory: &str, file: &str, text: &str) {
+    std::fs::create_dir_all(ebb.dir.join(directory)).expect("a directory");
+    std::fs::write(ebb.dir.join(directory).join(file), text).expect("a file");
+}
+
+#[test]
+fn read_only_is_read_only_and_a_bind_shows_the_host() {
+    let ebb = Ebb::new();
+    for word in ["ro", "readonly"] {
+        let said = shell(&ebb, &["-v", &format!("vase:/d:{word}")], "touch /d/x");
+        assert!(said.code == 1 && said.stderr.contains("Read-only file system"), "{}", said.shown());
+    }
+    for field in ["ro", "readonly", "readonly=true", "ro=1"] {
+        let said = shell(&ebb, &["--mount", &format!("type=volume,src=vase,dst=/d,{field}")], "touch /d/x");
+        assert!(said.code == 1 && said.stderr.contains("Read-only file system"), "{}", said.shown());
+    }
+    for writable in ["vase:/d", "vase:/d:rw"] {
+        assert_eq!(says(&ebb, &["-v", writable], "touch /d/x && echo yes"), "yes");
+    }
+    assert_eq!(says(&ebb, &["--mount", "source=vase,target=/d,readonly=false"], "touch /d/y && echo yes"), "yes");
+    make(&ebb, "shared", "f", "host\n");
+    assert_eq!(says(&ebb, &["-v", "./shared:/d"], "cat /d/f"), "host");
+    says(&ebb, &["--mount", "type=bind,src=./shared,destination=/d"], "echo in > /d/g");
+    assert_eq!(std::fs::read_to_string(ebb.dir.join("shared/g")).expect("written"), "in\n");
+    let one = format!("{}:/etc/one:ro", ebb.dir.join("shared/f").display());
+    assert_eq!(says(&ebb, &["-v", &one], "cat /etc/one"), "host", "a file can be bound, too");
+}
+
+#[test]
+fn v_makes_a_missing_host_directory_and_says_so_and_mount_refuses() {
+    let ebb = Ebb::new();
+    let made = shell(&ebb, &["-v", "./fresh:/d"], "ls -d /d");
+    assert_eq!((made.code, made.stdout.as_str()), (0, "/d\n"), "{}", made.shown());
+    assert!(made.stderr.contains("made the host directory") && ebb.dir.join("fresh").is_dir(), "{}", made.shown());
+    assert_eq!(shell(&ebb, &["-v", "./fresh:/d"], "true").stderr, "", "and not a second time");
+    let said = ebb.fails(125, ["run", "--rm", "--mount", "type=bind,src=/no/such/dir,dst=/a", "busybox", "true"]);
+    assert!(
+        said.starts_with(
+            "ebb: invalid mount config for type \"bind\": bind source path does not exist: /no/such/dir\n"
+        ),
+        "{said}"
+    );
+    let made = shell(&ebb, &["--mount", "type=bind,src=./wanted,dst=/d,bind-create-src"], "true");
+    assert!(made.code == 0 && made.stderr.contains("made the host directory"), "{}", made.shown());
+    assert!(ebb.dir.join("wanted").is_dir());
+}
+
+#[test]
+fn mounts_that_make_no_sense_are_refused_and_change_nothing() {
+    let ebb = Ebb::new();
+    ebb.ok(["create", "--name", "taken", "busybox"]);
+    for (words, wanted) in [
+        (vec!["-v", "m1:/a", "-v", "m2:/a"], "Duplicate mount point: /a"),
+        (vec!["-v", "m1:/a", "-v", "m2:/b/../a"], "Duplicate mount point: /a"),
+        (vec!["-v", "m1:/a", "--tmpfs", "/a"], "Duplicate mount point: /a"),
+        (vec!["-v", "m1:/a", "--mount", "src=m2,dst=/a/"], "Duplicate mount point: /a"),
+        (vec!["-v", "m1:/a:foo"], "invalid mode: foo"),
+        (vec!["-v", "m1:/a:ro,rw"], "invalid mode: ro,rw"),
+        (vec!["-v", "m1:/a:z,Z"], "at most one of ro and rw, one of z and Z"),
+        (vec!["-v", "m1:/a:"], "invalid mode: \n"),
+        (vec!["-v", "/tmp:/a:nocopy"], "nothing is ever copied into a host directory"),
+        (vec!["-v", "m1:/a:rslave"], "propagation is for host directories"),
+        (vec!["-v", "/tmp:/a:rslave,shared"], "one word of propagation at most"),
+        (vec!["-v", "m1:/a:volume-subpath=x"], "--mount type=…,src=…,dst=…,volume-subpath=x"),
+        (vec!["-v", "/tmp:/a:bind-propagation=rslave"], "bind-propagation is a word of --mount"),
+        (vec!["-v", "m1:/"], "destination can't be '/'"),
+        (vec!["-v", "xx:/"], "takes such a word for a drive letter"),
+        (vec!["-v", "aa:bb"], "did you mean -v aa:/bb?"),
+        (vec!["-v", "shared"], "a volume needs a path inside the container: -v shared:/data"),
+        (vec!["-v", "m1:/a:ro:x"], "a path with a colon in it goes into --mount"),
+        (vec!["-v", "x:/a"], "volume name is too short"),
+        (vec!["-v", "@bad:/a"], "includes invalid characters for a local volume name"),
+        (vec!["-v", "m1:/proc"], "must not cover"),
+        (vec!["-v", "m1:/sys/fs/x"], "must not cover"),
+        (vec!["-v", "m1:/a", "--name", "taken"], "The container name \"/taken\" is already in use"),
+        (vec!["--volume-driver", "nfs", "-v", "m1:/a"], "error looking up volume plugin nfs: plugin \"nfs\" not found"),
+        (vec!["--tmpfs", "relative"], "mount path must be absolute"),
+        (vec!["--tmpfs", "/t:bogus"], "invalid tmpfs option [\"bogus\"]"),
+        (vec!["--tmpfs", "/t:size"], "invalid tmpfs option [\"size\"]"),
+    ] {
+        let said = ebb.fails(125, ["run", "--rm"].into_iter().chain(words.clone()).chain(["busybox", "true"]));
+        assert!(said.contains(wanted), "{words:?}: {said}");
+    }
+    assert_eq!(volumes(&ebb), Vec::<String>::new());
+    assert_eq!(ebb.ok(["ps", "-a", "--format", "{{.Names}}"]), "taken");
+}
+
+#[test]
+fn what_mount_cannot_read_is_refused_in_dockers_words() {
+    let ebb = Ebb::new();
+    for (mount, wanted) in [
+        ("type=bogus,dst=/a", "ebb: invalid mount config for type \"bogus\": mount type unknown"),
+        ("type=bind,foo=1,dst=/a", "unexpected key 'foo' in 'foo=1'"),
+        ("src=m1", "target is required"),
+        ("src=m1,dst", "invalid field 'dst' must be a key=value pair"),
+        ("src=m1,dst=a", "invalid mount path: 'a' mount path must be absolute"),
+        ("src=m1,dst=/", "destination can't be '/'"),
+        ("src=m1,dst=/a,ro=maybe", "invalid value for ro: maybe"),
+        ("src=m1,dst=/a,nocopy", "it is volume-nocopy"),
+        ("src=m1,dst=/a,rw", "a mount is writable unless it is readonly"),
+        ("src=m1,dst=/a,consistency=lax", "invalid value for consistency: lax"),
+        ("type=bind,dst=/a", "field Source must not be empty"),
+        ("type=bind,src=m1,dst=/a", "invalid mount path: 'm1' mount path must be absolute"),
+        ("type=tmpfs,src=m1,dst=/a", "field Source must not be specified"),
+        ("type=bind,src=/tmp,dst=/a,volume-nocopy", "cannot mix 'volume-*' options with mount type 'bind'"),
+        ("type=tmpfs,dst=/a,bind-propagation=rslave", "cannot mix 'bind-*' options with mount type 'tmpfs'"),
+        ("type=volume,src=m1,dst=/a,tmpfs-size=1m", "cannot mix 'tmpfs-*' options with mount type 'volume'"),
+        ("type=bind,src=/tmp,dst=/a,bind-propagation=loud", "invalid propagation value: loud"),
+        (
+            "type=bind,src=/tmp,dst=/a,bind-recursive=no",
+            "must be \"enabled\", \"disabled\", \"writable\", or \"readonly\"",
+        ),
+        (
+            "type=bind,src=/tmp,dst=/a,bind-recursive=writable",
+            "option 'bind-recursive=writable' requires 'readonly' to be specified in conjunction",
+        ),
+        (
+            "type=bind,src=/tmp,dst=/a,bind-recursive=readonly",
+            "option 'bind-recursive=readonly' requires 'readonly' to be specified in conjunction",
+        ),
+        (
+            "type=bind,src=/tmp,dst=/a,ro,bind-recursive=readonly,bind-propagation=rslave",
+            "option 'bind-recursive=readonly' requires 'bind-propagation=rprivate' to be specified in conjunction",
+        ),
+        ("type=tmpfs,dst=/a,tmpfs-size=much", "invalid value for tmpfs-size: much"),
+        ("type=tmpfs,dst=/a,tmpfs-mode=9", "invalid value for tmpfs-mode: 9"),
+        ("src=m1,dst=/a,volume-driver=nfs", "ebb: error looking up volume plugin nfs: plugin \"nfs\" not found"),
+        ("src=m1,dst=/a,volume-opt=colour=red", "invalid option: \"colour\""),
+        ("src=m1,dst=/a,volume-subpath=../x", "subpath must be a relative path within the volume"),
+        ("dst=/a,volume-subpath=x", "must not set Subpath when using anonymous volumes"),
+        ("src=m1,\"dst=/a", "a quote is left open"),
+    ] {
+        let said = ebb.fails(125, ["run", "--rm", "--mount", mount, "busybox", "true"]);
+        assert!(said.contains(wanted), "{mount}: {said}");
+    }
+    assert_eq!(volumes(&ebb), Vec::<String>::new());
+}
+
+#[test]
+fn every_key_of_mount_works_and_inspect_shows_what_was_asked() {
+    let ebb = Ebb::new();
+    make(&ebb, "a,b", "f", "comma\n");
+    assert_eq!(says(&ebb, &["--mount", "type=bind,\"src=./a,b\",dst=/d,consistency=cached"], "cat /d/f"), "comma");
+    let labelled = "src=m1,dst=/d,volume-label=tier=db,volume-label=bare,volume-nocopy,volume-driver=local";
+    ebb.ok([
+        "create",
+        "--name",
+        "box",
+        "--mount",
+        labelled,
+        "--mount",
+        "type=tmpfs,dst=/t,tmpfs-size=1m,tmpfs-mode=700",
+        "busybox",
+    ]);
+    assert_eq!(ebb.ok(["volume", "inspect", "-f", "{{json .Labels}}", "m1"]), r#"{"bare":"","tier":"db"}"#);
+    assert_eq!(
+        ebb.inspect("box", "{{json .HostConfig.Mounts}}"),
+        r#"[{"Type":"volume","Source":"m1","Target":"/d","VolumeOptions":{"NoCopy":true,"Labels":{"bare":"","tier":"db"}}},"#
+            .to_owned()
+            + r#"{"Type":"tmpfs","Target":"/t","TmpfsOptions":{"SizeBytes":1048576,"Mode":448}}]"#
+    );
+    assert_eq!(ebb.inspect("box", "{{json .HostConfig.Binds}}"), "null");
+}
+
+#[test]
+fn a_tmpfs_is_in_memory_with_the_options_that_were_asked_for() {
+    let ebb = Ebb::new();
+    let shown = says(&ebb, &["--tmpfs", "/t:size=1m,mode=750"], "grep ' /t ' /proc/mounts; stat -c %a /t");
+    for word in ["rw", "nosuid", "nodev", "noexec", "size=1024k"] {
+        assert!(shown.split([' ', ',']).any(|found| found == word), "{word}: {shown}");
+    }
+    assert!(shown.ends_with("\n750"), "{shown}");
+    let full = shell(&ebb, &["--tmpfs", "/t:size=1m"], "dd if=/dev/zero of=/t/f bs=64k count=32");
+    assert!(full.code == 1 && full.stderr.contains("No space left on device"), "{}", full.shown());
+    let program = "cp /bin/busybox /t/true && chmod 755 /t/true && /t/true";
+    assert_eq!(shell(&ebb, &["--tmpfs", "/t"], program).code, 126, "noexec unless exec is asked for");
+    assert_eq!(shell(&ebb, &["--tmpfs", "/t:exec"], program).code, 0);
+    let said = shell(&ebb, &["--tmpfs", "/t:ro"], "touch /t/x");
+    assert!(said.stderr.contains("Read-only file system"), "{}", said.shown());
+    let long = says(
+        &ebb,
+        &["--mount", "type=tmpfs,dst=/t,tmpfs-size=2m,tmpfs-mode=1700"],
+        "grep ' /t ' /proc/mounts; stat -c %a /t",
+    );
+    assert!(long.contains("size=2048k") && long.ends_with("\n1700"), "{long}");
+    assert_eq!(says(&ebb, &["--tmpfs", "/fresh"], "stat -c %a /fresh"), "1777");
+    assert_eq!(
+        says(&ebb, &["--tmpfs", "/root"], "stat -c %a /root"),
+        says(&ebb, &[], "stat -c %a /root"),
+        "as runc does"
+    );
+    if !has_one_id() {
+        assert_eq!(says(&ebb, &["--tmpfs", "/t:uid=3,gid=4"], "stat -c %u:%g /t"), "3:4");
+    }
+    ebb.ok(["run", "--name", "box", "--tmpfs", "/t", "busybox", "touch", "/t/gone"]);
+    ebb.ok(["start", "box"]);
+    assert_eq!(ebb.inspect("box", "{{json .HostConfig.Tmpfs}}"), r#"{"/t":""}"#);
+}
+
+#[test]
+fn a_directory_on_a_file_is_explained() {
+    let ebb = Ebb::new();
+    let said = ebb.fails(125, ["run", "--rm", "-v", "vase:/etc/passwd", "busybox", "true"]);
+    assert!(said.contains("Are you trying to mount a directory onto a file (or vice-versa)?"), "{said}");
+}
+
+#[test]
+fn selinux_words_are_accepted_and_explained() {
+    let ebb = Ebb::new();
+    for word in ["z", "Z", "ro,z"] {
+        let answer = shell(&ebb, &["-v", &format!("vase:/d:{word}")], "true");
+        let told = format!("ebb: :{} at /d changes nothing: ", word.trim_start_matches("ro,"));
+        assert!(answer.code == 0 && answer.stderr.starts_with(&told), "{}", answer.shown());
+    }
+}
+
+#[test]
+fn mounts_below_each_other_are_made_from_the_top_whatever_the_order_of_the_words() {
+    let ebb = Ebb::new();
+    make(&ebb, "host", "f", "host\n");
+    let words = ["-v", "./host:/a/b/c", "--tmpfs", "/a/b", "-v", "outer:/a"];
+    assert_eq!(
+        says(&ebb, &words, "touch /a/outer /a/b/memory && cat /a/b/c/f && ls /a /a/b"),
+        "host\n/a:\nb\nouter\n\n/a/b:\nc\nmemory"
+    );
+    assert_eq!(
+        says(&ebb, &["-v", "outer:/o"], "ls /o /o/b"),
+        "/o:\nb\nouter\n\n/o/b:",
+        "each kept only what is its own"
+    );
+    let said = ebb.fails(125, ["run", "--rm", "-v", "closed:/a:ro", "-v", "inner:/a/b", "busybox", "true"]);
+    assert!(said.contains("make the directory in what is mounted above it"), "{said}");
+    assert_eq!(
+        says(&ebb, &["-v", "outer:/a:ro", "-v", "inner:/a/b"], "touch /a/b/x && ls /a/b"),
+        "x",
+        "it is there by now"
+    );
+}
+
+#[test]
+fn a_part_of_a_volume_is_mounted_and_nothing_outside_of_it() {
+    let ebb = Ebb::new();
+    says(
+        &ebb,
+        &["-v", "vase:/v"],
+        "mkdir -p /v/a/b && echo deep > /v/a/b/f && ln -s a /v/in && ln -s /etc /v/out && ln -s ../../.. /v/up",
+    );
+    for subpath in ["a/b", "/a/b", "in/b", "a/./b/"] {
+        let mount = format!("type=volume,src=vase,dst=/d,volume-subpath={subpath}");
+        assert_eq!(says(&ebb, &["--mount", &mount], "cat /d/f; ls -A /d"), "deep\nf", "{subpath}");
+    }
+    assert_eq!(says(&ebb, &["--mount", "src=vase,dst=/one,volume-subpath=a/b/f"], "cat /one"), "deep", "a file, too");
+    let said = shell(&ebb, &["--mount", "src=vase,dst=/d,volume-subpath=a/b,readonly"], "touch /d/x");
+    assert!(said.stderr.contains("Read-only file system"), "{}", said.shown());
+    for (subpath, wanted) in [
+        ("out", "it leads out of the volume"),
+        ("up", "it leads out of the volume"),
+        ("nowhere/b", "no such file or directory\n  what is to be mounted of a volume must be there"),
+        ("a/b/f/g", "not a directory"),
+    ] {
+        let said = ebb.fails(
+            125,
+            ["run", "--rm", "--mount", &format!("src=vase,dst=/d,volume-subpath={subpath}"), "busybox", "true"],
+        );
+        assert!(said.contains(wanted), "{subpath}: {said}");
+    }
+}
+
+#[test]
+fn a_subpath_is_looked_up_anew_at_each_start() {
+    let ebb = Ebb::new();
+    says(&ebb, &["-v", "vase:/v"], "mkdir /v/one /v/two && echo 1 > /v/one/f && echo 2 > /v/two/f && ln -s one /v/now");
+    ebb.ok(["create", "--name", "box", "--mount", "src=vase,dst=/d,volume-subpath=now", "busybox", "cat", "/d/f"]);
+    assert_eq!(ebb.ok(["start", "-a", "box"]), "1");
+    says(&ebb, &["-v", "vase:/v"], "ln -sfn two /v/now");
+    assert_eq!(ebb.ok(["start", "-a", "box"]), "2");
+    // What was a directory of the volume's yesterday leads to the host today.
+    says(&ebb, &["-v", "vase:/v"], "ln -sfn /etc /v/now");
+    assert!(ebb.fails(1, ["start", "-a", "box"]).contains("it leads out of the volume"));
+    says(&ebb, &["-v", "vase:/v"], "ln -sfn one /v/now");
+    ebb.ok(["cp", "box:/d/f", "copied"]);
+    let copied = std::fs::read_to_string(ebb.dir.join("copied")).expect("copied");
+    assert_eq!(copied, "1\n", "a stopped one's files are seen the same way");
+    assert!(ebb.inspect("box", "{{(index .Mounts 0).Source}}").ends_with("/volumes/vase/_data/now"));
+}
+
+#[test]
+fn another_containers_mounts_come_along_and_give_way_to_ones_own() {
+    let ebb = Ebb::new();
+    make(&ebb, "host", "f", "host\n");
+    let words =
+        ["-v", "one:/one", "-v", "/anon", "-v", "./host:/h", "--tmpfs", "/own", "--mount", "type=tmpfs,dst=/memory"];
+    ebb.ok(["create", "--name", "source"].iter().chain(&words).chain(&["busybox"]));
+    ebb.ok(["create", "--name", "other", "-v", "two:/one", "-v", "more:/more", "busybox"]);
+    says(&ebb, &["--volumes-from", "source"], "echo kept > /one/f && echo kept > /anon/f");
+    // A stopped container that never ran serves as well; what it has in memory is made anew, and its --tmpfs is its own.
+    let listed = says(
+        &ebb,
+        &["--volumes-from", "source:ro"],
+        "cat /one/f /anon/f /h/f; grep -c ' /memory ' /proc/mounts; ls -d /own || true; touch /one/x /h/x || true",
+    );
+    assert_eq!(listed, "kept\nkept\nhost\n1");
+    assert!(!ebb.dir.join("host/x").exists(), "ro is for all of them");
+    let both = says(&ebb, &["--volumes-from", "source", "--volumes-from", "other"], "ls /one; ls -d /more");
+    assert_eq!(both, "/more", "of two at one place the later one counts");
+    assert_eq!(
+        says(&ebb, &["--volumes-from", "source", "-v", "mine:/one"], "ls /one; ls /anon"),
+        "f",
+        "and one's own before both"
+    );
+    ebb.ok(["create", "--name", "user1", "--volumes-from", "source:ro", "busybox"]);
+    assert_eq!(ebb.inspect("user1", "{{json .HostConfig.VolumesFrom}}"), r#"["source:ro"]"#);
+    ebb.ok(["rm", "source"]);
+    assert!(ebb.fails(1, ["volume", "rm", "one"]).contains("user1 (created)"), "it uses them, too");
+    assert_eq!(ebb.ok(["start", "-a", "user1"]), "", "and needs the other no more");
+}
+
+#[test]
+fn an_anonymous_volume_goes_with_the_last_container_that_has_it() {
+    let ebb = Ebb::new();
+    ebb.ok(["create", "--name", "first", "-v", "/anon", "busybox"]);
+    ebb.ok(["create", "--name", "second", "--volumes-from", "first", "busybox"]);
+    ebb.ok(["rm", "-v", "first"]);
+    assert_eq!(volumes(&ebb).len(), 1, "the second one has it still");
+    ebb.ok(["rm", "-v", "second"]);
+    assert_eq!(volumes(&ebb), Vec::<String>::new());
+}
+
+#[test]
+fn volumes_from_nobody_is_refused_in_dockers_words() {
+    let ebb = Ebb::new();
+    ebb.ok(["create", "--name", "source", "-v", "vase:/v", "busybox"]);
+    for (spec, wanted) in [
+        ("nope", "ebb: No such container: nope\n"),
+        ("nope:ro", "ebb: No such container: nope\n"),
+        ("", "ebb: volumes-from specification cannot be an empty string\n"),
+        (":ro", "ebb: volumes-from specification cannot be an empty string\n"),
+        ("source:", "ebb: invalid mode: \n"),
+        ("source:foo", "ebb: invalid mode: foo\n"),
+        ("source:nocopy", "ebb: invalid mode: nocopy\n"),
+        ("source:rslave", "ebb: invalid mode: rslave\n"),
+    ] {
+        let said = ebb.fails(125, ["run", "--rm", "-v", "new:/n", "--volumes-from", spec, "busybox", "true"]);
+        assert!(said.starts_with(wanted), "{spec}: {said}");
+    }
+    assert_eq!(volumes(&ebb), ["vase"], "and nothing was made");
+}
+
+#[test]
+fn an_images_volume_is_anonymous_unless_it_is_covered() {
+    let ebb = Ebb::new();
+    image_with(&ebb, "keeper", &["VOLUME /var/data/", "CMD [\"sh\"]"], |_| {});
+    ebb.ok(["run", "--name", "one", "keeper", "touch", "/var/data/f"]);
+    assert_eq!(ebb.inspect("one", "{{range .Mounts}}{{.Type}} {{.Destination}}{{end}}"), "volume /var/data");
+    ebb.ok(["create", "--name", "two", "--volumes-from", "one", "keeper", "ls", "/var/data"]);
+    assert_eq!(ebb.ok(["start", "-a", "two"]), "f", "--volumes-from covers it, too");
+    ebb.ok(["rm", "two"]);
+    ebb.ok(["start", "one"]);
+    ebb.ok(["rm", "-f", "-v", "one"]);
+    assert_eq!(volumes(&ebb), Vec::<String>::new());
+    ebb.ok(["run", "--rm", "-v", "named:/var/data", "keeper", "touch", "/var/data/kept"]);
+    assert_eq!(volumes(&ebb), ["named"]);
+}
+
+#[test]
+fn a_volume_of_the_image_that_nothing_of_yours_covers_is_warned_of() {
+    let ebb = Ebb::new();
+    image_with(&ebb, "keeper", &["VOLUME /var/data/", "CMD [\"true\"]"], |_| {});
+    let warning = "ebb: warning: the image keeps data in /var/data, which no -v of yours covers: it goes into the";
+    for words in [
+        &["-v", "named:/elsewhere"][..],
+        &["-v", "./host:/elsewhere"],
+        &["--mount", "type=volume,src=named,dst=/var/data/deeper"],
+        &["-v", "named:/var"],
+    ] {
+        for verb in [&["run", "--rm"][..], &["create"]] {
+            let answer = ebb.run(verb.iter().chain(words).chain(&["keeper"]));
+            assert!(answer.code == 0 && answer.stderr.contains(warning), "{}", answer.shown());
+        }
+    }
+    for words in [
+        &[][..],
+        &["-v", "named:/var/data"],
+        &["-v", "named:/var/data/"],
+        &["-v", "/var/data", "-v", "named:/elsewhere"],
+        &["--tmpfs", "/var/data"],
+        // A file of configuration is no place for data.
+        &["-v", "/etc/passwd:/etc/passwd:ro"],
+    ] {
+        let answer = ebb.run(["run", "--rm"].iter().chain(words).chain(&["keeper"]));
+        assert!(answer.code == 0 && !answer.stderr.contains("warning"), "{}", answer.shown());
+    }
+}
+
+#[test]
+fn the_mounts_below_a_bound_directory_follow_bind_recursive() {
+    // What is mounted below must be there on the host: root mounts it itself, another user takes /dev and its /dev/pts.
+    let ebb = Ebb::new();
+    let say = |script: &str| {
+        let wrapped = format!("mount --make-rprivate / && {script}");
+        let mut command = std::process::Command::new("unshare");
+        command
+            .args(["--mount", "sh", "-ec", &wrapped])
+            .env("EBB_ROOT", ebb.store())
+            .env("EBB", env!("CARGO_BIN_EXE_ebb"));
+        common::answer(command.current_dir(&ebb.dir))
+    };
+    if is_root() {
+        let script = "mkdir -p top; mount -t tmpfs top top; mkdir top/sub; mount -t tmpfs sub top/sub; touch top/sub/below
+            for word in enabled disabled writable readonly; do
+                $EBB run --rm --mount type=bind,src=./top,dst=/d,readonly,bind-recursive=$word busybox sh -c \"
+                    echo $word \\$(ls /d/sub) \\$(touch /d/x 2>/dev/null && echo top) \\$(touch /d/sub/x 2>/dev/null && echo sub; rm -f /d/sub/x)\" 2>/dev/null || true
+            done
+            $EBB run --rm -v ./top:/d:ro busybox touch /d/sub/x || true";
+        let answer = say(script);
+        assert_eq!(answer.code, 0, "{}", answer.shown());
+        let lines: Vec<&str> = answer.stdout.lines().collect();
+        assert_eq!(lines, ["enabled below", "disabled", "writable below sub", "readonly below"], "{}", answer.shown());
+        assert!(answer.stderr.contains("Read-only file system"), "ro is for the mounts below, too: {}", answer.shown());
+        return;
+    }
+    let mount = |word: &str| format!("type=bind,src=/dev,dst=/d,readonly,bind-recursive={word}");
+    for word in ["enabled", "writable", "readonly"] {
+        let options = says(&ebb, &["--mount", &mount(word)], "grep ' /d/pts ' /proc/mounts");
+        assert_eq!(
+            options.split(' ').nth(3).expect("options").starts_with("ro,"),
+            word != "writable",
+            "{word}: {options}"
+        );
+    }
+    let said = ebb.fails(125, ["run", "--rm", "--mount", &mount("disabled"), "busybox", "true"]);
+    assert!(said.contains("only root may bind it without that"), "{said}");
+}
+
+#[test]
+fn all_of_the_host_can_be_bound() {
+    let ebb = Ebb::new();
+    std::fs::write(ebb.dir.join("f"), "here\n").expect("a file");
+    let inside = Path::new("/host").join(ebb.dir.strip_prefix("/").expect("absolute")).join("f");
+    assert_eq!(ebb.ok(["run", "--rm", "-v", "/:/host:ro", "busybox", "cat", &inside.to_string_lossy()]), "here");
+    let said = shell(&ebb, &["-v", "/:/host:ro"], "touch /host/dev/shm/ebb-was-here");
+    assert!(said.stderr.contains("Read-only file system"), "and all of it is read-only: {}", said.shown());
+}
+
+#[test]
+fn another_runtime_gets_the_same_mounts() {
+    let ebb = Ebb::new();
+    says(&ebb, &["-v", "vase:/v"], "mkdir -p /v/a && echo deep > /v/a/f && ln -s /etc /v/out");
+    let words = [
+        "run",
+        "--rm",
+        "--runtime",
+        "runc",
+        "--mount",
+        "src=vase,dst=/d,volume-subpath=a,readonly",
+        "busybox",
+        "cat",
+        "/d/f",
+    ];
+    if !is_root() {
+        assert!(ebb.fails(125, words).contains("takes root"));
+        return;
+    }
+    if !Path::new("/usr/sbin/runc").exists() && !Path::new("/usr/bin/runc").exists() {
+        return common::skip("runc is not installed");
+    }
+    assert_eq!(ebb.ok(words), "deep");
+    let out = ["run", "--rm", "--runtime", "runc", "--mount", "src=vase,dst=/d,volume-subpath=out", "busybox", "true"];
+    assert!(ebb.fails(125, out).contains("it leads out of the volume"));
+}
