@@ -4,7 +4,6 @@
 //! followed and no other mount entered. A first walk only looks, so that what must not be given away is refused before
 //! anything has changed.
 
-use super::host_user;
 use crate::engine::container::record::MountPoint;
 use crate::engine::container::users::User;
 use crate::engine::idmap::{self, StoreIds};
@@ -69,7 +68,7 @@ pub fn give(store: &Store, mount: &MountPoint, ids: &StoreIds, owner: &Owner) ->
     let survey = oci::with_ids(map.as_ref(), || {
         let survey = survey(&top, source, map.as_ref(), target, u64::MAX)?;
         if survey.to_change > 0 {
-            change(&top, source, &survey, target)?;
+            change(&top, source, &survey, target, owner.on_host)?;
         }
         Ok(survey)
     })
@@ -98,14 +97,13 @@ fn inside_of(map: Option<&IdMap>, owner: &Owner) -> Result<(u32, u32)> {
 
 /// The source, looked up for the last time.
 fn open(store: &Store, mount: &MountPoint) -> Result<OwnedFd> {
-    let source = match mount.kind.as_str() {
-        "volume" => volume::mountpoint(store, &mount.name),
-        _ => PathBuf::from(&mount.source),
+    let is_volume = mount.kind == "volume";
+    let top = match is_volume {
+        true => volume::open(store, &volume::get(store, &mount.name)?)?,
+        false => openat(nix::fcntl::AT_FDCWD, mount.source.as_str(), OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
+            .doing(|| format!("open {}", mount.source))?,
     };
-    let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
-    let top =
-        openat(nix::fcntl::AT_FDCWD, &source, flags, Mode::empty()).doing(|| format!("open {}", source.display()))?;
-    if mount.kind != "volume" && belongs_to_the_system(store, &top)? {
+    if belongs_to_the_system(store, &top, is_volume)? {
         // Podman's words; but not its advice to do it by hand.
         return Err(Error::new(format!("chowning host path {:?} is not allowed", mount.source))
             .with_cure("the machine or others need it as it is: mount a directory that is only for this"));
@@ -142,7 +140,7 @@ const SHARED: &[&str] = &[
 
 /// Where the descriptor leads counts, not how the path was written: by name, and by device and inode, which a bind mount
 /// of it shares.
-fn belongs_to_the_system(store: &Store, top: &OwnedFd) -> Result<bool> {
+fn belongs_to_the_system(store: &Store, top: &OwnedFd, is_volume: bool) -> Result<bool> {
     let link = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(top));
     let path = std::fs::read_link(&link).doing(|| format!("read {link}"))?;
     let stat = fstat(top).doing(|| format!("look at {}", path.display()))?;
@@ -155,9 +153,9 @@ fn belongs_to_the_system(store: &Store, top: &OwnedFd) -> Result<bool> {
     };
     Ok(SYSTEM.iter().any(|system| path.starts_with(system))
         || whole.into_iter().any(is_one)
-        // Ebb's own store: its records and layers are no container's.
+        // Ebb's own store: its records and layers are no container's, but volumes lie there.
         || root.starts_with(&path)
-        || path.starts_with(&root))
+        || (path.starts_with(&root) && !is_volume))
 }
 
 /// The home directories of people, and the caller's.
@@ -214,12 +212,12 @@ fn survey(top: &OwnedFd, source: &Path, map: Option<&IdMap>, target: (u32, u32),
     Ok(found)
 }
 
-fn change(top: &OwnedFd, source: &Path, survey: &Survey, (uid, gid): (u32, u32)) -> Result<()> {
+fn change(top: &OwnedFd, source: &Path, survey: &Survey, (uid, gid): (u32, u32), on_host: (u32, u32)) -> Result<()> {
     let mut progress = Progress::new("changing owners", survey.to_change);
     let mut done = 0;
     explain::step(
         "the files of this directory of the host's get the container's user for their owner; links are not followed",
-        format_args!("chown -R -h {uid}:{gid} {}", source.display()),
+        format_args!("chown -R -h {}:{} {}", on_host.0, on_host.1, source.display()),
     );
     let changed = calls::chown_each(uid, gid, |chown| {
         walk::tree(top, source, &mut |file, stat, path| {
@@ -249,10 +247,10 @@ fn tell(source: &Path, survey: &Survey, owner: &Owner) {
             if inside == on_host { String::new() } else { format!(", the container's {}:{}", inside.0, inside.1) };
         let before = format!("{}:{}", survey.before.0, survey.before.1);
         eprintln!(
-            "ebb: changed the owner of {files} in {source} to {}:{}{same} ({source} itself was {before}, {})",
+            "ebb: changed the owner of {files} in {source} to {}:{}{same} ({source} itself was {before}{})",
             on_host.0,
             on_host.1,
-            host_user(survey.before.0),
+            idmap::user_name(survey.before.0).map_or_else(String::new, |name| format!(", {name}'s")),
         );
     }
     if survey.mounts > 0 {
@@ -273,7 +271,7 @@ mod tests {
         let store = Store::open(Some(&dir.join("store"))).unwrap();
         let belongs = |path: &Path| {
             let top = openat(nix::fcntl::AT_FDCWD, path, OFlag::O_PATH, Mode::empty()).unwrap();
-            belongs_to_the_system(&store, &top).unwrap()
+            belongs_to_the_system(&store, &top, false).unwrap()
         };
         for system in [
             "/",
