@@ -434,3 +434,68 @@ pub fn bpf_attach_device(cgroup: impl AsFd, program: impl AsFd) -> nix::Result<(
     })
     .map(drop)
 }
+
+/// ioctl_ns(2), NS_GET_USERNS: the user namespace that owns the namespace `fd`.
+pub fn owning_user_namespace(fd: impl AsFd) -> nix::Result<OwnedFd> {
+    const NS_GET_USERNS: libc::c_ulong = 0xb701;
+    // SAFETY: this ioctl takes no argument and returns a new descriptor.
+    owned(unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), NS_GET_USERNS as _) }.into())
+}
+
+/// LOOP_CTL_GET_FREE (loop(4)): the number of a loop device that has no file, made if need be. `control` is
+/// /dev/loop-control.
+pub fn free_loop_device(control: impl AsFd) -> nix::Result<i32> {
+    const LOOP_CTL_GET_FREE: libc::c_ulong = 0x4c82;
+    // SAFETY: this ioctl takes no argument and returns a number.
+    Errno::result(unsafe { libc::ioctl(control.as_fd().as_raw_fd(), LOOP_CTL_GET_FREE as _) })
+}
+
+/// The kernel's `struct loop_info64` (linux/loop.h), of which only the first two fields and the flags are of use to us.
+#[repr(C)]
+struct LoopInfo {
+    device: u64,
+    inode: u64,
+    rdevice: u64,
+    offset: u64,
+    size_limit: u64,
+    number: u32,
+    encrypt_type: u32,
+    encrypt_key_size: u32,
+    flags: u32,
+    file_name: [u8; 64],
+    crypt_name: [u8; 64],
+    encrypt_key: [u8; 32],
+    init: [u64; 2],
+}
+
+/// LOOP_CONFIGURE: gives the loop device a file, with LO_FLAGS_AUTOCLEAR: it lets go of it at its last close or unmount.
+pub fn configure_loop_device(device: impl AsFd, file: impl AsFd, shown: &[u8]) -> nix::Result<()> {
+    const LOOP_CONFIGURE: libc::c_ulong = 0x4c0a;
+    const LO_FLAGS_AUTOCLEAR: u32 = 4;
+    #[repr(C)]
+    struct Config {
+        fd: u32,
+        block_size: u32,
+        info: LoopInfo,
+        reserved: [u64; 8],
+    }
+    // SAFETY: the structure is integers and arrays of them, for which zero is a value.
+    let mut config: Config = unsafe { std::mem::zeroed() };
+    config.fd = file.as_fd().as_raw_fd() as u32;
+    config.info.flags = LO_FLAGS_AUTOCLEAR;
+    // What losetup(8) and /proc/mounts' reader see of it, cut at the field's end; the last byte stays zero.
+    let length = shown.len().min(63);
+    config.info.file_name[..length].copy_from_slice(&shown[..length]);
+    // SAFETY: the kernel reads one loop_config from the address given.
+    Errno::result(unsafe { libc::ioctl(device.as_fd().as_raw_fd(), LOOP_CONFIGURE as _, &raw const config) }).map(drop)
+}
+
+/// LOOP_GET_STATUS64: the device and the inode of the file that a loop device has; ENXIO where it has none.
+pub fn loop_device_file(device: impl AsFd) -> nix::Result<(u64, u64)> {
+    const LOOP_GET_STATUS64: libc::c_ulong = 0x4c05;
+    // SAFETY: the structure is integers and arrays of them, for which zero is a value.
+    let mut info: LoopInfo = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes one loop_info64 at the address given.
+    Errno::result(unsafe { libc::ioctl(device.as_fd().as_raw_fd(), LOOP_GET_STATUS64 as _, &raw mut info) })?;
+    Ok((info.device, info.inode))
+}

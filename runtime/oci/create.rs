@@ -6,7 +6,7 @@
 use super::mounts::{self, Sources, Which};
 use super::namespaces::{self, Namespaces};
 use super::wire::{self, Message};
-use super::{CreateOptions, Init, Io, cgroup, console, hooks, ids, masks, process, rlimits, rootfs};
+use super::{CreateOptions, Given, Init, Io, cgroup, console, hooks, ids, masks, process, rlimits, rootfs};
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
 use crate::kernel::{self, Cloned};
@@ -35,6 +35,7 @@ struct Blueprint<'a> {
     grouped: Cell<bool>,
     io: Io,
     gate: Option<OwnedFd>,
+    given: &'a [Given],
 }
 
 /// What the parent does while the child mounts.
@@ -66,6 +67,7 @@ pub fn create(bundle: &Path, id: &str, io: Io, options: &CreateOptions, meanwhil
         born_into,
         io,
         gate: options.gate.as_deref().map(bind_gate).transpose()?,
+        given: &options.given,
     };
     let created = clone(&blueprint, meanwhile);
     if created.is_err() && blueprint.grouped.get() {
@@ -163,7 +165,7 @@ fn accompany(blueprint: &Blueprint, pid: Pid, socket: &OwnedFd, meanwhile: Meanw
                 if let (true, Some(map)) = (blueprint.namespaces.is_new(Type::User), ids::of(spec)) {
                     ids::write(pid, &map)?;
                 }
-                wire::send(socket, &Message::Mapped(mapped_mounts(spec, pid)?))?;
+                wire::send(socket, &Message::Mapped(mapped_mounts(spec, pid, blueprint.given)?))?;
                 meanwhile(pid, &blueprint.place)?;
             }
             Message::Mounted => {
@@ -200,7 +202,7 @@ pub fn set_oom_score(pid: Pid, score: i32) -> Result<()> {
 ///
 /// Only a process with CAP_SYS_ADMIN over the file system may map its ids, so this is the parent's to do; the child
 /// attaches them.
-pub fn mapped_mounts(spec: &Spec, pid: Pid) -> Result<Vec<OwnedFd>> {
+pub fn mapped_mounts(spec: &Spec, pid: Pid, given: &[Given]) -> Result<Vec<OwnedFd>> {
     let wanted: Vec<_> = spec.mounts().iter().flatten().filter(|mount| mounts::is_mapped(mount)).collect();
     let mut made = Vec::new();
     let own = ids::of(spec);
@@ -215,12 +217,18 @@ pub fn mapped_mounts(spec: &Spec, pid: Pid) -> Result<Vec<OwnedFd>> {
             mount.source().iter().cloned().collect()
         };
         let recursive = options.recursive;
+        let given = given.iter().find(|given| given.destination == *mount.destination());
         for source in sources {
-            explain::step(
-                "a copy of the mount that this directory of the host lies on, attached nowhere yet",
-                format_args!("mount --bind {} …", source.display()),
-            );
-            let copy = mounts::copy_of(&source, &options)?;
+            let copy = match given {
+                Some(given) => given.mount.try_clone().doing(|| "take over a mount")?,
+                None => {
+                    explain::step(
+                        "a copy of the mount that this directory of the host lies on, attached nowhere yet",
+                        format_args!("mount --bind {} …", source.display()),
+                    );
+                    mounts::copy_of(&source, &options)?
+                }
+            };
             explain::step(
                 "ids on the disk stay the container's own: the mount translates them, no file is changed",
                 format_args!("mount --bind -o X-mount.idmap=/proc/{pid}/ns/user {} …", source.display()),
@@ -268,7 +276,7 @@ fn isolate(blueprint: &Blueprint, socket: &OwnedFd) -> Result<(PathBuf, Option<O
     }
     explain::step("a session of its own: the user's terminal is not its terminal", "setsid …");
     calls::setsid().doing(|| "begin a session")?;
-    let mut sources = Sources::new(spec, mapped, &blueprint.place)?;
+    let mut sources = Sources::new(spec, mapped, &blueprint.place, blueprint.given)?;
     rootfs::isolate_mounts(spec)?;
     let root = rootfs::mount_root(spec, &place, &mut sources)?;
     mounts::make(spec, &root, &mut sources, Which::All)?;

@@ -3,6 +3,7 @@
 
 pub mod capabilities;
 pub mod cgroup;
+pub mod detached;
 pub mod features;
 mod home;
 pub mod hooks;
@@ -27,6 +28,7 @@ mod rootfs;
 mod wire;
 mod within;
 
+pub use detached::Given;
 pub use mounts::bind_below;
 pub use options::{SUBPATH, subpath_option};
 
@@ -81,6 +83,8 @@ pub struct CreateOptions {
     /// [`start_through`]. The container's first process accepts one connection there in the place of waiting for
     /// [`Init::start`], so it does not end with the process that created it.
     pub gate: Option<PathBuf>,
+    /// Mounts that are there already, and that the bundle only names.
+    pub given: Vec<Given>,
 }
 
 /// Does what [`Init::start`] does, from another process: connects to the socket that was [`CreateOptions::gate`].
@@ -119,8 +123,9 @@ pub fn exec(target: Pid, spec: &Spec, process: &Process, io: Io) -> Result<Init>
 pub enum View<'a> {
     /// Through a running container's mount and user namespace.
     Running(Pid),
-    /// A stopped one's: its bundle's user namespace and its mounts (volumes too), made again in a private namespace.
-    Bundle(&'a Path),
+    /// A stopped one's: its bundle's user namespace and its mounts (volumes too), made again in a private namespace; those
+    /// that were given for it are used as they are.
+    Bundle(&'a Path, &'a [Given]),
     /// Only the layers of an image (the bottom one first), read-only, with the given ids.
     Layers { layers: &'a [PathBuf], ids: Option<&'a IdMap> },
 }

@@ -1,6 +1,7 @@
 //! The mounts of a container: each is made detached, given its attributes, and attached to a place that the kernel has
 //! resolved inside the container's root. A path of the host is never looked up in the container, nor the other way.
 
+use super::Given;
 use super::options::{self, Options};
 use super::rootfs::{self, c_path};
 use super::{cgroupfs, devices};
@@ -26,23 +27,26 @@ pub struct Sources {
     peers: VecDeque<OwnedFd>,
     /// The path of the container's cgroup; empty where it has none.
     cgroup: String,
+    given: Vec<Given>,
 }
 
 impl Sources {
     /// To be made before [`rootfs::isolate_mounts`]: a copy that is to hear of the host's mounts, or to be heard there, must
     /// be taken while our own mounts are still the host's peers. (In a new user namespace they are slaves from the start;
     /// there it is the parent's id-mapped copies that are peers.)
-    pub fn new(spec: &Spec, mapped: Vec<OwnedFd>, cgroup: &str) -> Result<Sources> {
+    pub fn new(spec: &Spec, mapped: Vec<OwnedFd>, cgroup: &str, given: &[Given]) -> Result<Sources> {
         let root = spec.mounts().iter().flatten().find(|mount| rootfs::is_root(mount));
         let mut sources = Sources {
             mapped: mapped.into(),
             root_is_mapped: root.is_some_and(is_mapped),
             peers: VecDeque::new(),
             cgroup: cgroup.to_owned(),
+            given: given.to_vec(),
         };
         for mount in spec.mounts().iter().flatten().filter(|mount| !rootfs::is_root(mount) && !is_mapped(mount)) {
             let options = options::read(mount);
-            if options.bind && has_peers(&options) {
+            let is_given = given.iter().any(|given| given.destination == *mount.destination());
+            if options.bind && has_peers(&options) && !is_given {
                 let source = mount.source().as_deref().ok_or_else(|| Error::new("a bind mount needs a source"))?;
                 explain::step(
                     "a copy that stays in touch: what is mounted below it on the host will be seen here",
@@ -57,10 +61,12 @@ impl Sources {
     /// The source of a bind mount.
     fn bind(&mut self, mount: &Mount, options: &Options) -> Result<OwnedFd> {
         let source = mount.source().as_deref().ok_or_else(|| Error::new("a bind mount needs a source"))?;
-        match () {
-            () if is_mapped(mount) => self.next(source),
-            () if has_peers(options) => self.peers.pop_front().ok_or_else(|| Error::new("its copy was not made")),
-            () => copy_of(source, options),
+        let given = self.given.iter().find(|given| given.destination == *mount.destination());
+        match given {
+            _ if is_mapped(mount) => self.next(source),
+            Some(given) => given.mount.try_clone().doing(|| "take over a mount"),
+            None if has_peers(options) => self.peers.pop_front().ok_or_else(|| Error::new("its copy was not made")),
+            None => copy_of(source, options),
         }
     }
 
@@ -146,14 +152,19 @@ fn has_peers(options: &Options) -> bool {
 /// A new, detached mount of a file system, with `k=v` or `k` words for it and MOUNT_ATTR_* for the mount.
 pub fn new(kind: &CStr, data: &[String], attributes: u64) -> nix::Result<OwnedFd> {
     let context = calls::fsopen(kind)?;
+    configure(&context, data)?;
+    calls::fsmount(&context, attributes)
+}
+
+/// Tells a file system that is being made its words, and has it made.
+pub fn configure(context: &OwnedFd, data: &[String]) -> nix::Result<()> {
     for word in data {
         match word.split_once('=') {
-            Some((key, value)) => calls::fsconfig_string(&context, &text(key)?, &text(value)?)?,
-            None => calls::fsconfig_flag(&context, &text(word)?)?,
+            Some((key, value)) => calls::fsconfig_string(context, &text(key)?, &text(value)?)?,
+            None => calls::fsconfig_flag(context, &text(word)?)?,
         }
     }
-    calls::fsconfig_create(&context)?;
-    calls::fsmount(&context, attributes)
+    calls::fsconfig_create(context)
 }
 
 fn text(text: &str) -> nix::Result<CString> {

@@ -102,6 +102,19 @@ pub fn unshare_late(namespaces: &Namespaces) -> Result<()> {
     calls::unshare(nix::sched::CloneFlags::from_bits_retain(late as i32)).doing(|| "make the other namespaces")
 }
 
+/// Joins a mount namespace, and first the user namespace that owns it, where that is not ours: it gives the right to.
+pub fn join_mounts(namespace: &OwnedFd) -> Result<()> {
+    let owner = crate::kernel::owning_user_namespace(namespace).doing(|| "find out whose a mount namespace is")?;
+    let ours = std::fs::metadata("/proc/self/ns/user").doing(|| "look at our own namespaces")?;
+    let theirs = nix::sys::stat::fstat(&owner).doing(|| "look at a namespace")?;
+    if theirs.st_ino != std::os::unix::fs::MetadataExt::ino(&ours) {
+        explain::step("into the user namespace that owns the mounts", "nsenter --user=… …");
+        calls::setns(&owner, libc::CLONE_NEWUSER).doing(|| "join a user namespace")?;
+    }
+    explain::step("into the mount namespace where it is mounted", "nsenter --mount=… …");
+    calls::setns(namespace, libc::CLONE_NEWNS).doing(|| "join a mount namespace")
+}
+
 /// The same namespaces for unshare(1), to be shown.
 pub fn as_unshare_options(flags: u64) -> String {
     const OPTIONS: [(i32, &str); 6] = [

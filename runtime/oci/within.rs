@@ -38,19 +38,19 @@ pub fn within<T: Serialize + DeserializeOwned>(view: View, work: impl FnOnce(Bor
                 work(view_of_layers(layers)?.as_fd())
             })
         }
-        View::Bundle(bundle) => {
+        View::Bundle(bundle, given) => {
             let spec = super::read_bundle(bundle)?;
             let place = rootfs::path(bundle, &spec)?;
             let map = ids::of(&spec).filter(|_| namespaces::read(&spec).is_ok_and(|read| read.is_new(Type::User)));
             let flags = libc::CLONE_NEWNS | if map.is_some() { libc::CLONE_NEWUSER } else { 0 };
-            let mapped = |pid| create::mapped_mounts(&spec, pid);
+            let mapped = |pid| create::mapped_mounts(&spec, pid, given);
             let answer = map.as_ref().map(|map| Outside { map, mounts: Some(&mapped) });
             in_child(flags as u64, answer, |mapped| {
                 let place = rootfs::open_place(&place)?;
                 if map.is_some() {
                     ids::become_root()?;
                 }
-                let mut sources = Sources::new(&spec, mapped, "")?;
+                let mut sources = Sources::new(&spec, mapped, "", given)?;
                 rootfs::isolate_mounts(&spec)?;
                 let root = rootfs::mount_root(&spec, &place, &mut sources)?;
                 mounts::make(&spec, &root, &mut sources, Which::Binds)?;
@@ -87,6 +87,44 @@ pub fn with_ids<T: Serialize + DeserializeOwned>(map: Option<&IdMap>, work: impl
         ids::become_root()?;
         work()
     })
+}
+
+/// Whose mounts [`elsewhere`] works among.
+pub enum Place<'a> {
+    /// Nobody else's: a new mount namespace, and with ids a new user namespace that owns it.
+    New(Option<&'a IdMap>),
+    /// Those of a mount namespace that is there, seen from the user namespace that owns it.
+    Of(&'a OwnedFd),
+}
+
+/// Runs `work` in a forked child in another mount namespace, and brings back the descriptors that it made there.
+pub fn elsewhere(place: Place, work: impl FnOnce() -> Result<(bool, Vec<OwnedFd>)>) -> Result<(bool, Vec<OwnedFd>)> {
+    let (ours, theirs) = wire::pair()?;
+    let give = |made: Result<(bool, Vec<OwnedFd>)>| {
+        let (answer, made) = made?;
+        wire::send(theirs, &Message::Mapped(made))?;
+        Ok(answer)
+    };
+    let answer = match place {
+        Place::New(ids) => {
+            let flags = libc::CLONE_NEWNS | if ids.is_some() { libc::CLONE_NEWUSER } else { 0 };
+            in_child(flags as u64, ids.map(|map| Outside { map, mounts: None }), |_| {
+                if ids.is_some() {
+                    ids::become_root()?;
+                }
+                rootfs::isolate_mounts(&Spec::default())?;
+                give(work())
+            })
+        }
+        Place::Of(namespace) => in_child(0, None, |_| {
+            namespaces::join_mounts(namespace)?;
+            give(work())
+        }),
+    }?;
+    match wire::receive(&ours)? {
+        Message::Mapped(made) => Ok((answer, made)),
+        _ => Err(Error::new("the child process that made the mounts died")),
+    }
 }
 
 /// What the child of a new user namespace needs done from outside.

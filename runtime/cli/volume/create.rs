@@ -9,7 +9,11 @@ use std::collections::BTreeMap;
 #[derive(Debug, clap::Parser)]
 #[command(after_help = "Examples:
   ebb volume create myvolume
-  ebb volume create --label project=web site")]
+  ebb volume create --label project=web site
+  ebb volume create -o size=64m limited                                  on a disk of that size; takes root
+  ebb volume create -o type=tmpfs -o device=tmpfs -o o=size=64m cache
+  ebb volume create -o type=none -o o=bind -o device=/srv/data shown
+  ebb volume create -o type=nfs -o o=addr=10.0.0.5,rw,vers=4 -o device=:/export remote")]
 pub struct Create {
     /// Specify volume driver name
     #[arg(short, long, value_name = "string", default_value = "local")]
@@ -41,7 +45,17 @@ impl Execute for Create {
         };
         let name = self.name.filter(|name| !name.is_empty());
         let request = volume::Request { name, labels: pairs(&self.label), options: pairs(&self.opt) };
-        output::line(&volume::create(&store()?, &request)?.name)?;
+        let volume = volume::create(&store()?, &request)?;
+        if let Ok(volume::Place::Directory { device, .. }) = volume::place(&volume.options)
+            && !device.is_dir()
+        {
+            output::complain(&format!(
+                "warning: there is no directory {}: a container can use {} once it is made",
+                device.display(),
+                volume.name
+            ));
+        }
+        output::line(&volume.name)?;
         Ok(0)
     }
 }

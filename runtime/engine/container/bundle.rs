@@ -3,7 +3,7 @@
 use super::record::{Container, HostConfig, MountPoint, Ulimit};
 use super::{limits, security};
 use crate::engine::idmap::{self, StoreIds};
-use crate::engine::{container, mounts, owners};
+use crate::engine::{container, mounts, owners, volume};
 use crate::error::{Doing, Error, Result};
 use crate::oci::{self, IdMap};
 use crate::store::atomic::{self, Durability};
@@ -18,10 +18,11 @@ use std::path::{Path, PathBuf};
 /// The pids limit of who asked for none.
 const PIDS_LIMIT: i64 = 512;
 
-/// Writes `config.json`. `rootfs/` is the empty directory that the overlay is mounted on.
-pub fn write(store: &Store, container: &Container) -> Result<()> {
+/// Writes `config.json`. `rootfs/` is the empty directory that the overlay is mounted on; `held` is what its volumes have
+/// mounted.
+pub fn write(store: &Store, container: &Container, held: &volume::Held) -> Result<()> {
     let directory = super::dir(store, &container.id);
-    let mut spec = spec(store, container)?;
+    let mut spec = spec(store, container, held)?;
     super::leave_out::apply(&mut spec, store, container)?;
     if container.host_config.auto_remove {
         clear_volatile_mark(&directory)?;
@@ -36,7 +37,7 @@ pub fn cgroups_path(id: &str) -> String {
 }
 
 /// What [`write`] writes, before a lesson leaves something out.
-pub fn spec(store: &Store, container: &Container) -> Result<Spec> {
+pub fn spec(store: &Store, container: &Container, held: &volume::Held) -> Result<Spec> {
     let host = &container.host_config;
     let ids = idmap::store_ids()?;
     let mut user = super::users::of_container(store, container)?;
@@ -44,7 +45,7 @@ pub fn spec(store: &Store, container: &Container) -> Result<Spec> {
         // There is one group, and it is the process's own.
         user.groups.clear();
     }
-    let namespaces = Namespaces::decide(store, container, &ids, user.uid, user.gid)?;
+    let namespaces = Namespaces::decide(store, container, &ids, (user.uid, user.gid), held)?;
     let mut spec = Spec::default();
     spec.set_version("1.2.0".into());
     let mut root = Root::default();
@@ -87,7 +88,13 @@ struct Namespaces {
 }
 
 impl Namespaces {
-    fn decide(store: &Store, container: &Container, ids: &StoreIds, uid: u32, gid: u32) -> Result<Namespaces> {
+    fn decide(
+        store: &Store,
+        container: &Container,
+        ids: &StoreIds,
+        (uid, gid): (u32, u32),
+        held: &volume::Held,
+    ) -> Result<Namespaces> {
         let host = &container.host_config;
         let mut list = vec![new(Type::Mount)?];
         for (kind, mode) in [
@@ -105,7 +112,7 @@ impl Namespaces {
             return Self::beside(store, other, list, ids);
         }
         let wanted = match ids {
-            StoreIds::Host => wants_user_namespace(host) && mounts_can_be_mapped(store, container)?,
+            StoreIds::Host => wants_user_namespace(host) && held.can_map_ids && mounts_can_be_mapped(store, container)?,
             _ => true,
         };
         if !wanted {
@@ -158,8 +165,8 @@ fn mounts_can_be_mapped(store: &Store, container: &Container) -> Result<bool> {
     let mut tried: Vec<u64> = Vec::new();
     let own = std::iter::once((store.root().to_owned(), false));
     let directories = container.mounts.iter().filter(|mount| mount.kind != "tmpfs");
-    let sources = directories.map(|mount| (PathBuf::from(&mount.source), !mount.non_recursive));
-    for (source, recursive) in own.chain(sources) {
+    let source = |mount: &MountPoint| Ok((mounts::host_path(store, mount)?, !mount.non_recursive));
+    for (source, recursive) in own.chain(directories.map(source).collect::<Result<Vec<_>>>()?) {
         let Ok(meta) = std::fs::metadata(&source) else { continue };
         if recursive && mounts::has_mounts_below(&source)? {
             if oci::map_ids_for_a_try(&source, true).is_err() {

@@ -5,6 +5,7 @@ use super::record::Container;
 use super::state;
 use super::{bundle, dir};
 use crate::engine::mounts::clean;
+use crate::engine::volume;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::explain::{self, calls};
 use crate::kernel::{self, Cloned};
@@ -126,8 +127,9 @@ pub fn look_into<T: Serialize + DeserializeOwned>(
         drop(held);
         return oci::within(View::Running(pid), |root| work(&own(root)?, false));
     }
-    bundle::write(store, container)?;
-    oci::within(View::Bundle(&place), |root| work(&own(root)?, container.host_config.readonly_rootfs))
+    let volumes = volume::hold(store, container)?;
+    bundle::write(store, container, &volumes)?;
+    oci::within(View::Bundle(&place, &volumes.given), |root| work(&own(root)?, container.host_config.readonly_rootfs))
 }
 
 fn pipe() -> Result<(File, File)> {

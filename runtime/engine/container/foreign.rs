@@ -8,7 +8,7 @@
 use crate::error::{Doing, Error, Kind, Result};
 use crate::explain::{self, calls};
 use crate::kernel;
-use crate::oci::{self, Io, process_stat};
+use crate::oci::{self, Given, Io, detached, process_stat};
 use crate::store::{atomic, tree};
 use nix::mount::{MntFlags, MsFlags};
 use nix::sched::CloneFlags;
@@ -38,7 +38,7 @@ pub struct Foreign {
 /// Creates the container of Ebb's `bundle` by `runtime`, a path or a name in PATH.
 ///
 /// Changes the calling process for good: it gets a mount namespace of its own and becomes a subreaper. For a supervisor.
-pub fn create(runtime: &Path, bundle: &Path, id: &str, io: Io) -> Result<Foreign> {
+pub fn create(runtime: &Path, bundle: &Path, id: &str, io: Io, given: &[Given]) -> Result<Foreign> {
     if !nix::unistd::geteuid().is_root() {
         return Err(Error::new(format!(
             "--runtime {} takes root: another runtime cannot mount the overlay itself",
@@ -57,6 +57,7 @@ pub fn create(runtime: &Path, bundle: &Path, id: &str, io: Io) -> Result<Foreign
     explain::step("the container's first process will be ours to wait for, whoever forks it", "");
     calls::prctl(libc::PR_SET_CHILD_SUBREAPER, 1).doing(|| "become a subreaper")?;
     mount_privately(overlay.as_ref(), &rootfs)?;
+    attach_given(given, &mut config, &dir)?;
     mount_subpaths(&mut config, &dir)?;
     atomic::write_json(&dir.join("config.json"), &config)?;
     let created = run_create(runtime, &dir, id, io, &config);
@@ -110,6 +111,23 @@ fn mount_privately(overlay: Option<&Value>, rootfs: &Path) -> Result<()> {
     );
     calls::mount(Some("overlay"), rootfs, Some("overlay"), MsFlags::empty(), Some(options.join(",").as_str()))
         .doing(what)
+}
+
+/// What was given for a mount is attached where the other runtime finds it as a directory.
+fn attach_given(given: &[Given], config: &mut Value, dir: &Path) -> Result<()> {
+    for (index, given) in given.iter().enumerate() {
+        let is_for = |mount: &&mut Value| mount["destination"].as_str().map(Path::new) == Some(&given.destination);
+        let Some(mount) = config["mounts"].as_array_mut().into_iter().flatten().find(is_for) else { continue };
+        let place = dir.join(format!("{SUBPATH_STEM}given-{index}"));
+        std::fs::create_dir(&place).doing(|| format!("make {}", place.display()))?;
+        detached::attach(&*given.mount, &place)?;
+        mount["source"] = json!(place);
+        // It is the part already that was asked for.
+        if let Some(options) = mount["options"].as_array_mut() {
+            options.retain(|word| !word.as_str().is_some_and(|word| word.starts_with(oci::SUBPATH)));
+        }
+    }
+    Ok(())
 }
 
 /// What is mounted of a volume is a word of Ebb's own: mounted here, for the other runtime to find it as a directory.

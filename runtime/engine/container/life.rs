@@ -5,12 +5,11 @@ use super::relay::{Ends, Relay};
 use super::state::{self, ProcessId, Status};
 use super::supervisor::{self, Reporter};
 use super::{bundle, exec, foreign, health};
-use crate::engine::mounts;
-use crate::engine::time;
+use crate::engine::{mounts, time, volume};
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
 use crate::kernel;
-use crate::oci::{self, Io};
+use crate::oci::{self, Given, Io};
 use crate::store::Store;
 use nix::unistd::{Pid, pipe2};
 use std::os::fd::OwnedFd;
@@ -27,7 +26,9 @@ pub fn live(
 ) -> Result<(i32, bool)> {
     let directory = super::dir(store, &container.id);
     mounts::prepare(store, &container.mounts)?;
-    bundle::write(store, container)?;
+    // For this life: what only this container uses is unmounted after it.
+    let mut held = volume::hold(store, container)?;
+    bundle::write(store, container, &held)?;
     let (io, mut ends) = streams(container, size)?;
     // What is done while the container's first process builds its view.
     let mut meanwhile = |pid: Pid, cgroup: &str| {
@@ -37,7 +38,7 @@ pub fn live(
         }
         Ok(())
     };
-    let mut made = make(container, &directory, io, &mut meanwhile)?;
+    let mut made = make(container, &directory, io, std::mem::take(&mut held.given), &mut meanwhile)?;
     let relay = relay.as_mut().ok_or_else(|| Error::new("nobody keeps the container's output"))?;
     let cgroup = match &mut made {
         Made::Ours(init) => {
@@ -70,6 +71,8 @@ pub fn live(
     let relayed = relay.run(store, container, made.pidfd(), ends);
     let oom = !cgroup.is_empty() && oci::cgroup::oom_kills(&cgroup).is_ok_and(|kills| kills > 0);
     let (code, cleared) = end(container, &made, &cgroup)?;
+    // Before anybody is told of the end: what only this container used is unmounted by then.
+    drop(held);
     let again = supervisor::conclude(store, container, code, |state| {
         state.status = Status::Exited;
         state.init = ProcessId::default();
@@ -129,14 +132,15 @@ fn make(
     container: &Container,
     directory: &Path,
     io: Io,
+    given: Vec<Given>,
     meanwhile: &mut dyn FnMut(Pid, &str) -> Result<()>,
 ) -> Result<Made> {
     if is_ours(container) {
-        let options = oci::CreateOptions { die_with_parent: true, ..oci::CreateOptions::default() };
+        let options = oci::CreateOptions { die_with_parent: true, given, ..oci::CreateOptions::default() };
         return oci::create_while(directory, &container.id, io, &options, meanwhile).map(Made::Ours);
     }
     let runtime = Path::new(&container.host_config.runtime);
-    let made = foreign::create(runtime, directory, &container.id, io)?;
+    let made = foreign::create(runtime, directory, &container.id, io, &given)?;
     let recorded = meanwhile(made.pid, &made.cgroup);
     if recorded.is_err() {
         let _ = made.delete();

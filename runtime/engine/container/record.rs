@@ -182,4 +182,6 @@ pub struct MountPoint {
     pub chowned: bool,
     /// `:idmap`: what the container's user writes there belongs to the directory's owner.
     pub id_mapped: bool,
+    /// The volume's options (`type`, `o`, `device`, `size`), which cannot change while it is used.
+    pub driver_options: BTreeMap<String, String>,
 }

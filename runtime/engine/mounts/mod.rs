@@ -134,7 +134,10 @@ pub fn prepare(store: &Store, mounts: &[MountPoint]) -> Result<()> {
 pub fn to_oci(store: &Store, mount: &MountPoint) -> Result<Mount> {
     let (kind, source, mut options) = match mount.kind.as_str() {
         "tmpfs" => ("tmpfs", PathBuf::from("tmpfs"), of_tmpfs(mount)),
-        "volume" => ("bind", volume::mountpoint(store, &mount.name), of_directory(mount)),
+        "volume" => {
+            let mut options = of_directory(mount);
+            ("bind", volume_source(store, mount, &mut options)?, options)
+        }
         _ => ("bind", PathBuf::from(&mount.source), of_directory(mount)),
     };
     // `ro` is for the mount itself and `rro` for those below as well.
@@ -169,4 +172,26 @@ fn of_directory(mount: &MountPoint) -> Vec<String> {
         options.push(oci::subpath_option(&mount.subpath));
     }
     options
+}
+
+/// The directory or file of the host's that is bound for a mount that is no tmpfs.
+pub fn host_path(store: &Store, mount: &MountPoint) -> Result<PathBuf> {
+    match mount.kind.as_str() {
+        "volume" => volume_source(store, mount, &mut Vec::new()),
+        _ => Ok(PathBuf::from(&mount.source)),
+    }
+}
+
+/// Where a volume is bound from: its own directory, or the one of the host's that its options name, with their words.
+fn volume_source(store: &Store, mount: &MountPoint, options: &mut Vec<String>) -> Result<PathBuf> {
+    match volume::place(&mount.driver_options)? {
+        volume::Place::Directory { device, recursive, words } => {
+            if !recursive {
+                options.iter_mut().filter(|word| *word == "rbind").for_each(|word| "bind".clone_into(word));
+            }
+            options.extend(words);
+            Ok(device)
+        }
+        _ => Ok(volume::mountpoint(store, &mount.name)),
+    }
 }

@@ -115,6 +115,7 @@ fn make(store: &Store, target: &Path, request: &Request) -> Result<MountPoint> {
             mount.source = data.join(&request.subpath).components().collect::<PathBuf>().to_string_lossy().into_owned();
             mount.subpath.clone_from(&request.subpath);
             mount.name = made.name;
+            mount.driver_options = made.options;
             mount.driver = "local".into();
             mount.anonymous = request.source.is_none();
         }

@@ -1,19 +1,205 @@
-//! The one way into a volume's data, wherever that lies.
+//! Where a volume's data lies, and the one way to it.
+//!
+//! A volume of a file system of its own (`type=`, `size=`) is mounted while somebody uses it, and never where the host would
+//! see it: for a command as a mount that is attached nowhere ([`open`]); for a container in a mount namespace that nobody
+//! lives in, which the container's supervisor holds by a descriptor ([`hold`]). From there the next user takes a copy of
+//! the same mount, so that two containers see one tmpfs. Whatever is killed, the kernel closes its descriptors, and the
+//! last one that is closed unmounts.
 
-use super::{Volume, mountpoint};
-use crate::error::Result;
-use crate::store::{Store, beneath};
+use super::options::{self, Place};
+use super::{Volume, disk, get, mountpoint, users};
+use crate::engine::container::record::{Container, MountPoint};
+use crate::engine::container::state;
+use crate::engine::idmap::{self, StoreIds};
+use crate::error::{Doing, Error, Result};
+use crate::explain::calls;
+use crate::oci;
+use crate::oci::detached::{self, Given};
+use crate::store::{Store, beneath, lock};
+use nix::errno::Errno;
 use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::rc::Rc;
 
 /// The directory that is the volume's data, as an O_PATH descriptor: whoever looks into a volume or writes to it (copy-up,
-/// export, clone, `df`, `where`) comes through here.
+/// export, clone, `df`, `where`) comes through here. What is mounted for it stays so until the descriptor is closed.
 ///
 /// Opened before `oci::with_ids` or `oci::within`: their children inherit it.
 pub fn open(store: &Store, volume: &Volume) -> Result<OwnedFd> {
-    beneath::root(&mountpoint(store, &volume.name))
+    let data = mountpoint(store, &volume.name);
+    match options::read(&volume.options)? {
+        Place::Plain => beneath::root(&data),
+        Place::Directory { device, .. } => directory(&data, &device),
+        place => {
+            // Who mounts it first is found by who comes second.
+            let _lock = lock::exclusive(&data)?;
+            if let Some(mount) = taken(store, &volume.name, "")? {
+                return Ok(mount);
+            }
+            let ids = idmap::store_ids()?;
+            let (_, mut made) = detached::in_new_namespace(ids.map(), || Ok((true, vec![mount(&data, &place)?])))
+                .map_err(|error| explain(error, &place, &ids))?;
+            made.pop().ok_or_else(|| Error::new("the volume's mount got lost"))
+        }
+    }
 }
 
 /// Whether `volumes/NAME/_data` itself holds the data.
 pub fn is_plain(volume: &Volume) -> bool {
     volume.options.is_empty()
+}
+
+/// Docker's sentence for what cannot be mounted.
+fn failed(data: &Path, device: &str) -> String {
+    let data = data.display();
+    format!("error while mounting volume '{data}': failed to mount local volume: mount {device}:{data}")
+}
+
+fn directory(data: &Path, device: &Path) -> Result<OwnedFd> {
+    beneath::root(device)
+        .map_err(|error| Error { message: reason(&error.message), ..error })
+        .doing(|| failed(data, &device.to_string_lossy()))
+        .map_err(|error| error.with_cure(format!("make the directory {} first", device.display())))
+}
+
+/// The last part of `open /x: no such file or directory`.
+fn reason(message: &str) -> String {
+    message.rsplit(": ").next().unwrap_or(message).to_owned()
+}
+
+/// Mounts the volume's file system, attached nowhere yet.
+fn mount(data: &Path, place: &Place) -> Result<OwnedFd> {
+    let (kind, device, words) = match place {
+        Place::FileSystem { kind, device, words } => (kind, device.clone(), words.clone()),
+        Place::Disk { kind, words, .. } => {
+            let disk = disk::attach(&data.with_file_name(disk::FILE))?;
+            // Its tables are zeros already, where the file has holes.
+            let words = [disk::words(kind), words.as_slice()].concat();
+            // `disk` is open until the mount is made: a loop device that nobody has open lets go of its file.
+            let mounted = detached::file_system(kind, &disk.path, &words);
+            return mounted.doing(|| failed(data, &disk.path));
+        }
+        Place::Plain | Place::Directory { .. } => return Err(Error::new("this volume has no file system of its own")),
+    };
+    let words = with_address(kind, words)?;
+    detached::file_system(kind, &device, &words).doing(|| failed(data, &device))
+}
+
+/// An ordinary user may mount only what a user namespace may.
+fn explain(error: Error, place: &Place, ids: &StoreIds) -> Error {
+    let refused = error.message.contains(&Errno::EPERM.desc().to_lowercase());
+    match place {
+        Place::FileSystem { kind, .. } if refused && *ids != StoreIds::Host => error.with_cure(format!(
+            "the kernel lets only root mount a file system of type {kind}; without root there are type=tmpfs and o=bind"
+        )),
+        _ => error,
+    }
+}
+
+/// The kernel wants a server's address; mount.nfs(8), and Docker after it, takes a name too.
+fn with_address(kind: &str, words: Vec<String>) -> Result<Vec<String>> {
+    if !matches!(kind, "nfs" | "nfs4" | "cifs") {
+        return Ok(words);
+    }
+    let resolved = |word: String| match word.strip_prefix("addr=") {
+        Some(name) if name.parse::<std::net::IpAddr>().is_err() => Ok(format!("addr={}", address(name)?)),
+        _ => Ok(word),
+    };
+    words.into_iter().map(resolved).collect()
+}
+
+/// By getent(1): a static program cannot load the host's name services itself.
+fn address(name: &str) -> Result<String> {
+    crate::explain::step(format_args!("the address of {name}"), format_args!("getent ahosts {name}"));
+    let output = calls::output(Command::new("getent").args(["ahosts", "--", name])).doing(|| "run getent")?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let first = text.split_whitespace().next();
+    first
+        .map(str::to_owned)
+        .ok_or_else(|| Error::new(format!("error resolving passed in network volume address: {name}")))
+}
+
+/// What a container that starts, or one that is looked into, needs mounted for it.
+#[derive(Debug)]
+pub struct Held {
+    /// For its mounts of volumes with file systems of their own.
+    pub given: Vec<Given>,
+    /// Whether all of them can translate ids.
+    pub can_map_ids: bool,
+    /// The mount namespace where the next user finds them, for as long as this is open.
+    _namespace: Option<OwnedFd>,
+}
+
+/// Mounts what the container's volumes need. To be kept for as long as the container runs.
+pub fn hold(store: &Store, container: &Container) -> Result<Held> {
+    let mut wanted: Vec<(&MountPoint, Place)> = Vec::new();
+    for mount in container.mounts.iter().filter(|mount| !mount.driver_options.is_empty()) {
+        match options::read(&mount.driver_options)? {
+            Place::Plain => {}
+            Place::Directory { device, .. } => drop(directory(&mountpoint(store, &mount.name), &device)?),
+            place => wanted.push((mount, place)),
+        }
+    }
+    if wanted.is_empty() {
+        return Ok(Held { given: Vec::new(), can_map_ids: true, _namespace: None });
+    }
+    let mut names: Vec<&str> = wanted.iter().map(|(mount, _)| mount.name.as_str()).collect();
+    // In one order everywhere: nobody waits for whom waits for him.
+    names.sort_unstable();
+    names.dedup();
+    let mut locks = Vec::new();
+    let mut mounted = Vec::new();
+    for name in names {
+        get(store, name)?;
+        let data = mountpoint(store, name);
+        locks.push(lock::exclusive(&data)?);
+        mounted.push((name, data, taken(store, name, &container.id)?));
+    }
+    let ids = idmap::store_ids()?;
+    let (can_map_ids, mut made) = detached::in_new_namespace(ids.map(), || {
+        let mut can_map_ids = true;
+        for (name, data, taken) in &mounted {
+            let place = wanted.iter().find(|(mount, _)| mount.name == *name).map(|(_, place)| place);
+            match (taken, place) {
+                (Some(taken), _) => detached::attach(taken, data)?,
+                (None, Some(place)) => detached::attach(mount(data, place)?, data)?,
+                (None, None) => {}
+            }
+            can_map_ids &= ids.map().is_some() || oci::map_ids_for_a_try(data, false).is_ok();
+        }
+        let copy = |mount: &MountPoint| detached::copy(&mountpoint(store, &mount.name), Path::new(&mount.subpath));
+        let copies = wanted.iter().map(|(mount, _)| copy(mount)).chain([detached::this_namespace()]);
+        Ok((can_map_ids, copies.collect::<Result<_>>()?))
+    })
+    .map_err(|error| wanted.iter().fold(error, |error, (_, place)| explain(error, place, &ids)))?;
+    let namespace = made.pop();
+    let given = wanted
+        .iter()
+        .zip(made)
+        .map(|((mount, _), made)| Given { destination: PathBuf::from(&mount.destination), mount: Rc::new(made) });
+    Ok(Held { given: given.collect(), can_map_ids, _namespace: namespace })
+}
+
+/// The mount that another container has of this volume, as a copy of it; not that of the container `except`.
+fn taken(store: &Store, name: &str, except: &str) -> Result<Option<OwnedFd>> {
+    for user in users(store, name)?.into_iter().filter(|user| user.id != except) {
+        let Ok(state) = state::current(store, &user) else { continue };
+        let Some(_supervisor) = state.supervisor.open().filter(|_| state.is_running()) else { continue };
+        for namespace in mount_namespaces_of(state.supervisor.pid) {
+            // One that ends meanwhile has unmounted: as if it had been gone before we looked.
+            if let Ok(Some(mount)) = detached::take(&namespace, &mountpoint(store, name)) {
+                return Ok(Some(mount));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// The mount namespaces that a process holds by descriptors, beside the one that it lives in.
+fn mount_namespaces_of(pid: i32) -> Vec<OwnedFd> {
+    let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let is_one = |path: &PathBuf| std::fs::read_link(path).is_ok_and(|to| to.to_string_lossy().starts_with("mnt:["));
+    let found = entries.map(|entry| entry.path()).filter(is_one);
+    found.filter_map(|path| std::fs::File::open(path).ok().map(OwnedFd::from)).collect()
 }

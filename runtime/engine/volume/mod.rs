@@ -2,17 +2,21 @@
 //!
 //! ```text
 //! volumes/NAME/
-//!   _data/         what containers see
-//!   volume.json    name, labels, time
+//!   _data/         what containers see; the place of its mount, where the volume has a file system of its own
+//!   volume.json    name, labels, time, options
+//!   disk           the file system of a volume with `size=`
 //! ```
 
+mod disk;
 mod driver;
 mod inspect;
+mod options;
 mod remove;
 mod size;
 
-pub use driver::{is_plain, open};
+pub use driver::{Held, hold, is_plain, open};
 pub use inspect::inspect;
+pub use options::{Place, read as place};
 pub use remove::{Pruned, prune, remove, users};
 pub use size::{Contents, contents};
 
@@ -86,7 +90,7 @@ pub fn find_or_create(store: &Store, request: &Request) -> Result<Volume> {
     if let Some(name) = &request.name
         && let Ok(found) = get(store, name)
     {
-        return Ok(found);
+        return same(found, request);
     }
     let mut labels = request.labels.clone();
     let name = match &request.name {
@@ -105,15 +109,30 @@ pub fn find_or_create(store: &Store, request: &Request) -> Result<Volume> {
     calls::mkdir(&data, 0o777).doing(|| format!("make {}", data.display()))?;
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(&data, mode).doing(|| format!("make {}", data.display()))?;
+    if let Place::Disk { kind, bytes, .. } = options::read(&volume.options)? {
+        disk::make(&made.path.join(disk::FILE), &kind, bytes)?;
+    }
     // Syncs the file and its directory, `_data` included; the rename syncs the name.
     atomic::fill_json(&made.path.join("volume.json"), &volume, Durability::Synced)?;
     let place = store.volumes().join(&volume.name);
     match atomic::publish_dir(&made.path, &place, Durability::Synced) {
         // Another command was faster: theirs is the volume of that name. (Ours is not in tmp/ any more where only the sync
         // of the rename has failed.)
-        Err(_) if place.exists() && made.path.exists() => get(store, &volume.name),
+        Err(_) if place.exists() && made.path.exists() => same(get(store, &volume.name)?, request),
         result => result.map(|()| volume),
     }
+}
+
+/// A volume that is there already serves whoever asks for no options, or for its own. Docker's gives whoever asked for
+/// others what is there, without a word: a limit that is none.
+fn same(found: Volume, request: &Request) -> Result<Volume> {
+    if request.options.is_empty() || request.options == found.options {
+        return Ok(found);
+    }
+    let pairs: Vec<String> = found.options.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let has = if pairs.is_empty() { "none".to_owned() } else { pairs.join(", ") };
+    Err(Error::conflict(format!("create {}: volume name must be unique: there is one with other options", found.name))
+        .with_cure(format!("its options are: {has}")))
 }
 
 /// Writes the record of a volume anew, where it is lost and the data is there.
@@ -144,22 +163,9 @@ pub fn check_name(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Whether the driver knows these options, and what they ask for can be had.
+/// Whether the driver knows these options, and what they ask for can be had here.
 pub fn check_options(options: &BTreeMap<String, String>) -> Result<()> {
-    if let Some(unknown) = options.keys().find(|key| !matches!(key.as_str(), "type" | "o" | "device" | "size")) {
-        return Err(Error::new(format!("invalid option: \"{unknown}\"")));
-    }
-    if options.contains_key("size") {
-        return Err(Error::new("quota size requested but no quota support"));
-    }
-    if !options.is_empty() && !options.contains_key("device") {
-        return Err(Error::new("missing required option: \"device\""));
-    }
-    if !options.is_empty() {
-        return Err(Error::new("driver options (type, o, device) come with the volume issue")
-            .with_cure("-v /HOST/DIR:/PATH and --tmpfs /PATH do what most of them are used for"));
-    }
-    Ok(())
+    disk::check(&options::read(options)?)
 }
 
 /// `get NAME: no such volume` (`Kind::NotFound`) where there is none.

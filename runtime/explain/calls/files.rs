@@ -118,6 +118,16 @@ pub fn chown_each<E>(
     walked
 }
 
+/// LOOP_CONFIGURE: `file` becomes a disk.
+#[track_caller]
+pub fn configure_loop_device(device: &File, file: &File, shown: &[u8]) -> nix::Result<()> {
+    let call = || {
+        let arguments = format!("{{fd={}, lo_flags=LO_FLAGS_AUTOCLEAR}}", fd(file));
+        Call::new("ioctl", format!("{}, LOOP_CONFIGURE, {arguments}", fd(device)))
+    };
+    tell(call, zero, || crate::kernel::configure_loop_device(device, file, shown))
+}
+
 /// [`tell`] for the calls of std, whose error is passed on as it is.
 #[track_caller]
 fn io(call: impl FnOnce() -> Call, make: impl FnMut() -> std::io::Result<()>) -> std::io::Result<()> {

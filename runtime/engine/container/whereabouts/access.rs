@@ -6,6 +6,7 @@ use super::super::users::{self, User};
 use super::super::{bundle, exec, state};
 use super::reason;
 use crate::engine::idmap::{self, StoreIds};
+use crate::engine::volume;
 use crate::error::{Doing, Result};
 use crate::kernel;
 use crate::oci::{self, IdMap};
@@ -101,7 +102,7 @@ pub fn asker(store: &Store, container: &Container, user: Option<&str>) -> Result
     let of_running = running.as_ref().and_then(|_| exec::bundle_spec(store, container).ok());
     let spec = match of_running {
         Some(spec) => spec,
-        None => bundle::spec(store, container)?,
+        None => bundle::spec(store, container, &volume::hold(store, container)?)?,
     };
     let map = map_of(&spec);
     if let Some(user) = user {
