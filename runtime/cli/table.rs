@@ -120,6 +120,8 @@ pub const TABLE: &[Entry] = &[
     row::<lesson::Lesson>("lesson"),
     row::<system::Info>("info"),
     alias::<system::Info>("system info", "info"),
+    row::<system::Df>("system df"),
+    row::<system::Prune>("system prune"),
     row::<system::Check>("system check"),
     row::<system::Version>("version"),
     row::<system::Completions>("completions"),

@@ -38,6 +38,7 @@ pub fn facts(store: &Store) -> Result<Value> {
         "Driver": "overlay2",
         "DriverStatus": [["Backing Filesystem", file_system(store.root())], ["userxattr", "true"]],
         "DockerRootDir": store.root(),
+        "Plugins": {"Volume": ["local"], "Network": ["host", "none"], "Authorization": null, "Log": ["json-file", "none"]},
         "LoggingDriver": "json-file",
         "CgroupDriver": if version.is_empty() { "none" } else { "cgroupfs" },
         "CgroupVersion": version,

@@ -11,4 +11,5 @@ pub mod mounts;
 pub mod owners;
 pub mod signal;
 pub mod time;
+pub mod usage;
 pub mod volume;

@@ -94,5 +94,5 @@ fn of_image(store: &Store, name: &str) -> Result<Value> {
 }
 
 fn of_volume(store: &Store, name: &str) -> Result<Value> {
-    Ok(volume::inspect(store, &volume::get(store, name)?))
+    volume::inspect(store, &volume::get(store, name)?, false)
 }

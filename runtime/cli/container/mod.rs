@@ -27,7 +27,7 @@ pub use export::Export;
 pub use inspect::{Inspect, InspectContainer};
 pub use logs::Logs;
 pub use pause::{Pause, Unpause};
-pub use ps::Ps;
+pub use ps::{Ps, row as ps_row};
 pub use rename::Rename;
 pub use rm::{Prune, Rm};
 pub use run::{Create, Run};

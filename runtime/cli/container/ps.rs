@@ -83,6 +83,12 @@ impl Execute for Ps {
     }
 }
 
+/// The row of one container, without its size.
+pub fn row(store: &Store, container: &Container, state: &State) -> Result<Value> {
+    let mut screen = Screen { store, whole: false, with_size: false, images: BTreeMap::new() };
+    screen.row(container, state, Timestamp::now())
+}
+
 /// Which containers are meant.
 struct Wanted {
     /// Stopped ones too.

@@ -102,7 +102,8 @@ fn glob(pattern: &[u8], text: &[u8]) -> bool {
     }
 }
 
-fn row(image: &Image, name: Option<&str>, whole: bool) -> Value {
+/// One row with Docker's keys.
+pub fn row(image: &Image, name: Option<&str>, whole: bool) -> Value {
     let (repository, tag) = name.map_or(("<none>", "<none>"), |name| {
         let (repository, tag) = reference::split(name);
         (repository, tag.unwrap_or("latest"))

@@ -4,7 +4,7 @@ use crate::cli::confirm::confirm;
 use crate::cli::format::filter::Filters;
 use crate::cli::format::units;
 use crate::cli::{Execute, for_each, output, store};
-use crate::engine::image::{self, names, reference, remove};
+use crate::engine::image::{self, Image, names, reference, remove};
 use crate::error::{Error, Result};
 
 /// Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE
@@ -79,12 +79,7 @@ pub struct Prune {
 
 impl Execute for Prune {
     fn execute(self) -> Result<i32> {
-        let (wanted, unwanted): (Vec<String>, Vec<String>) =
-            self.filter.iter().cloned().partition(|text| !text.starts_with("label!="));
-        let filters = Filters::parse(&wanted, &["label", "until"])?;
-        let unwanted: Vec<String> = unwanted.iter().map(|text| text.replacen("label!=", "label=", 1)).collect();
-        let unwanted = Filters::parse(&unwanted, &["label"])?;
-        let until = filters.values("until").first().map(|text| units::parse_time(text)).transpose()?;
+        let wanted = unused(&self.filter, self.all)?;
         let what = match self.all {
             true => "all images without at least one container associated to them.",
             false => "all dangling images.",
@@ -92,13 +87,7 @@ impl Execute for Prune {
         if !self.force && !confirm(&format!("This will remove {what}"))? {
             return Ok(0);
         }
-        let pruned = remove::prune(&store()?, |image| {
-            let created = image.created.parse::<jiff::Timestamp>();
-            (self.all || image.names.is_empty())
-                && filters.labels(&image.config.labels)
-                && (unwanted.is_empty() || !unwanted.labels(&image.config.labels))
-                && until.is_none_or(|until| created.is_ok_and(|created| created < until))
-        })?;
+        let pruned = remove::prune(&store()?, wanted)?;
         if !pruned.lines.is_empty() {
             let lines: Vec<String> = pruned
                 .lines
@@ -110,4 +99,16 @@ impl Execute for Prune {
         output::line(&format!("Total reclaimed space: {}", units::human_size(pruned.bytes)))?;
         pruned.result.map(|()| 0)
     }
+}
+
+/// Which of the images that no container uses are meant: those without a name or `all`, and what the filters leave.
+pub fn unused(filter: &[String], all: bool) -> Result<impl Fn(&Image) -> bool> {
+    let filters = Filters::parse(filter, &["label", "label!", "until"])?;
+    let until = filters.values("until").first().map(|text| units::parse_time(text)).transpose()?;
+    Ok(move |image: &Image| {
+        let created = image.created.parse::<jiff::Timestamp>();
+        (all || image.names.is_empty())
+            && filters.labels(&image.config.labels)
+            && until.is_none_or(|until| created.is_ok_and(|created| created < until))
+    })
 }

@@ -6,5 +6,5 @@ mod manage;
 
 pub use super::pull::Pull;
 pub use archives::{Import, Load, Save};
-pub use list::{History, Inspect, Ls};
-pub use manage::{Prune, Rm, Tag};
+pub use list::{History, Inspect, Ls, row as image_row};
+pub use manage::{Prune, Rm, Tag, unused};

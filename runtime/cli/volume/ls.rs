@@ -65,7 +65,8 @@ fn used(store: &Store) -> Result<HashSet<String>> {
     Ok(mounts.filter(|mount| mount.kind == "volume").map(|mount| mount.name).collect())
 }
 
-fn row(store: &Store, volume: &Volume) -> Value {
+/// One row with Docker's keys.
+pub fn row(store: &Store, volume: &Volume) -> Value {
     let labels: Vec<String> = volume.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     json!({
         "Availability": "N/A",

@@ -8,6 +8,6 @@ mod rm;
 
 pub use create::Create;
 pub use inspect::Inspect;
-pub use ls::Ls;
+pub use ls::{Ls, row};
 pub use prune::Prune;
 pub use rm::Rm;

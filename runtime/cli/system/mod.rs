@@ -1,4 +1,4 @@
-//! version, info; what makes completions and man pages stands in manual.rs.
+//! version, info, df, prune; what makes completions and man pages stands in manual.rs.
 
 use super::format::{template, units};
 use super::{Execute, output, store};
@@ -7,7 +7,12 @@ use crate::error::Result;
 use crate::oci::features;
 use serde_json::{Value, json};
 
+mod df;
+mod prune;
+
 pub use super::manual::{Completions, Man};
+pub use df::Df;
+pub use prune::Prune;
 
 /// Display what this machine offers to containers, and what it does not
 #[derive(Debug, clap::Parser)]
@@ -105,6 +110,9 @@ fn told(facts: &Value) -> String {
         lines.push(format!(" {}: {}", text(&pair[0]), text(&pair[1])));
     }
     lines.push(format!("Logging Driver: {}", fact("LoggingDriver")));
+    let plugins = |kind: &str| text(&facts["Plugins"][kind]);
+    lines.push(format!("Plugins:\n Volume: {}\n Network: {}", plugins("Volume"), plugins("Network")));
+    lines.push(format!(" Log: {}", plugins("Log")));
     lines.push(match fact("CgroupVersion").as_str() {
         "" => "Cgroup Version: none that you may use".to_owned(),
         version => format!("Cgroup Version: {version}\n Limits: {}", fact("Limits")),
