@@ -52,7 +52,7 @@ fn bad_names_and_options_are_refused_in_docker_s_words() {
         ebb.fails(1, ["volume", "create", "-o", "o=size=1", "foo"]).contains("missing required option: \"device\"")
     );
     assert!(
-        ebb.fails(1, ["volume", "create", "-o", "size=10m", "foo"])
+        ebb.fails(1, ["volume", "create", "-o", "type=ext4", "-o", "device=/dev/x", "-o", "size=10m", "foo"])
             .contains("quota size requested but no quota support")
     );
     assert_eq!(volumes(&ebb), Vec::<String>::new());

@@ -26,7 +26,6 @@ pub fn live(
 ) -> Result<(i32, bool)> {
     let directory = super::dir(store, &container.id);
     mounts::prepare(store, &container.mounts)?;
-    // For this life: what only this container uses is unmounted after it.
     let mut held = volume::hold(store, container)?;
     bundle::write(store, container, &held)?;
     let (io, mut ends) = streams(container, size)?;
@@ -71,7 +70,6 @@ pub fn live(
     let relayed = relay.run(store, container, made.pidfd(), ends);
     let oom = !cgroup.is_empty() && oci::cgroup::oom_kills(&cgroup).is_ok_and(|kills| kills > 0);
     let (code, cleared) = end(container, &made, &cgroup)?;
-    // Before anybody is told of the end: what only this container used is unmounted by then.
     drop(held);
     let again = supervisor::conclude(store, container, code, |state| {
         state.status = Status::Exited;

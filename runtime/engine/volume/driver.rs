@@ -131,7 +131,8 @@ pub struct Held {
     _namespace: Option<OwnedFd>,
 }
 
-/// Mounts what the container's volumes need. To be kept for as long as the container runs.
+/// Mounts what the container's volumes need. To be kept for one life of the container, and to be dropped before anybody is
+/// told of its end: what only this container used is unmounted by then.
 pub fn hold(store: &Store, container: &Container) -> Result<Held> {
     let mut wanted: Vec<(&MountPoint, Place)> = Vec::new();
     for mount in container.mounts.iter().filter(|mount| !mount.driver_options.is_empty()) {
