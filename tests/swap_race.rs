@@ -10,10 +10,13 @@ use common::Ebb;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 /// What the started container tells: all that it can read of the place that is swapped, and what its mounts show.
 const LOOK: &str = "cat secret /v/dir/secret /v/dir/a/secret /v/dir/b/secret /v/dir/c/secret /v/dir/d 2>/dev/null; \
                     cut -d ' ' -f 4 /proc/self/mountinfo; echo seen";
+/// Shorter than the steps of a start that it is to come between.
+const PAUSE: Duration = Duration::from_micros(30);
 const SECRET: &str = "the host's own";
 
 #[test]
@@ -37,6 +40,12 @@ fn no_start_is_led_out_of_its_root_by_a_symlink_that_is_swapped_in() {
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
                 swap(&shared, &targets, swaps.fetch_add(1, Ordering::Relaxed));
+                // A resolution that meets a rename begins again (openat2(2), EAGAIN): swapped without a pause, a start
+                // would hardly get through, and what is raced is its way through.
+                let swapped = Instant::now();
+                while swapped.elapsed() < PAUSE {
+                    std::hint::spin_loop();
+                }
             }
         });
         let mut escaped = None;
