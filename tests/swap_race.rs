@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// What the started container tells: all that it can read of the place that is swapped, and what its mounts show.
-const LOOK: &str = "cat secret /v/dir/secret /v/dir/a/secret /v/dir/b/secret /v/dir/c/secret /v/dir/d 2>/dev/null; \
+const LOOK: &str = "cat secret /s/secret /v/dir/secret /v/dir/a/secret /v/dir/b/secret /v/dir/c/secret /v/dir/d 2>/dev/null; \
                     cut -d ' ' -f 4 /proc/self/mountinfo; echo seen";
 /// Shorter than the steps of a start that it is to come between.
 const PAUSE: Duration = Duration::from_micros(30);
@@ -24,12 +24,14 @@ fn no_start_is_led_out_of_its_root_by_a_symlink_that_is_swapped_in() {
     let starts: u32 = std::env::var("EBB_SWAPS").map_or(100, |text| text.parse().expect("a number of starts"));
     let ebb = Ebb::new();
     let canary = ebb.dir.join("canary");
-    std::fs::create_dir(&canary).expect("a directory");
-    std::fs::write(canary.join("secret"), SECRET).expect("a file");
+    std::fs::create_dir_all(canary.join("sub")).expect("a directory");
+    for file in ["secret", "sub/secret"] {
+        std::fs::write(canary.join(file), SECRET).expect("a file");
+    }
     std::fs::write(ebb.dir.join("file"), "mine").expect("a file");
     ebb.ok(["volume", "create", "shared"]);
     let shared = PathBuf::from(ebb.ok(["volume", "inspect", "-f", "{{.Mountpoint}}", "shared"]));
-    std::fs::create_dir(shared.join("dir")).expect("a directory");
+    std::fs::create_dir_all(shared.join("dir/sub")).expect("a directory");
     let absolute = canary.clone();
     let upwards = Path::new(&"../".repeat(40)).join(canary.strip_prefix("/").expect("absolute"));
     let through_proc = Path::new("/proc/1/root").join(canary.strip_prefix("/").expect("absolute"));
@@ -55,10 +57,12 @@ fn no_start_is_led_out_of_its_root_by_a_symlink_that_is_swapped_in() {
                 0 => started += 1,
                 _ => refused += 1,
             }
-            let names: Vec<_> =
-                std::fs::read_dir(&canary).expect("it is there").flatten().map(|entry| entry.file_name()).collect();
+            let names = names_in(&canary);
             let is_shown = answer.stdout.contains(SECRET) || answer.stdout.contains("canary");
-            if is_shown || names != ["secret"] || (answer.code == 0) != answer.stdout.ends_with("seen\n") {
+            if is_shown
+                || names != ["secret", "sub", "sub/secret"]
+                || (answer.code == 0) != answer.stdout.ends_with("seen\n")
+            {
                 escaped = Some(format!("start {start}: the host's directory has {names:?}; {}", answer.shown()));
                 break;
             }
@@ -73,19 +77,29 @@ fn no_start_is_led_out_of_its_root_by_a_symlink_that_is_swapped_in() {
     assert!(!mounts.contains(&ebb.dir.display().to_string()), "a mount is left on the host");
 }
 
+fn names_in(directory: &Path) -> Vec<String> {
+    let mut found = std::process::Command::new("find");
+    let found =
+        found.args(["-mindepth", "1", "-printf", "%P\\n"]).current_dir(directory).output().expect("find starts");
+    let mut names: Vec<String> = String::from_utf8_lossy(&found.stdout).lines().map(str::to_owned).collect();
+    names.sort();
+    names
+}
+
 /// The ways in which a start leads through `dir`, two of them each time.
 fn doors(start: u32) -> Vec<&'static str> {
-    let ways: [&[&str]; 5] = [
+    let ways: [&[&str]; 6] = [
         &["-v", "other:/v/dir/a"],
         &["--tmpfs", "/v/dir/b"],
         &["-w", "/v/dir/c"],
         &["-v", "./file:/v/dir/d"],
+        &["--mount", "type=volume,src=shared,volume-subpath=dir/sub,dst=/s"],
         &["--mount", "type=volume,src=third,dst=/v/dir/a/deeper/still,volume-nocopy"],
     ];
     let (one, two) = (start as usize % ways.len(), start as usize / ways.len() % ways.len());
     let mut words = vec!["run", "--rm", "--network", "none", "-v", "shared:/v"];
     words.extend(ways[one]);
-    if one != two && one % 4 != two % 4 {
+    if one != two && one % 5 != two % 5 {
         words.extend(ways[two]);
     }
     words

@@ -29,6 +29,10 @@ impl Host {
         std::fs::read_to_string(path).unwrap_or_default()
     }
 
+    fn has_in_volume(&self, volume: &str, file: &str) -> bool {
+        self.disk.join("store/volumes").join(volume).join("_data").join(file).exists()
+    }
+
     fn has(&self, words: &[&str]) -> bool {
         self.run(words).code == 0
     }
@@ -85,24 +89,111 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "volume-rm",
         answers: MANY,
-        prepare: |host| {
-            for i in 1..=MANY {
-                host.ok(["volume", "create", &format!("vase{i}")]);
-                std::fs::write(host.disk.join(format!("store/volumes/vase{i}/_data/f")), format!("{i}\n"))
-                    .expect("a file");
-            }
-        },
+        prepare: filled_volumes,
         script: "each 8 'ebb volume rm vase$i'",
+        verify: |host, answered| {
+            each(answered, |i, is_answered| {
+                let name = format!("vase{i}");
+                let is_there = host.has(&["volume", "inspect", &name]);
+                if is_there && is_answered {
+                    return Err(format!("{name} is there again"));
+                }
+                // In its place or in the trash, it is whole.
+                if !is_there {
+                    host.ok(["volume", "restore", &name]);
+                }
+                is_old(host, &name)
+            })
+        },
+        is_control: false,
+    },
+    Scenario {
+        name: "volume-rm-now",
+        answers: MANY,
+        prepare: filled_volumes,
+        script: "each 8 'ebb volume rm --now vase$i'",
         verify: |host, answered| {
             each(answered, |i, is_answered| {
                 let name = format!("vase{i}");
                 match (host.has(&["volume", "inspect", &name]), is_answered) {
                     (true, true) => Err(format!("{name} is there again")),
-                    (true, false) if host.in_volume(&name, "f") != format!("{i}\n") => {
-                        Err(format!("{name} is not whole"))
-                    }
-                    _ => Ok(()),
+                    (true, false) => is_old(host, &name),
+                    (false, _) => Ok(()),
                 }
+            })
+        },
+        is_control: false,
+    },
+    Scenario {
+        name: "volume-restore",
+        answers: MANY,
+        prepare: |host| {
+            filled_volumes(host);
+            for i in 1..=MANY {
+                host.ok(["volume", "rm", &format!("vase{i}")]);
+            }
+        },
+        script: "each 8 'ebb volume restore vase$i'",
+        verify: |host, answered| {
+            each(answered, |i, is_answered| {
+                let name = format!("vase{i}");
+                if !is_answered && !host.has(&["volume", "inspect", &name]) {
+                    host.ok(["volume", "restore", &name]);
+                }
+                is_old(host, &name)
+            })
+        },
+        is_control: false,
+    },
+    Scenario {
+        name: "volume-rename",
+        answers: MANY,
+        prepare: filled_volumes,
+        script: "each 8 'ebb volume rename vase$i urn$i'",
+        verify: |host, answered| {
+            each(answered, |i, is_answered| {
+                let [old, new] = ["vase", "urn"].map(|stem| format!("{stem}{i}"));
+                match (host.has(&["volume", "inspect", &old]), host.has(&["volume", "inspect", &new]), is_answered) {
+                    (false, true, _) => is_old(host, &new),
+                    (true, false, false) => is_old(host, &old),
+                    found => Err(format!("{old}, {new}: {found:?}")),
+                }
+            })
+        },
+        is_control: false,
+    },
+    Scenario {
+        name: "volume-clone",
+        answers: MANY,
+        prepare: filled_volumes,
+        script: "each 8 'ebb volume clone vase$i urn$i'",
+        verify: |host, answered| {
+            each(answered, |i, is_answered| {
+                let [old, new] = ["vase", "urn"].map(|stem| format!("{stem}{i}"));
+                is_old(host, &old)?;
+                if !is_answered && !host.has(&["volume", "inspect", &new]) { Ok(()) } else { is_old(host, &new) }
+            })
+        },
+        is_control: false,
+    },
+    Scenario {
+        name: "volume-import",
+        answers: MANY,
+        prepare: |host| {
+            filled_volumes(host);
+            put_archives(host, "root");
+        },
+        script: "each 8 'ebb volume import vase$i /disk/root$i.tar'",
+        verify: |host, answered| {
+            each(answered, |i, is_answered| {
+                let name = format!("vase{i}");
+                if !is_answered && is_old(host, &name).is_ok() && host.in_volume(&name, "data/file").is_empty() {
+                    return Ok(());
+                }
+                let new = [host.in_volume(&name, "data/file"), host.in_volume(&name, "data/ballast")];
+                let whole = new == [format!("in image {i}\n"), i.to_string().repeat(300_000)]
+                    && !host.has_in_volume(&name, "f");
+                whole.then_some(()).ok_or(format!("{name} holds neither the old content nor the new"))
             })
         },
         is_control: false,
@@ -223,7 +314,7 @@ pub const SCENARIOS: &[Scenario] = &[
 
 /// Of the things from 1 on, the one after the last answer was under way.
 fn each(answered: u32, check: impl Fn(u32, bool) -> Result<(), String>) -> Vec<String> {
-    (1..=answered + 1).filter_map(|i| check(i, i <= answered).err()).collect()
+    (1..=(answered + 1).min(MANY)).filter_map(|i| check(i, i <= answered).err()).collect()
 }
 
 /// Whole is an image that `save` can give back: it makes the layer's tar again from its files, and its digest with it.
@@ -236,6 +327,24 @@ fn image(host: &Host, i: u32, is_answered: bool) -> Result<(), String> {
     let run = host.run(["run", "--rm", &name, "cat", "/data/file"]);
     let whole = saved.code == 0 && run.stdout == format!("in image {i}\n");
     whole.then_some(()).ok_or_else(|| saved.shown().to_owned() + run.shown())
+}
+
+/// vase1 to vase8, in each a file of its own and a megabyte.
+fn filled_volumes(host: &Host) {
+    for i in 1..=MANY {
+        host.ok(["volume", "create", &format!("vase{i}")]);
+        let data = host.disk.join(format!("store/volumes/vase{i}/_data"));
+        std::fs::write(data.join("f"), format!("vase{i}\n")).expect("a file");
+        std::fs::write(data.join("ballast"), i.to_string().repeat(1_000_000)).expect("a file");
+    }
+}
+
+/// Whole is what [`filled_volumes`] made, under whatever name.
+fn is_old(host: &Host, name: &str) -> Result<(), String> {
+    let number = name.trim_start_matches(|letter: char| letter.is_ascii_alphabetic());
+    let whole = host.in_volume(name, "f") == format!("vase{number}\n")
+        && host.in_volume(name, "ballast") == number.repeat(1_000_000);
+    whole.then_some(()).ok_or(format!("{name} is not whole"))
 }
 
 fn archives(host: &Host) -> PathBuf {
