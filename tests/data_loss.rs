@@ -181,6 +181,33 @@ fn moby_19446_no_end_of_a_container_takes_a_volume_that_somebody_named() {
     assert_eq!(run(&["run", "--rm"], "cat /a/f /b/f /c/f /d/f"), "kept\nkept\nkept\nkept");
 }
 
+/// moby #23243 again: with `--volumes-from`, the one who borrows a volume does not take it along.
+#[test]
+fn moby_23243_who_borrows_a_volume_leaves_it_to_the_lender() {
+    let ebb = Ebb::new();
+    ebb.ok([
+        "run",
+        "--name",
+        "lender",
+        "-v",
+        "/v",
+        "-v",
+        "named:/n",
+        "busybox",
+        "sh",
+        "-c",
+        "echo kept > /v/f; cp /v/f /n",
+    ]);
+    let all = volumes(&ebb);
+    let read = ["--volumes-from", "lender", "busybox", "cat", "/v/f", "/n/f"];
+    assert_eq!(ebb.ok([&["run", "--rm"][..], &read].concat()), "kept\nkept");
+    ebb.ok([&["run", "--name", "borrower"][..], &read].concat());
+    ebb.ok(["rm", "-fv", "borrower"]);
+    ebb.ok(["volume", "prune", "-af"]);
+    assert_eq!(volumes(&ebb), all);
+    assert_eq!(ebb.ok(["start", "-a", "lender"]), "");
+}
+
 /// podman #5009: after an upgrade the volumes of before passed for anonymous, and the next `--rm` deleted them.
 #[test]
 fn podman_5009_a_record_that_does_not_say_anonymous_means_named() {
