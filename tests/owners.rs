@@ -93,6 +93,28 @@ fn u_gives_the_files_to_the_container_s_user_once_and_says_so() {
     let mount = "type=volume,src=vase,dst=/c,U=true";
     let shown = ebb.ok(["run", "--rm", "-u", "50:60", "--mount", mount, "busybox", "stat", "-c", "%u:%g", "/c/f"]);
     assert_eq!(shown, "50:60");
+    // Of a part of a volume that part, and where says how to ask for it.
+    ebb.ok(["run", "--rm", "-v", "vase:/c", "busybox", "mkdir", "/c/part"]);
+    let part = "type=volume,src=vase,dst=/c,volume-subpath=part";
+    ebb.ok(["create", "--name", "part", "-u", "44", "--mount", part, "busybox"]);
+    let cures = asked(&ebb, &["part:/c"])["Cures"].to_string();
+    assert!(cures.contains(&format!("--mount {part},U")), "{cures}");
+    ebb.ok(["run", "--rm", "-u", "44:44", "--mount", &format!("{part},U"), "busybox", "touch", "/c/f"]);
+    let shown = ebb.ok([
+        "run",
+        "--rm",
+        "-v",
+        "vase:/c",
+        "busybox",
+        "stat",
+        "-c",
+        "%u:%g",
+        "/c",
+        "/c/f",
+        "/c/part",
+        "/c/part/f",
+    ]);
+    assert_eq!(shown, "50:60\n50:60\n44:44\n44:44");
 }
 
 #[test]

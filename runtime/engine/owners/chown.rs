@@ -12,7 +12,7 @@ use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
 use crate::oci::{self, IdMap};
 use crate::progress::Progress;
-use crate::store::{Store, walk};
+use crate::store::{Store, beneath, walk};
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, fstat};
 use serde::{Deserialize, Serialize};
@@ -66,6 +66,7 @@ pub fn give(store: &Store, mount: &MountPoint, ids: &StoreIds, owner: &Owner) ->
     let map = ids.map().map(idmap::beyond_overflow);
     let target = inside_of(map.as_ref(), owner)?;
     let survey = oci::with_ids(map.as_ref(), || {
+        let top = part(&top, mount)?;
         let survey = survey(&top, source, map.as_ref(), target, u64::MAX)?;
         if survey.to_change > 0 {
             change(&top, source, &survey, target, owner.on_host)?;
@@ -82,7 +83,9 @@ pub fn could(store: &Store, mount: &MountPoint, ids: &StoreIds, owner: &Owner, m
     let map = ids.map().map(idmap::beyond_overflow);
     let looked = open(store, mount).and_then(|top| {
         let target = inside_of(map.as_ref(), owner)?;
-        oci::with_ids(map.as_ref(), || survey(&top, Path::new(&mount.source), map.as_ref(), target, most))
+        oci::with_ids(map.as_ref(), || {
+            survey(&part(&top, mount)?, Path::new(&mount.source), map.as_ref(), target, most)
+        })
     });
     looked.is_ok()
 }
@@ -109,6 +112,15 @@ fn open(store: &Store, mount: &MountPoint) -> Result<OwnedFd> {
             .with_cure("the machine or others need it as it is: mount a directory that is only for this"));
     }
     Ok(top)
+}
+
+/// Of a volume the part that is mounted (`volume-subpath`), which only one of the volume's own ids may be able to reach.
+fn part(top: &OwnedFd, mount: &MountPoint) -> Result<OwnedFd> {
+    match mount.subpath.as_str() {
+        "" => top.try_clone().doing(|| format!("open {}", mount.source)),
+        below => beneath::open_below(top, Path::new(below), OFlag::O_PATH)
+            .doing(|| format!("open {below} of volume {}", mount.name)),
+    }
 }
 
 /// Directories of which no file is anybody's to give away.

@@ -130,10 +130,17 @@ fn as_user(question: &Question) -> String {
 fn mount_option(mount: &MountPoint, word: &str) -> String {
     let source = if mount.kind == "volume" { &mount.name } else { &mount.source };
     let words = [source.as_str(), &mount.destination];
-    if words.iter().any(|text| text.contains([':', ',', '"'])) {
-        let csv = |key: &str, text: &str| format!("\"{key}={}\"", text.replace('"', "\"\""));
+    if !mount.subpath.is_empty() || words.iter().any(|text| text.contains([':', ',', '"'])) {
+        let csv = |key: &str, text: &str| match text.contains([',', '"']) {
+            true => format!("\"{key}={}\"", text.replace('"', "\"\"")),
+            false => format!("{key}={text}"),
+        };
         let (source, target) = (csv("src", source), csv("dst", &mount.destination));
-        return format!("--mount {}", quoted(&format!("type={},{source},{target},{word}", mount.kind)));
+        let part = match mount.subpath.as_str() {
+            "" => String::new(),
+            below => format!(",{}", csv("volume-subpath", below)),
+        };
+        return format!("--mount {}", quoted(&format!("type={},{source},{target}{part},{word}", mount.kind)));
     }
     let mode = if mount.mode.is_empty() { word.to_owned() } else { format!("{},{word}", mount.mode) };
     format!("-v {}", quoted(&format!("{source}:{}:{mode}", mount.destination)))
