@@ -247,6 +247,16 @@ fn idmap_makes_the_container_s_user_the_directory_s_owner_where_the_kernel_can()
             assert_eq!((ran.code, ran.stdout.as_str()), (0, "0:0\n0:0\n"), "{}", ran.shown());
             assert_eq!(owner(&host.join("new")), (300_000, 300_000));
         }
+        // The map is for the owner that was seen: a path that leads elsewhere by the time of the mount is refused.
+        let id = ebb.ok(["create", "-u", "33", "-v", &mount, "busybox", "true"]);
+        ebb.ok(["cp", &format!("{id}:/c/a"), "copy"]);
+        let bundle = ebb.store().join("containers").join(&id);
+        let config = std::fs::read_to_string(bundle.join("config.json")).expect("a bundle");
+        assert!(config.contains("owner=300000:300000"), "{config}");
+        std::os::unix::fs::chown(&host, Some(0), Some(0)).expect("given");
+        let refused = ebb.run(["oci", "run", "--bundle", bundle.to_str().expect("UTF-8"), "swapped"]);
+        assert_ne!(refused.code, 0, "{}", refused.shown());
+        assert!(refused.stderr.contains("belongs to 0:0, and belonged to 300000:300000"), "{}", refused.shown());
         let refused = ebb.run(["create", "-v", "/proc/sys:/c:idmap", "busybox"]);
         assert_eq!(refused.code, 125, "{}", refused.shown());
         assert!(

@@ -226,7 +226,7 @@ pub fn mapped_mounts(spec: &Spec, pid: Pid, given: &[Given]) -> Result<Vec<Owned
                         "a copy of the mount that this directory of the host lies on, attached nowhere yet",
                         format_args!("mount --bind {} …", source.display()),
                     );
-                    mounts::copy_of(&source, &options)?
+                    ids::of_owner(mounts::copy_of(&source, &options)?, &options, &source)?
                 }
             };
             explain::step(

@@ -1,6 +1,7 @@
 //! User and group ids: the maps of a user namespace, written from outside, and what becomes of the process inside.
 
 use super::IdMap;
+use super::options::Options;
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
 use crate::kernel::{self, Cloned};
@@ -145,6 +146,24 @@ pub fn namespace(map: &IdMap) -> Result<OwnedFd> {
             opened
         }
     }
+}
+
+/// The same mount, where it belongs to whom [`Options::owner`] names: the map was made for the owner of the directory that
+/// the path led to then. Were the path changed meanwhile, the container's user could become root on another's directory.
+pub fn of_owner(mount: OwnedFd, options: &Options, source: &Path) -> Result<OwnedFd> {
+    let Some(owner) = options.owner else { return Ok(mount) };
+    let stat = nix::sys::stat::fstat(&mount).doing(|| format!("look at {}", source.display()))?;
+    if (stat.st_uid, stat.st_gid) == owner {
+        return Ok(mount);
+    }
+    Err(Error::new(format!(
+        "{} belongs to {}:{}, and belonged to {}:{} when its ids were to be mapped: it was changed meanwhile",
+        source.display(),
+        stat.st_uid,
+        stat.st_gid,
+        owner.0,
+        owner.1
+    )))
 }
 
 /// The user namespace of a process.

@@ -30,7 +30,7 @@ mod within;
 
 pub use detached::Given;
 pub use mounts::bind_below;
-pub use options::{SUBPATH, subpath_option};
+pub use options::{SUBPATH, owner_option, subpath_option};
 
 use crate::error::{Doing, Error, Result};
 use nix::unistd::Pid;

@@ -19,6 +19,9 @@ pub struct Options {
     pub data: Vec<String>,
     /// What of a bind's source is mounted: resolved below it by the kernel, when the mount is made. A word of Ebb's own.
     pub subpath: Option<PathBuf>,
+    /// To whom the directory must belong that is found when the mount is made: an id map was made for that one. A word of
+    /// Ebb's own.
+    pub owner: Option<(u32, u32)>,
 }
 
 /// What the word for [`Options::subpath`] begins with.
@@ -62,8 +65,21 @@ pub fn read(mount: &Mount) -> Options {
     }
     if options.bind {
         options.subpath = options.data.iter().find_map(|word| word.strip_prefix(SUBPATH)).map(PathBuf::from);
+        options.owner = options.data.iter().find_map(|word| owner(word));
     }
     options
+}
+
+/// What the word for [`Options::owner`] begins with.
+const OWNER: &str = "owner=";
+
+pub fn owner_option((uid, gid): (u32, u32)) -> String {
+    format!("{OWNER}{uid}:{gid}")
+}
+
+fn owner(word: &str) -> Option<(u32, u32)> {
+    let (uid, gid) = word.strip_prefix(OWNER)?.split_once(':')?;
+    Some((uid.parse().ok()?, gid.parse().ok()?))
 }
 
 /// `rslave` as MS_SLAVE|MS_REC.

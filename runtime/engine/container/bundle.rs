@@ -223,13 +223,17 @@ fn all_mounts(
         list.push(mapped(one, map)?);
     }
     for own in &container.mounts {
-        let one = mounts::to_oci(store, own)?;
+        let mut one = mounts::to_oci(store, own)?;
         // An ordinary user's `:idmap` has been checked to be true as it is: the kernel lets nobody else map.
         let translated = match own.id_mapped && *ids == StoreIds::Host {
             true => owners::translate::map(own, map, uid, gid)?,
             false => None,
         };
-        list.push(if own.kind == "tmpfs" { one } else { mapped(one, translated.as_ref().or(map))? });
+        if let (Some((_, owner)), Some(options)) = (&translated, one.options_mut()) {
+            options.push(oci::owner_option(*owner));
+        }
+        let map = translated.as_ref().map(|(map, _)| map).or(map);
+        list.push(if own.kind == "tmpfs" { one } else { mapped(one, map)? });
     }
     if host.init {
         let this = std::fs::read_link("/proc/self/exe").doing(|| "find Ebb's own binary")?;

@@ -11,16 +11,17 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// The map of the mount: the directory's owner on the disk is the container's user, and the other way round; all others
-/// are who they are in `base`, the map of the container's other mounts (`None`: the host's ids). `None` where those two
-/// are one already.
-pub fn map(mount: &MountPoint, base: Option<&IdMap>, uid: u32, gid: u32) -> Result<Option<IdMap>> {
+/// are who they are in `base`, the map of the container's other mounts (`None`: the host's ids). And that owner, who must
+/// be the same when the mount is made. `None` where those two are one already.
+pub fn map(mount: &MountPoint, base: Option<&IdMap>, uid: u32, gid: u32) -> Result<Option<(IdMap, (u32, u32))>> {
     let (owner, group) = owner_of(mount)?;
     if (owner, group) == (uid, gid) {
         return Ok(None);
     }
     let everybody = IdMap { uids: vec![(0, 0, u32::MAX)], gids: vec![(0, 0, u32::MAX)] };
     let base = base.unwrap_or(&everybody);
-    Ok(Some(IdMap { uids: idmap::exchange(&base.uids, owner, uid), gids: idmap::exchange(&base.gids, group, gid) }))
+    let uids = idmap::exchange(&base.uids, owner, uid);
+    Ok(Some((IdMap { uids, gids: idmap::exchange(&base.gids, group, gid) }, (owner, group))))
 }
 
 /// Asks the kernel, and says what else would do where it will not.

@@ -224,7 +224,8 @@ fn makes(
         return on_host();
     }
     let translated = mount.filter(|mount| mount.id_mapped);
-    let Some(map) = translated.and_then(|mount| owners::translate::map(mount, None, user.0, user.1).ok().flatten())
+    let Some((map, _)) =
+        translated.and_then(|mount| owners::translate::map(mount, None, user.0, user.1).ok().flatten())
     else {
         return Some((asker.uid, asker.gid));
     };
