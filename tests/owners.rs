@@ -93,6 +93,16 @@ fn u_gives_the_files_to_the_container_s_user_once_and_says_so() {
     let mount = "type=volume,src=vase,dst=/c,U=true";
     let shown = ebb.ok(["run", "--rm", "-u", "50:60", "--mount", mount, "busybox", "stat", "-c", "%u:%g", "/c/f"]);
     assert_eq!(shown, "50:60");
+    // What a volume's options name counts as what a bind mount names; what is in memory has no owner to keep.
+    ebb.ok(["volume", "create", "-o", "type=none", "-o", "o=bind", "-o", "device=/usr/share", "system"]);
+    assert!(ebb.fails(125, ["create", "-v", "system:/c:U", "busybox"]).contains("chowning host path"));
+    ebb.ok(["volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", "memory"]);
+    assert!(ebb.fails(125, ["create", "-v", "memory:/c:U", "busybox"]).contains("-o o=uid=UID,gid=GID"));
+    if is_root() {
+        ebb.ok(["volume", "create", "-o", "size=20m", "disk"]);
+        ebb.ok(["run", "--rm", "-u", "33", "-v", "disk:/c:U", "busybox", "touch", "/c/f"]);
+        assert_eq!(ebb.ok(["run", "--rm", "-v", "disk:/c", "busybox", "stat", "-c", "%u:%g", "/c"]), "33:33");
+    }
     // Of a part of a volume that part, and where says how to ask for it.
     ebb.ok(["run", "--rm", "-v", "vase:/c", "busybox", "mkdir", "/c/part"]);
     let part = "type=volume,src=vase,dst=/c,volume-subpath=part";

@@ -101,6 +101,15 @@ fn inside_of(map: Option<&IdMap>, owner: &Owner) -> Result<(u32, u32)> {
 /// The source, looked up for the last time.
 fn open(store: &Store, mount: &MountPoint) -> Result<OwnedFd> {
     let is_volume = mount.kind == "volume";
+    if mount.driver_options.get("type").is_some_and(|kind| kind == "tmpfs") {
+        return Err(Error::new(format!(
+            "volume {} is in memory, and made anew whenever nobody has it mounted",
+            mount.name
+        ))
+        .with_cure(
+            "give it an owner with its options: volume create -o type=tmpfs -o device=tmpfs -o o=uid=UID,gid=GID",
+        ));
+    }
     let top = match is_volume {
         true => volume::open(store, &volume::get(store, &mount.name)?)?,
         false => openat(nix::fcntl::AT_FDCWD, mount.source.as_str(), OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
@@ -156,13 +165,15 @@ fn belongs_to_the_system(store: &Store, top: &OwnedFd, is_volume: bool) -> Resul
     let link = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(top));
     let path = std::fs::read_link(&link).doing(|| format!("read {link}"))?;
     let stat = fstat(top).doing(|| format!("look at {}", path.display()))?;
+    let same = |other: FileStat| (other.st_dev, other.st_ino) == (stat.st_dev, stat.st_ino);
+    if is_volume && path == Path::new("/") && !nix::sys::stat::stat("/").is_ok_and(same) {
+        // The root of a file system of the volume's own, which is attached nowhere.
+        return Ok(false);
+    }
     let root = store.root().canonicalize().unwrap_or_else(|_| store.root().to_owned());
     let homes = homes();
     let whole = SYSTEM.iter().chain(SHARED).map(Path::new).chain(homes.iter().map(PathBuf::as_path));
-    let is_one = |other: &Path| {
-        let same = |other: FileStat| (other.st_dev, other.st_ino) == (stat.st_dev, stat.st_ino);
-        path == other || nix::sys::stat::stat(other).is_ok_and(same)
-    };
+    let is_one = |other: &Path| path == other || nix::sys::stat::stat(other).is_ok_and(same);
     Ok(SYSTEM.iter().any(|system| path.starts_with(system))
         || whole.into_iter().any(is_one)
         // Ebb's own store: its records and layers are no container's, but volumes lie there.
