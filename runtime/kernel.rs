@@ -333,6 +333,13 @@ pub fn set_window_size(fd: impl AsFd, rows: u16, columns: u16) -> nix::Result<()
     Errno::result(unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), libc::TIOCSWINSZ, &raw const size) }).map(drop)
 }
 
+/// FICLONE: makes `target` share all blocks of `source`, where the file system can.
+pub fn reflink(target: impl AsFd, source: impl AsFd) -> nix::Result<()> {
+    let (target, source) = (target.as_fd().as_raw_fd(), source.as_fd().as_raw_fd());
+    // SAFETY: the kernel takes two descriptors, both open through the call, and no address.
+    Errno::result(unsafe { libc::ioctl(target, libc::FICLONE, source) }).map(drop)
+}
+
 /// Brings the loopback interface of this network namespace up (SIOCSIFFLAGS): in a new one it is down.
 pub fn loopback_up() -> nix::Result<()> {
     use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};

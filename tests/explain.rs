@@ -100,6 +100,7 @@ fn what_is_told_is_what_the_kernel_was_asked_with_subordinate_ids() {
     tracer.plain(&ebb, &["image", "load", "-q", "-i", archive.to_str().expect("UTF-8")]);
     story(&ebb, &tracer);
     tracer.plain(&ebb, &["volume", "prune", "-af"]);
+    tracer.plain(&ebb, &["volume", "trash", "empty", "-f"]);
     tracer.plain(&ebb, &["rmi", "-f", "busybox"]);
 }
 
@@ -167,7 +168,11 @@ fn story(ebb: &Ebb, tracer: &Tracer) {
     let run = tracer.begin_detached(ebb, &["run", "-d", "--name", "box", "--read-only", "busybox", "sleep", "1000"]);
     tracer.compare(ebb, &["rm", "-f", "box"], &["pidfd_send_signal", "unlinkat"]);
     run.compare(&isolated);
-    tracer.compare(ebb, &["volume", "rm", "vase"], &["rename", "unlinkat"]);
+    tracer.compare(ebb, &["volume", "rm", "vase"], &["renameat2", "fsync"]);
+    tracer.compare(ebb, &["volume", "restore", "vase"], &["renameat2", "fsync"]);
+    tracer.compare(ebb, &["volume", "clone", "vase", "copy"], &["renameat2", "syncfs"]);
+    tracer.compare(ebb, &["volume", "rename", "vase", "jug"], &["renameat2", "fsync"]);
+    tracer.compare(ebb, &["volume", "rm", "--now", "jug"], &["rename", "unlinkat"]);
     // What fails is told as it was answered.
     tracer.compare(ebb, &["run", "--rm", "busybox", "/no/such/program"], &["clone3"]);
 }

@@ -127,7 +127,7 @@ fn on_a_terminal_rm_ends_with_what_went_and_what_stayed_and_in_a_pipe_it_is_dock
     rm.args(["rm", "-fv", "box"]);
     let mut terminal = Terminal::start(&rm);
     terminal.shows("box\r\n");
-    terminal.shows("gone: box, with 1 changed file (6B) and 1 anonymous volume; stayed: ");
+    terminal.shows("gone: box, with 1 changed file (6B); in the trash: 1 anonymous volume; stayed: ");
     terminal.shows("volume named\r\n");
     assert_eq!(terminal.ends(), 0);
     ebb.ok(["create", "--name", "quiet", "busybox"]);
@@ -259,7 +259,7 @@ fn a_dry_run_foresees_what_the_end_of_rm_and_of_two_containers_takes_along() {
     let mut rm = ebb.command();
     rm.args(["rm", "-v", "guest", "own"]);
     let mut terminal = Terminal::start(&rm);
-    terminal.shows("gone: guest, own, with 0 changed files and 1 anonymous volume\r\n");
+    terminal.shows("gone: guest, own, with 0 changed files; in the trash: 1 anonymous volume\r\n");
     assert_eq!(terminal.ends(), 0);
     assert_eq!(ebb.ok(["volume", "ls", "-q"]), "");
 }

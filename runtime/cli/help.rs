@@ -172,9 +172,10 @@ pub fn family(name: &str) -> String {
     let mut lines: Vec<_> =
         of_family(name).into_iter().map(|(word, entry)| (word.to_owned(), about_of(entry))).collect();
     lines.sort();
+    let more = examples::of(name).map_or_else(String::new, |text| format!("{text}\n\n"));
     format!(
-        "Usage:  ebb {name} COMMAND\n\n{about}\n\nCommands:\n{}\nRun 'ebb {name} COMMAND --help' for more information on a \
-         command.\n",
+        "Usage:  ebb {name} COMMAND\n\n{about}\n\nCommands:\n{}\n{more}Run 'ebb {name} COMMAND --help' for more \
+         information on a command.\n",
         listed(&lines)
     )
 }
@@ -184,8 +185,7 @@ fn of_family(name: &str) -> Vec<(&'static str, &'static Entry)> {
     let mut found: Vec<(&str, &Entry)> = Vec::new();
     for entry in TABLE {
         let target = |entry: &Entry| entry.alias_of.unwrap_or(entry.path);
-        if let Some((family, word)) = entry.path.split_once(' ')
-            && family == name
+        if let Some(word) = entry.path.strip_prefix(name).and_then(|rest| rest.strip_prefix(' '))
             && !found.iter().any(|(_, known)| target(known) == target(entry))
         {
             found.push((word, entry));
@@ -202,7 +202,8 @@ pub fn whole() -> String {
     };
     const SYSTEM: [&str; 4] = ["info", "version", "completions", "man"];
     let is_image = |entry: &Entry| entry.alias_of.is_some_and(|target| target.starts_with("image "));
-    let families = FAMILIES.iter().map(|(name, about)| ((*name).to_owned(), (*about).to_owned())).collect::<Vec<_>>();
+    let families = FAMILIES.iter().filter(|(name, _)| !name.contains(' '));
+    let families = families.map(|(name, about)| ((*name).to_owned(), (*about).to_owned())).collect::<Vec<_>>();
     let volumes = of_family("volume").into_iter().map(|(_, entry)| (entry.path.to_owned(), about_of(entry)));
     let groups = [
         ("Lessons", short(&|entry| entry.path == "lesson")),
@@ -235,14 +236,14 @@ pub fn whole() -> String {
 /// `ebb help WORDS`: what `ebb WORDS --help` says.
 pub fn of(words: &[OsString]) -> Option<String> {
     let word = |index: usize| words.get(index).and_then(|word| word.to_str()).unwrap_or("");
-    let path = format!("{} {}", word(0), word(1));
-    if let Some(entry) = table::row_named(path.trim_end()).or_else(|| table::row_named(word(0))) {
+    let paths =
+        [format!("{} {} {}", word(0), word(1), word(2)), format!("{} {}", word(0), word(1)), word(0).to_owned()];
+    if let Some(entry) = paths.iter().find_map(|path| table::row_named(path.trim_end())) {
         return Some(dress(entry.path, (entry.command)()).render_help().to_string());
     }
-    match word(0) {
-        "" => Some(whole()),
-        name if is_family(name) => Some(family(name)),
-        _ => None,
+    match paths.iter().find(|path| is_family(path)) {
+        Some(name) => Some(family(name)),
+        None => word(0).is_empty().then(whole),
     }
 }
 

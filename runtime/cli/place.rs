@@ -6,8 +6,8 @@ use super::format::table;
 use super::{Execute, output, store};
 use crate::engine::container;
 use crate::engine::container::record::Container;
-use crate::engine::container::whereabouts::{self, Holder, Place};
-use crate::engine::volume::{self, Volume};
+use crate::engine::container::whereabouts::{self, Holder, Place, Trash};
+use crate::engine::volume::{self, Volume, trash};
 use crate::error::{Error, Result};
 use crate::store::Store;
 use serde_json::{Value, json};
@@ -61,7 +61,12 @@ impl Execute for Where {
             }
             (Err(_), Ok(volume)) => self.volume(&store, &volume, path),
             (Err(error), Err(_)) if error.is_not_found() => {
-                Err(Error::not_found(format!("No such container or volume: {name}")))
+                let missing = Error::not_found(format!("No such container or volume: {name}"));
+                let in_trash = trash::list(&store)?.iter().any(|trashed| trashed.name == name);
+                Err(match in_trash {
+                    true => missing.with_cure(format!("a volume {name} is in the trash: ebb volume restore {name}")),
+                    false => missing,
+                })
             }
             (Err(error), Err(_)) => Err(error),
         }
@@ -73,8 +78,13 @@ impl Where {
         let Some(path) = path else {
             let places = whereabouts::all(store, container)?;
             let rows: Vec<Value> = places.iter().map(|place| row(&container.name, place)).collect();
-            let columns =
-                [("PATH", "Path"), ("HELD BY", "HeldBy"), ("OUTLIVES", "Outlives"), ("GONE WITH", "GoneWith")];
+            let columns = [
+                ("PATH", "Path"),
+                ("HELD BY", "HeldBy"),
+                ("OUTLIVES", "Outlives"),
+                ("GONE WITH", "GoneWith"),
+                ("TRASH", "Trash"),
+            ];
             table::print(&columns, &rows, self.format.as_deref(), None)?;
             return Ok(0);
         };
@@ -97,10 +107,11 @@ impl Where {
         };
         text.push_str(&format!("  on the host  {}\n  used by      {used}\n", shown(&place.on_host)));
         text.push_str(&format!("  outlives     {outlives}\n  gone with    {gone}\n"));
+        text.push_str(&way_back(&place.trash, &volume.name));
         let row = json!({
             "Volume": volume.name, "Type": what, "Name": volume.name, "HeldBy": format!("{what} {}", volume.name),
             "Path": place.path.to_string_lossy(), "Source": place.on_host.to_string_lossy(), "UsedBy": users,
-            "Outlives": outlives, "GoneWith": gone, "Fate": place.fate,
+            "Outlives": outlives, "GoneWith": gone, "Trash": kept(&place.trash), "Fate": place.fate,
         });
         self.show(&row, text)
     }
@@ -132,6 +143,7 @@ fn row(container: &str, place: &Place) -> Value {
         "LeadsTo": text(&place.leads_to),
         "Outlives": place.fate.sorted().0.join(", "),
         "GoneWith": gone_with(place),
+        "Trash": kept(&place.trash),
         "Fate": place.fate,
     })
 }
@@ -186,5 +198,23 @@ fn sentence(container: &str, place: &Place) -> String {
         text.push_str(&format!("  on the host  {}\n", shown(on_host)));
     }
     text.push_str(&format!("  outlives     {outlives}\n  gone with    {}\n", gone_with(place)));
+    text.push_str(&way_back(&place.trash, typed(&place.holder).1));
     text
+}
+
+/// `7 days after volume rm`; nothing for what cannot be brought back.
+fn kept(trash: &Trash) -> String {
+    match trash {
+        Trash { after, .. } if after.is_empty() => String::new(),
+        Trash { after, days: 1 } => format!("1 day after {}", after.join(", ")),
+        Trash { after, days } => format!("{days} days after {}", after.join(", ")),
+    }
+}
+
+/// The line that says how a volume comes back.
+fn way_back(trash: &Trash, volume: &str) -> String {
+    match kept(trash) {
+        kept if kept.is_empty() => kept,
+        kept => format!("  in the trash {kept}: ebb volume restore {volume}\n"),
+    }
 }

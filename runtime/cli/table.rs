@@ -37,6 +37,7 @@ pub const FAMILIES: &[(&str, &str)] = &[
     ("container", "Manage containers"),
     ("image", "Manage images"),
     ("volume", "Manage volumes"),
+    ("volume trash", "Manage the volumes that rm and prune have moved aside"),
     ("system", "Manage Ebb"),
     ("oci", "Run OCI bundles, as runc does"),
 ];
@@ -110,6 +111,12 @@ pub const TABLE: &[Entry] = &[
     row::<image::Pull>("image pull"),
     alias::<image::Pull>("pull", "image pull"),
     row::<volume::Create>("volume create"),
+    row::<volume::Clone>("volume clone"),
+    row::<volume::Rename>("volume rename"),
+    row::<volume::Restore>("volume restore"),
+    row::<volume::TrashLs>("volume trash ls"),
+    alias::<volume::TrashLs>("volume trash list", "volume trash ls"),
+    row::<volume::Empty>("volume trash empty"),
     row::<volume::Ls>("volume ls"),
     alias::<volume::Ls>("volume list", "volume ls"),
     row::<volume::Inspect>("volume inspect"),
@@ -158,8 +165,11 @@ pub fn find(words: &[OsString]) -> std::result::Result<(&'static Entry, Vec<OsSt
         if word(0) == "oci" {
             return oci::find(&words[1..]);
         }
-        if let Some(entry) = row_named(&format!("{} {}", word(0), word(1))) {
-            return Ok((entry, words[2..].to_vec()));
+        for count in [2, 3] {
+            let path: Vec<&str> = (0..count).map(word).collect();
+            if let Some(entry) = row_named(&path.join(" ")) {
+                return Ok((entry, words[count..].to_vec()));
+            }
         }
     }
     Err(usage::no_command(words))
@@ -172,16 +182,30 @@ pub fn whole() -> clap::Command {
     for entry in TABLE.iter().filter(|entry| !entry.path.contains(' ')) {
         root = root.subcommand((entry.command)().name(entry.path));
     }
-    for (family, about) in FAMILIES {
-        let mut command = clap::Command::new(*family).about(*about);
-        for entry in TABLE {
-            if let Some(name) = entry.path.strip_prefix(family).and_then(|rest| rest.strip_prefix(' ')) {
-                command = command.subcommand((entry.command)().name(name));
-            }
-        }
-        root = root.subcommand(command);
+    for (family, about) in FAMILIES.iter().filter(|(family, _)| !family.contains(' ')) {
+        root = root.subcommand(whole_family(family, family, about));
     }
     root
+}
+
+/// The commands below the words `path`, of which the last is `name`, and the families among them.
+fn whole_family(path: &str, name: &'static str, about: &'static str) -> clap::Command {
+    let below = |longer: &'static str| {
+        let rest = longer.strip_prefix(path).and_then(|rest| rest.strip_prefix(' '));
+        rest.filter(|rest| !rest.contains(' '))
+    };
+    let mut command = clap::Command::new(name).about(about);
+    for entry in TABLE {
+        if let Some(name) = below(entry.path) {
+            command = command.subcommand((entry.command)().name(name));
+        }
+    }
+    for (family, about) in FAMILIES {
+        if let Some(name) = below(family) {
+            command = command.subcommand(whole_family(family, name, about));
+        }
+    }
+    command
 }
 
 /// For a row whose work belongs to a later issue: a sentence that says so.

@@ -210,7 +210,11 @@ fn wrong_count(entry: &Entry) -> i32 {
 /// No row of the table begins with these words: help, version, or an unknown command.
 pub fn no_command(words: &[OsString]) -> i32 {
     let word = |index: usize| words.get(index).map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
-    let (first, second) = (word(0), word(1));
+    let (mut first, mut second) = (word(0), word(1));
+    let inner = format!("{first} {second}");
+    if help::is_family(&inner) {
+        (first, second) = (inner, word(2));
+    }
     if help::is_family(&first) {
         return match second.as_str() {
             "" => to_stderr(&help::family(&first)),

@@ -3,7 +3,7 @@
 
 use super::container::{self, state};
 use super::image::{self, layer};
-use super::{leftovers, volume};
+use super::{leftovers, settings, volume};
 use crate::error::{Doing, Kind, Result};
 use crate::oci;
 use crate::store::atomic::{self, Durability};
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Finding {
-    /// `container`, `name`, `volume`, `image`, `layer` or `leftover`.
+    /// `container`, `name`, `volume`, `trash`, `settings`, `image`, `layer` or `leftover`.
     pub kind: &'static str,
     pub what: String,
     pub wrong: String,
@@ -46,6 +46,7 @@ pub fn check(store: &Store, repair: bool) -> Result<Report> {
     let mut report = Report::default();
     images(store, &mut report)?;
     volumes(store, repair, &mut report)?;
+    volume_trash(store, repair, &mut report)?;
     containers(store, repair, &mut report)?;
     names(store, repair, &mut report)?;
     remains(store, repair, &mut report)?;
@@ -106,18 +107,56 @@ fn volumes(store: &Store, repair: bool, report: &mut Report) -> Result<()> {
                 }
                 // The data is what counts: with it the record can be made again, but for its labels.
                 if repair && data {
-                    finding.repaired = volume::remake(store, &name).map(|()| "the record was made again".to_owned())?;
+                    finding.repaired =
+                        volume::remake(&place, &name).map(|()| "the record was made again".to_owned())?;
                 } else if repair {
                     finding.repaired = set_apart(store, &place)?;
                 }
             }
-            Ok(found) if found.name != name => {
-                report.find("volume", &name, format!("its record says {}", found.name));
-            }
             Ok(_) if !place.join("_data").is_dir() => {
                 report.find("volume", &name, "it has no _data");
             }
-            Ok(_) => {}
+            Ok(found) => {
+                let record = place.join("volume.json");
+                let recorded: String = atomic::read_json(&record).map(|volume: volume::Volume| volume.name)?;
+                if recorded != name {
+                    // An interrupted `volume rename`: its directory's name is what counts.
+                    let finding = report.find("volume", &name, format!("its record says {recorded}"));
+                    finding.harmless = true;
+                    if repair {
+                        finding.repaired = atomic::write_json(&record, &found).map(|()| "it says so now".to_owned())?;
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What is in the volumes' trash must be able to come back.
+fn volume_trash(store: &Store, repair: bool, report: &mut Report) -> Result<()> {
+    if let Err(error) = settings::read(store) {
+        report.find("settings", "settings.json", error.message);
+    }
+    for entry in std::fs::read_dir(store.volume_trash()).into_iter().flatten().flatten() {
+        let (name, place) = (entry.file_name().to_string_lossy().into_owned(), entry.path());
+        let Some(trashed) = volume::trash::parse(&place) else {
+            report.find("trash", &name, "no `volume rm` put it there, and nothing will remove it").harmless = true;
+            continue;
+        };
+        let record = trashed.record();
+        // Restored or removed while we looked.
+        if !place.exists() {
+            continue;
+        }
+        if !place.join("_data").is_dir() {
+            report.find("trash", &name, "it has no _data");
+        } else if let Err(error) = record {
+            let finding = report.find("trash", &name, format!("its record cannot be read: {}", error.message));
+            if repair {
+                let remade = volume::remake(&place, &trashed.name);
+                finding.repaired = remade.map(|()| "the record was made again".to_owned())?;
+            }
         }
     }
     Ok(())

@@ -8,6 +8,8 @@ use crate::store::{Store, tree};
 /// Clears both, where there is anything: most often two looks at empty directories. Whatever cannot be cleared now is no
 /// reason to refuse what the user wants; the next command tries again.
 pub fn clear(store: &Store) {
+    // And what has lain in the volumes' trash for long enough.
+    let _ = crate::engine::volume::trash::tidy(store);
     let busy = [store.tmp(), store.trash()]
         .iter()
         .any(|directory| std::fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some()));

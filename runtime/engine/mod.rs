@@ -9,6 +9,7 @@ pub mod leftovers;
 pub mod moment;
 pub mod mounts;
 pub mod owners;
+pub mod settings;
 pub mod signal;
 pub mod time;
 pub mod usage;

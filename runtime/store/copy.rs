@@ -1,6 +1,7 @@
 //! Copies a directory tree with all that belongs to it: owner, mode, times, extended attributes, hard links, symlinks,
 //! FIFOs. By descriptors from one end to the other, so that nothing that changes meanwhile can lead it elsewhere.
 
+use super::extents;
 use crate::error::{Doing, Error, Result};
 use nix::dir::Dir;
 use nix::errno::Errno;
@@ -22,10 +23,36 @@ use xattr::FileExt;
 /// Copies what is in `source` into `target`. What is there under the same name is left as it is, so that a copy that was
 /// killed half-way can be done again: each file appears whole, with all that belongs to it, or not at all.
 pub fn tree(source: impl AsFd, target: impl AsFd) -> Result<()> {
+    all(source, target, What::Image, &mut |_| {})
+}
+
+/// Copies what is in `source` into the empty directory `target`, and makes that the same: with everything that can be known
+/// of a file, also what a layer must not have (devices, the marks of an overlay). Blocks are shared where the file system
+/// can, and holes stay holes. What goes while it is copied is left out; `told` hears of the bytes, file by file and
+/// piece by piece.
+pub fn whole(source: impl AsFd, target: impl AsFd, told: &mut dyn FnMut(u64)) -> Result<()> {
+    all(&source, &target, What::Everything, told)?;
+    let stat = fstat(&source).doing(|| "look at the source")?;
+    let open = |fd: &dyn Fn() -> nix::Result<OwnedFd>| fd().map(File::from).doing(|| "open a directory");
+    let from = open(&|| openat(&source, ".", DIRECTORY, Mode::empty()))?;
+    let to = open(&|| openat(&target, ".", DIRECTORY, Mode::empty()))?;
+    describe(&from, &to, &stat, What::Everything)
+}
+
+fn all(source: impl AsFd, target: impl AsFd, what: What, told: &mut dyn FnMut(u64)) -> Result<()> {
     let target = openat(&target, ".", DIRECTORY, Mode::empty()).doing(|| "open the target")?;
-    let mut copying = Copying { top: target.try_clone().doing(|| "open the target")?, links: HashMap::new() };
+    let top = target.try_clone().doing(|| "open the target")?;
+    let mut copying = Copying { top, links: HashMap::new(), what, told };
     let source = openat(&source, ".", DIRECTORY, Mode::empty()).doing(|| "open the source")?;
     copying.contents(source, &target, Path::new(""))
+}
+
+/// How much of a file is copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum What {
+    /// What an image may bring.
+    Image,
+    Everything,
 }
 
 /// Gives `target` the owner, mode, times and attributes of `source`.
@@ -34,18 +61,20 @@ pub fn attributes(source: impl AsFd, target: impl AsFd) -> Result<()> {
     let open = |fd: &dyn Fn() -> nix::Result<OwnedFd>| fd().map(File::from).doing(|| "open a directory");
     let source = open(&|| openat(&source, ".", DIRECTORY, Mode::empty()))?;
     let target = open(&|| openat(&target, ".", DIRECTORY, Mode::empty()))?;
-    describe(&source, &target, &stat)
+    describe(&source, &target, &stat, What::Image)
 }
 
 const DIRECTORY: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 
-struct Copying {
+struct Copying<'a> {
     top: OwnedFd,
+    what: What,
+    told: &'a mut dyn FnMut(u64),
     /// Where a file with several names was first copied to.
     links: HashMap<(u64, u64), PathBuf>,
 }
 
-impl Copying {
+impl Copying<'_> {
     fn contents(&mut self, source: OwnedFd, target: &OwnedFd, below: &Path) -> Result<()> {
         let mut directory = Dir::from_fd(source).doing(|| "read a directory")?;
         let mut names: Vec<CString> = Vec::new();
@@ -57,7 +86,11 @@ impl Copying {
         }
         for name in names {
             let path = below.join(OsStr::from_bytes(name.as_bytes()));
-            self.one(&directory, target, &name, &path).doing(|| format!("copy {}", path.display()))?;
+            match self.one(&directory, target, &name, &path) {
+                // A container that runs removes files, and that is its right.
+                Err(error) if error.is_not_found() && self.what == What::Everything => {}
+                copied => copied.doing(|| format!("copy {}", path.display()))?,
+            }
         }
         Ok(())
     }
@@ -76,23 +109,31 @@ impl Copying {
             }
             Err(errno) => return Err(errno).doing(|| "look at what is there"),
         }
-        if stat.st_nlink > 1 {
-            if let Some(first) = self.links.get(&(stat.st_dev, stat.st_ino)) {
-                return linkat(&self.top, first, target, name, LinkatFlags::empty()).doing(|| "link it");
-            }
-            self.links.insert((stat.st_dev, stat.st_ino), path.to_owned());
+        let linked = (stat.st_nlink > 1).then_some((stat.st_dev, stat.st_ino));
+        if let Some(first) = linked.and_then(|file| self.links.get(&file)) {
+            return linkat(&self.top, first, target, name, LinkatFlags::empty()).doing(|| "link it");
         }
+        self.alone(source, target, name, &stat, kind)?;
+        // Now that it is there: one that went meanwhile is no other's first name.
+        if let Some(file) = linked {
+            self.links.insert(file, path.to_owned());
+        }
+        Ok(())
+    }
+
+    /// What is no directory, and has not been copied under another name.
+    fn alone(&mut self, source: &Dir, target: &OwnedFd, name: &CStr, stat: &FileStat, kind: SFlag) -> Result<()> {
         match kind {
-            SFlag::S_IFREG => regular(source, target, name, &stat),
+            SFlag::S_IFREG => self.regular(source, target, name, stat),
             SFlag::S_IFLNK => {
                 let to = readlinkat(source, name).doing(|| "read the symlink")?;
                 symlinkat(to.as_os_str(), target, name).doing(|| "make the symlink")?;
-                own_at(target, name, &stat)
+                own_at(target, name, stat)
             }
-            SFlag::S_IFIFO | SFlag::S_IFSOCK => {
+            kind if matches!(kind, SFlag::S_IFIFO | SFlag::S_IFSOCK) || self.what == What::Everything => {
                 let mode = Mode::from_bits_truncate(stat.st_mode & 0o7777);
-                mknodat(target, name, kind, mode, 0).doing(|| "make it")?;
-                own_at(target, name, &stat)?;
+                mknodat(target, name, kind, mode, stat.st_rdev).doing(|| "make it")?;
+                own_at(target, name, stat)?;
                 // The umask had its say, and a change of owner takes bits away. What stands there is no symlink.
                 fchmodat(target, name, mode, FchmodatFlags::FollowSymlink).doing(|| "set its mode")
             }
@@ -115,24 +156,24 @@ impl Copying {
         let kept = from.try_clone().doing(|| "open the directory")?;
         self.contents(from, &made, path)?;
         // Its time changed with everything that was put into it.
-        describe(&File::from(kept), &File::from(made), stat)
+        describe(&File::from(kept), &File::from(made), stat, self.what)
     }
-}
 
-fn regular(source: &Dir, target: &OwnedFd, name: &CStr, stat: &FileStat) -> Result<()> {
-    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    let mut from = File::from(openat(source, name, flags, Mode::empty()).doing(|| "open it")?);
-    let (made, unfinished) = nameless(target)?;
-    let mut to = File::from(made);
-    // std::io::copy uses copy_file_range(2) where the kernel has it: a reflink where the file system can.
-    std::io::copy(&mut from, &mut to).doing(|| "copy its contents")?;
-    describe(&from, &to, stat)?;
-    match unfinished {
-        None => {
-            let this = format!("/proc/self/fd/{}", to.as_raw_fd());
-            linkat(AT_FDCWD, this.as_str(), target, name, LinkatFlags::AT_SYMLINK_FOLLOW).doing(|| "give it its name")
+    fn regular(&mut self, source: &Dir, target: &OwnedFd, name: &CStr, stat: &FileStat) -> Result<()> {
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let from = File::from(openat(source, name, flags, Mode::empty()).doing(|| "open it")?);
+        let (made, unfinished) = nameless(target)?;
+        let to = File::from(made);
+        extents::copy(&from, &to, self.told).doing(|| "copy its contents")?;
+        describe(&from, &to, stat, self.what)?;
+        match unfinished {
+            None => {
+                let this = format!("/proc/self/fd/{}", to.as_raw_fd());
+                linkat(AT_FDCWD, this.as_str(), target, name, LinkatFlags::AT_SYMLINK_FOLLOW)
+                    .doing(|| "give it its name")
+            }
+            Some(unfinished) => renameat(target, unfinished, target, name).doing(|| "give it its name"),
         }
-        Some(unfinished) => renameat(target, unfinished, target, name).doing(|| "give it its name"),
     }
 }
 
@@ -151,13 +192,22 @@ fn nameless(directory: &OwnedFd) -> Result<(OwnedFd, Option<&'static CStr>)> {
     Ok((made, Some(UNFINISHED)))
 }
 
-/// In this order: a change of owner takes setuid bits away, and everything changes the time.
-fn describe(source: &File, target: &File, stat: &FileStat) -> Result<()> {
+/// The attributes that a file keeps. Overlayfs takes its own for its word: a layer must not bring them.
+fn keeps(name: &[u8], what: What) -> bool {
+    let of_overlay = name.starts_with(b"user.overlay.");
+    let rights = [&b"security.capability"[..], b"system.posix_acl_access", b"system.posix_acl_default"];
+    match what {
+        What::Image => name.starts_with(b"user.") && !of_overlay,
+        What::Everything => name.starts_with(b"user.") || rights.contains(&name),
+    }
+}
+
+/// In this order: a change of owner takes setuid bits and capabilities away, and everything changes the time.
+fn describe(source: &File, target: &File, stat: &FileStat, what: What) -> Result<()> {
     allow(fchown(target, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid))))?;
     fchmod(target, Mode::from_bits_truncate(stat.st_mode & 0o7777)).doing(|| "set its mode")?;
     for name in source.list_xattr().into_iter().flatten() {
-        let bytes = name.as_bytes();
-        if !bytes.starts_with(b"user.") || bytes.starts_with(b"user.overlay.") {
+        if !keeps(name.as_bytes(), what) {
             continue;
         }
         if let Some(value) = source.get_xattr(&name).doing(|| "read its attributes")? {

@@ -27,6 +27,8 @@ impl Versioned for Layout {
 
 const MARK: &str = "store.json";
 const DIRECTORIES: [&str; 6] = ["images", "containers", "names", "volumes", "trash", "tmp"];
+/// What a store may lack, since there was none of it when some were made: whoever needs it makes it.
+const ADDED: [&str; 1] = ["volume-trash"];
 
 /// Finds the mark of a store that this Ebb knows, or makes the store where there is none yet. A store of a later version
 /// is refused as it is, and so is a directory that holds anything of somebody else's.
@@ -58,8 +60,9 @@ fn make(store: &Store) -> Result<()> {
     }
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true).mode(0o700);
-    for dir in DIRECTORIES.map(|name| store.root().join(name)).iter().chain([&store.root().to_owned()]) {
-        builder.create(dir).doing(|| format!("make the store's directory {}", dir.display()))?;
+    let names = DIRECTORIES.iter().chain(ADDED.iter().filter(|_| !unmarked));
+    for dir in names.map(|name| store.root().join(name)).chain([store.root().to_owned()]) {
+        builder.create(&dir).doing(|| format!("make the store's directory {}", dir.display()))?;
     }
     match mark_as(store.root(), &mark) {
         // A full disk is no reason not to read what is there; the next command marks it.
@@ -94,7 +97,7 @@ fn may_be_ours(root: &Path, name: &str) -> bool {
     name == MARK
         || name == "lost+found"
         || name.starts_with(&format!(".{MARK}."))
-        || (DIRECTORIES.contains(&name) && is_empty())
+        || ((DIRECTORIES.contains(&name) || ADDED.contains(&name)) && is_empty())
 }
 
 /// Whether Ebb gave this name to something in `tmp/` or `trash/`: a stem, a dot, and digits that nobody else types.

@@ -7,6 +7,7 @@
 //!   containers/ID/      one directory a container
 //!   names/NAME          symlink to a container's id: the claim on a name
 //!   volumes/NAME/       _data/ volume.json
+//!   volume-trash/       volumes that can be brought back
 //!   tmp/                directories being made; renamed into place when whole
 //!   trash/              directories being removed; renamed out of the way first
 //! ```
@@ -14,6 +15,7 @@
 pub mod atomic;
 pub mod beneath;
 pub mod copy;
+mod extents;
 pub mod id;
 mod layout;
 pub mod lock;
@@ -77,6 +79,11 @@ impl Store {
 
     pub fn volumes(&self) -> PathBuf {
         self.root.join("volumes")
+    }
+
+    /// What `volume rm` has moved aside. (`trash/` is what is being removed for good.)
+    pub fn volume_trash(&self) -> PathBuf {
+        self.root.join("volume-trash")
     }
 
     pub fn tmp(&self) -> PathBuf {

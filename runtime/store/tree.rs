@@ -22,6 +22,8 @@ pub fn discard(store: &super::Store, dir: &Path) -> Result<()> {
 /// The first half of [`discard`]: after it the object no longer exists.
 pub fn set_aside(store: &super::Store, dir: &Path, durability: Durability) -> Result<std::path::PathBuf> {
     let name = dir.file_name().unwrap_or_default().to_string_lossy();
+    // A file's name has at most 255 bytes, and a volume's may have as many.
+    let name: String = name.chars().take(200).collect();
     let grave = store.trash().join(format!("{name}.{}", &super::id::random()?[..super::id::TAIL]));
     explain::step(
         "it is gone for everyone at once: one rename into the trash",

@@ -2,6 +2,7 @@
 
 use crate::cli::format::{table, units};
 use crate::cli::output::printable;
+use crate::cli::volume::tell_trashed;
 use crate::cli::{Execute, confirm, for_each, output, store};
 use crate::engine::container::loss::{self, Kept, Loss};
 use crate::engine::container::{self, prune, remove};
@@ -43,7 +44,7 @@ impl Execute for Rm {
         }
         // The walk that it takes to say what went is for a person who reads it; a script does not wait for it.
         let told = std::io::stderr().is_terminal();
-        let mut losses = Vec::new();
+        let (mut losses, mut trashed) = (Vec::new(), Vec::new());
         let done = for_each(&self.containers, |name| {
             let removed = container::find(&store, name).and_then(|container| {
                 let loss = if told { loss::foresee(&store, &container, options, &[]).ok() } else { None };
@@ -52,8 +53,9 @@ impl Execute for Rm {
                         Err(error).doing(|| format!("cannot remove container {name:?}"))
                     }
                     Err(error) => Err(error),
-                    Ok(()) => {
+                    Ok(aside) => {
                         losses.extend(loss);
+                        trashed.extend(aside);
                         Ok(())
                     }
                 }
@@ -68,6 +70,7 @@ impl Execute for Rm {
                 Err(error) => Err(error),
             }
         });
+        tell_trashed(&store, &trashed);
         if !losses.is_empty() {
             eprintln!("{}", last_line(&losses));
         }
@@ -119,7 +122,8 @@ fn whole_story(loss: &Loss) -> String {
         text.push_str(&format!("  its log\t{}\n", units::human_size(loss.log)));
     }
     for volume in &loss.volumes {
-        text.push_str(&format!("  anonymous volume {} ({})\n", volume.name, printable(&volume.destination)));
+        let where_to = if volume.trash { ", into the trash" } else { "" };
+        text.push_str(&format!("  anonymous volume {} ({}){where_to}\n", volume.name, printable(&volume.destination)));
     }
     text.push_str("and this would stay:\n");
     for kept in &loss.stays {
@@ -144,13 +148,17 @@ fn last_line(losses: &[Loss]) -> String {
     let names: Vec<&str> = losses.iter().map(|loss| loss.container.as_str()).collect();
     let changes: usize = losses.iter().map(|loss| loss.changes.len()).sum();
     let bytes = losses.iter().map(|loss| loss.bytes).sum();
-    let volumes: usize = losses.iter().map(|loss| loss.volumes.len()).sum();
+    let (trashed, gone): (Vec<_>, Vec<_>) =
+        losses.iter().flat_map(|loss| &loss.volumes).partition::<Vec<&Kept>, _>(|volume| volume.trash);
     let mut line = format!("gone: {}, with {}", names.join(", "), counted(changes, "changed file"));
     if changes > 0 {
         line.push_str(&format!(" ({})", units::human_size(bytes)));
     }
-    if volumes > 0 {
-        line.push_str(&format!(" and {}", counted(volumes, "anonymous volume")));
+    if !gone.is_empty() {
+        line.push_str(&format!(" and {}", counted(gone.len(), "anonymous volume")));
+    }
+    if !trashed.is_empty() {
+        line.push_str(&format!("; in the trash: {}", counted(trashed.len(), "anonymous volume")));
     }
     // What the first of two containers left because of the second may have gone with that.
     let went = |kept: &Kept| losses.iter().flat_map(|loss| &loss.volumes).any(|volume| volume.source == kept.source);

@@ -3,6 +3,7 @@
 use crate::cli::confirm::confirm;
 use crate::cli::format::units;
 use crate::cli::image::unused;
+use crate::cli::volume::tell_trashed;
 use crate::cli::{Execute, output, store};
 use crate::engine::container::prune as containers;
 use crate::engine::image::remove as images;
@@ -53,6 +54,7 @@ impl Execute for Prune {
         if self.volumes {
             let pruned = volume::prune(&store, volume)?;
             tell("Deleted Volumes", &pruned.names)?;
+            tell_trashed(&store, &pruned.trashed);
             bytes += pruned.bytes;
             result = result.and(pruned.result);
         }

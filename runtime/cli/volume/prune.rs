@@ -1,36 +1,44 @@
 //! volume prune.
 
+use super::{tell_trashed, tidy};
 use crate::cli::confirm::confirm;
 use crate::cli::format::filter::Filters;
 use crate::cli::format::units;
 use crate::cli::{Execute, output, store};
-use crate::engine::volume;
+use crate::engine::moment;
+use crate::engine::volume::{self, Removal, Volume};
 use crate::error::{Error, Kind, Result};
+use jiff::Timestamp;
 
-/// Remove unused local volumes
+/// Remove unused local volumes: into the trash, from where they can be brought back
 #[derive(Debug, clap::Parser)]
-#[command(after_help = "Examples:
-  ebb volume prune           anonymous volumes that no container uses
-  ebb volume prune -a -f     named ones too, without a question")]
+#[command(after_help = "\
+What is in the trash still takes its space: only what is given back at once is counted as reclaimed.
+
+Examples:
+  ebb volume prune              anonymous volumes that no container uses
+  ebb volume prune -a -f        named ones too, without a question
+  ebb volume prune -f --now     no way back, and their space is free at once
+  ebb volume prune -a --filter until=240h --filter label!=keep")]
 pub struct Prune {
     /// Remove all unused volumes, not just anonymous ones
     #[arg(short, long)]
     all: bool,
-    /// Provide filter values: label, label!
+    /// Provide filter values: label, label!, until (created before)
     #[arg(long, value_name = "filter")]
     filter: Vec<String>,
     /// Do not prompt for confirmation
     #[arg(short, long)]
     force: bool,
+    /// Remove them for good, and free their space at once
+    #[arg(long)]
+    now: bool,
 }
 
 impl Execute for Prune {
     fn execute(self) -> Result<i32> {
-        let (wanted, unwanted): (Vec<String>, Vec<String>) =
-            self.filter.iter().cloned().partition(|text| !text.starts_with("label!="));
-        let filters = Filters::parse(&wanted, &["label", "all"])?;
-        let unwanted: Vec<String> = unwanted.iter().map(|text| text.replacen("label!=", "label=", 1)).collect();
-        let unwanted = Filters::parse(&unwanted, &["label"])?;
+        let filters = Filters::parse(&self.filter, &["label", "label!", "until", "all"])?;
+        let until = until(&filters)?;
         let all = self.all || filters.boolean("all")? == Some(true);
         let which = if all { "all" } else { "anonymous" };
         if !self.force
@@ -38,18 +46,34 @@ impl Execute for Prune {
         {
             return Ok(0);
         }
-        let pruned = volume::prune(&store()?, |volume| {
-            (all || volume.is_anonymous())
-                && filters.labels(&volume.labels)
-                && (unwanted.is_empty() || !unwanted.labels(&volume.labels))
+        let store = store()?;
+        tidy(&store);
+        let removal = if self.now { Removal::Now } else { Removal::Trash };
+        let old = |volume: &Volume| {
+            let created = volume.created_at.parse::<Timestamp>();
+            until.is_none_or(|until| created.is_ok_and(|created| created < until))
+        };
+        let pruned = volume::prune_by(&store, removal, |volume| {
+            (all || volume.is_anonymous()) && filters.labels(&volume.labels) && old(volume)
         })?;
         if !pruned.names.is_empty() {
             output::line(&format!("Deleted Volumes:\n{}\n", pruned.names.join("\n")))?;
         }
         output::line(&format!("Total reclaimed space: {}", units::human_size(pruned.bytes)))?;
+        tell_trashed(&store, &pruned.trashed);
         match pruned.result {
             Ok(()) => Ok(0),
-            Err(error) => Err(Error::of(Kind::Other, error.message)),
+            Err(error) => Err(Error { kind: Kind::Other, ..error }),
         }
     }
+}
+
+/// The earliest of the moments before which a volume must have been made.
+fn until(filters: &Filters) -> Result<Option<Timestamp>> {
+    let parse = |text: &String| {
+        let bad = || Error::new(format!("invalid filter 'until={text}': not a time or duration"));
+        moment::parse(text).ok_or_else(bad)
+    };
+    let moments = filters.values("until").iter().map(parse).collect::<Result<Vec<_>>>()?;
+    Ok(moments.into_iter().min())
 }

@@ -5,7 +5,7 @@ use super::record::Container;
 use super::remove::{self, Options};
 use super::state;
 use crate::engine::mounts::clean;
-use crate::engine::volume;
+use crate::engine::{settings, volume};
 use crate::error::Result;
 use crate::store::Store;
 use serde::Serialize;
@@ -54,6 +54,8 @@ pub struct Kept {
     pub destination: String,
     /// Where the host has it.
     pub source: String,
+    /// It goes into the trash, from where it can be brought back.
+    pub trash: bool,
 }
 
 /// What `rm` with `options` would do to the container, when it has removed those with the ids `earlier`. Refused where `rm`
@@ -72,6 +74,7 @@ pub fn foresee(store: &Store, container: &Container, options: Options, earlier: 
         .map(|change| Changed { kind: change.kind.to_string(), path: change.path, size: change.size })
         .collect();
     let with_volumes = options.volumes || (running && container.host_config.auto_remove);
+    let trash_days = settings::read(store).unwrap_or_default().trash_days;
     let (mut volumes, mut stays) = (Vec::new(), Vec::new());
     for mount in container.mounts.iter().filter(|mount| mount.kind != "tmpfs") {
         let goes = mount.kind == "volume"
@@ -84,6 +87,7 @@ pub fn foresee(store: &Store, container: &Container, options: Options, earlier: 
             name: mount.name.clone(),
             destination: mount.destination.clone(),
             source: mount.source.clone(),
+            trash: goes && !container.host_config.auto_remove && trash_days > 0,
         };
         if goes { &mut volumes } else { &mut stays }.push(kept);
     }

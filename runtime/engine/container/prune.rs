@@ -68,7 +68,7 @@ pub fn prune(store: &Store, filter: &Filter) -> Result<Pruned> {
     for container in super::list(store)?.into_iter().filter(|container| filter.matches(container)) {
         let size = size::written(store, &container).unwrap_or(0);
         match remove::erase(store, &container, false) {
-            Ok(()) => {
+            Ok(_) => {
                 pruned.ids.push(container.id);
                 pruned.bytes += size;
             }

@@ -3,7 +3,9 @@
 use super::record::Container;
 use super::state::{self, Status};
 use super::{dir, stop};
-use crate::engine::{idmap, volume};
+use crate::engine::idmap;
+use crate::engine::volume::trash::Trashed;
+use crate::engine::volume::{self, Removal};
 use crate::error::{Error, Result};
 use crate::oci;
 use crate::store::{Store, lock, tree};
@@ -16,8 +18,9 @@ pub struct Options {
     pub volumes: bool,
 }
 
-/// Removes a container. A running one is refused, or killed first with `force`.
-pub fn remove(store: &Store, container: &Container, options: Options) -> Result<()> {
+/// Removes a container. A running one is refused, or killed first with `force`. Returns those of its volumes that are in
+/// the trash now.
+pub fn remove(store: &Store, container: &Container, options: Options) -> Result<Vec<Trashed>> {
     let mut killed = false;
     loop {
         // What was started with `--rm` goes with its anonymous volumes when it is killed, whoever comes to it first.
@@ -33,7 +36,7 @@ pub fn remove(store: &Store, container: &Container, options: Options) -> Result<
                 return remove_anonymous_volumes(store, container);
             }
             Err(Refusal::Failed(error)) => return Err(error),
-            Ok(()) => return Ok(()),
+            Ok(trashed) => return Ok(trashed),
         }
     }
 }
@@ -65,8 +68,9 @@ impl From<Error> for Refusal {
     }
 }
 
-/// Removes a container that does not run: out of the list by one rename, then its name, then its bytes.
-pub fn erase(store: &Store, container: &Container, volumes: bool) -> std::result::Result<(), Refusal> {
+/// Removes a container that does not run: out of the list by one rename, then its name, then its bytes. Returns what it
+/// moved into the trash.
+pub fn erase(store: &Store, container: &Container, volumes: bool) -> std::result::Result<Vec<Trashed>, Refusal> {
     let place = dir(store, &container.id);
     let gone = |error: Error| match error.is_not_found() {
         true => Error::not_found(format!("No such container: {}", container.name)),
@@ -87,8 +91,12 @@ pub fn erase(store: &Store, container: &Container, volumes: bool) -> std::result
     let grave = tree::set_aside(store, &place, container.durability())?;
     super::names::release(store, &container.name, &container.id);
     drop(lock);
+    let mut trashed = Vec::new();
     if volumes {
-        result = result.and(remove_anonymous_volumes(store, &container));
+        match remove_anonymous_volumes(store, &container) {
+            Ok(volumes) => trashed = volumes,
+            Err(error) => result = result.and(Err(error)),
+        }
     }
     // The layer's files may belong to any of the container's ids; an ordinary user needs the map to empty a directory of
     // such an id. Tried without first: most layers have none, and the map costs two programs, newuidmap and newgidmap.
@@ -97,19 +105,24 @@ pub fn erase(store: &Store, container: &Container, volumes: bool) -> std::result
         (Err(_), Some(map)) => oci::with_ids(Some(map), || tree::remove(&grave)),
         (removed, _) => removed,
     };
-    Ok(result.and(removed)?)
+    result.and(removed)?;
+    Ok(trashed)
 }
 
-/// A volume that another container uses as well stays, without a word, as in Docker.
-fn remove_anonymous_volumes(store: &Store, container: &Container) -> Result<()> {
+/// A volume that another container uses as well stays, without a word, as in Docker. What `rm -v` takes can be brought
+/// back; what was started with `--rm` was meant to leave nothing, and gives its space back at once.
+fn remove_anonymous_volumes(store: &Store, container: &Container) -> Result<Vec<Trashed>> {
+    let removal = if container.host_config.auto_remove { Removal::Now } else { Removal::Trash };
+    let mut trashed = Vec::new();
     let mut result = Ok(());
     for mount in container.mounts.iter().filter(|mount| mount.kind == "volume" && mount.anonymous) {
-        match volume::remove(store, &mount.name) {
+        match volume::remove(store, &mount.name, removal) {
+            Ok(aside) => trashed.extend(aside),
             Err(error) if !error.is_not_found() && error.kind != crate::error::Kind::Conflict => {
                 result = result.and(Err(error));
             }
-            _ => {}
+            Err(_) => {}
         }
     }
-    result
+    result.map(|()| trashed)
 }

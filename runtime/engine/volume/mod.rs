@@ -20,13 +20,22 @@ pub use options::{Place, read as place};
 pub use remove::{Pruned, prune, remove, users};
 pub use size::{Contents, contents};
 
+// What a volume can be beside itself: another one, one of another name, one that is gone and can come back.
+mod clone;
+mod rename;
+pub mod trash;
+
+pub use clone::clone;
+pub use remove::{Removal, prune_by};
+pub use rename::rename;
+
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
 use crate::store::atomic::Durability;
 use crate::store::{Store, atomic, id, lock};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The label that Docker gives a volume nobody named.
 pub const ANONYMOUS: &str = "com.docker.volume.anonymous";
@@ -135,10 +144,9 @@ fn same(found: Volume, request: &Request) -> Result<Volume> {
         .with_cure(format!("its options are: {has}")))
 }
 
-/// Writes the record of a volume anew, where it is lost and the data is there.
-pub fn remake(store: &Store, name: &str) -> Result<()> {
-    let place = store.volumes().join(name);
-    let _lock = lock::exclusive(&place)?;
+/// Writes the record of the volume `name` in `place` anew, where it is lost and the data is there.
+pub fn remake(place: &Path, name: &str) -> Result<()> {
+    let _lock = lock::exclusive(place)?;
     let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let (labels, options) = Default::default();
     let volume =
@@ -176,7 +184,8 @@ pub fn get(store: &Store, name: &str) -> Result<Volume> {
     }
     match atomic::read_record(&store.volumes().join(name).join("volume.json")) {
         Err(error) if error.is_not_found() => Err(missing()),
-        result => result,
+        // Its directory's name is its name, whatever an interrupted rename has left in the record.
+        result => result.map(|volume: Volume| Volume { name: name.to_owned(), ..volume }),
     }
 }
 

@@ -1,9 +1,11 @@
-//! The end of a volume: only when no container uses it, and nothing of anybody else's goes with it.
+//! The end of a volume: only when no container uses it, and nothing of anybody else's goes with it. It is moved into the
+//! trash, or removed for good where that is asked for.
 
+use super::trash::{self, Trashed};
 use super::{Volume, contents, get, list};
 use crate::engine::container::record::Container;
 use crate::engine::container::{self, state};
-use crate::engine::idmap;
+use crate::engine::{idmap, settings};
 use crate::error::{Doing, Error, Result};
 use crate::oci;
 use crate::store::atomic::Durability;
@@ -17,27 +19,41 @@ pub fn users(store: &Store, name: &str) -> Result<Vec<Container>> {
     Ok(container::list(store)?.into_iter().filter(uses).collect())
 }
 
-/// Removes a volume that no container uses; refuses otherwise, naming who does.
-pub fn remove(store: &Store, name: &str) -> Result<()> {
+/// Where a removed volume goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removal {
+    /// Aside, for as many days as the store's settings say.
+    Trash,
+    /// Nowhere: its bytes are given back before the command returns.
+    Now,
+}
+
+/// Removes a volume that no container uses; refuses otherwise, naming who does. Returns what is in the trash now.
+pub fn remove(store: &Store, name: &str, removal: Removal) -> Result<Option<Trashed>> {
+    let kept = removal == Removal::Trash && settings::read(store)?.trash_days > 0;
     // No container can come to use it while this is held: `create` holds the other half of it.
     let lock = lock::exclusive(&store.volumes())?;
     let volume = get(store, name)?;
     let users = users(store, name)?;
     if !users.is_empty() {
-        return Err(in_use(store, name, &users));
+        return Err(in_use(store, "remove", name, &users));
     }
     let place = store.volumes().join(&volume.name);
     if let Some(mount) = mounted_below(&place)? {
         return Err(Error::conflict(format!("remove {name}: {} is mounted inside it", mount.display()))
             .with_cure(format!("umount {} first: what is mounted there is not the volume's", mount.display())));
     }
+    if kept {
+        return trash::put(store, &volume).map(Some);
+    }
     let grave = tree::set_aside(store, &place, Durability::Synced)?;
     drop(lock);
     let ids = idmap::store_ids()?;
-    oci::with_ids(ids.map(), || tree::remove(&grave))
+    oci::with_ids(ids.map(), || tree::remove(&grave)).map(|()| None)
 }
 
-fn in_use(store: &Store, name: &str, users: &[Container]) -> Error {
+/// Why `doing` it is refused, and who is in the way.
+pub(super) fn in_use(store: &Store, doing: &str, name: &str, users: &[Container]) -> Error {
     let ids: Vec<&str> = users.iter().map(|user| user.id.as_str()).collect();
     let who: Vec<String> = users
         .iter()
@@ -47,7 +63,7 @@ fn in_use(store: &Store, name: &str, users: &[Container]) -> Error {
         })
         .collect();
     let names: Vec<&str> = users.iter().map(|user| user.name.as_str()).collect();
-    Error::conflict(format!("remove {name}: volume is in use - [{}]", ids.join(", "))).with_cure(format!(
+    Error::conflict(format!("{doing} {name}: volume is in use - [{}]", ids.join(", "))).with_cure(format!(
         "used by {}; `ebb rm -f {}` removes what uses it, and leaves the volume",
         who.join(", "),
         names.join(" ")
@@ -55,7 +71,7 @@ fn in_use(store: &Store, name: &str, users: &[Container]) -> Error {
 }
 
 /// A mount point in the volume's directory, seen from here: what it shows would be deleted with it (moby #35323).
-fn mounted_below(place: &Path) -> Result<Option<PathBuf>> {
+pub(super) fn mounted_below(place: &Path) -> Result<Option<PathBuf>> {
     let text = crate::procfs::read("/proc/self/mountinfo").doing(|| "read /proc/self/mountinfo")?;
     let place = std::fs::canonicalize(place).doing(|| format!("resolve {}", place.display()))?;
     let point = |line: &str| line.split(' ').nth(4).map(unescape);
@@ -86,13 +102,21 @@ fn unescape(field: &str) -> PathBuf {
 #[derive(Debug)]
 pub struct Pruned {
     pub names: Vec<String>,
+    /// What was given back.
     pub bytes: u64,
+    /// What is in the trash now.
+    pub trashed: Vec<Trashed>,
     pub result: Result<()>,
 }
 
-/// Removes the unused volumes that `wanted` picks. Goes on past those that it cannot remove.
+/// Moves the unused volumes that `wanted` picks into the trash. Goes on past those that it cannot remove.
 pub fn prune(store: &Store, wanted: impl Fn(&Volume) -> bool) -> Result<Pruned> {
-    let mut pruned = Pruned { names: Vec::new(), bytes: 0, result: Ok(()) };
+    prune_by(store, Removal::Trash, wanted)
+}
+
+/// [`prune`], to where `removal` says.
+pub fn prune_by(store: &Store, removal: Removal, wanted: impl Fn(&Volume) -> bool) -> Result<Pruned> {
+    let mut pruned = Pruned { names: Vec::new(), bytes: 0, trashed: Vec::new(), result: Ok(()) };
     let used: Vec<String> = container::list(store)?
         .into_iter()
         .flat_map(|container| container.mounts)
@@ -100,11 +124,14 @@ pub fn prune(store: &Store, wanted: impl Fn(&Volume) -> bool) -> Result<Pruned> 
         .map(|mount| mount.name)
         .collect();
     for volume in list(store)?.into_iter().filter(|volume| wanted(volume) && !used.contains(&volume.name)) {
-        let size = contents(store, &volume).map_or(0, |contents| contents.bytes);
-        match remove(store, &volume.name) {
-            Ok(()) => {
+        // What goes into the trash gives nothing back, and need not be measured.
+        let size =
+            if removal == Removal::Now { contents(store, &volume).map_or(0, |contents| contents.bytes) } else { 0 };
+        match remove(store, &volume.name, removal) {
+            Ok(trashed) => {
                 pruned.names.push(volume.name);
-                pruned.bytes += size;
+                pruned.bytes += if trashed.is_none() { size } else { 0 };
+                pruned.trashed.extend(trashed);
             }
             // Came into use, or went, meanwhile.
             Err(error) if error.is_not_found() || error.kind == crate::error::Kind::Conflict => {}

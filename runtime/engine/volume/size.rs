@@ -33,7 +33,7 @@ pub fn contents(store: &Store, volume: &Volume) -> Result<Contents> {
 
 const DIRECTORY: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 
-fn measure(top: OwnedFd) -> Result<Contents> {
+pub(super) fn measure(top: OwnedFd) -> Result<Contents> {
     let mut found = Contents::default();
     let mut seen = HashSet::new();
     openat(&top, ".", DIRECTORY, Mode::empty()).doing(|| "read the volume")?;

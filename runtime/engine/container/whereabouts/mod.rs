@@ -20,7 +20,7 @@ use super::record::{Container, MountPoint};
 use super::{state, users};
 use crate::engine::idmap::{self, StoreIds};
 use crate::engine::mounts::clean;
-use crate::engine::{owners, volume};
+use crate::engine::{owners, settings, volume};
 use crate::error::{Error, Result};
 use crate::oci::IdMap;
 use crate::store::Store;
@@ -64,6 +64,15 @@ pub struct Place {
     /// What the container's process may do to it, or where it is a symlink to what that leads to; `None` where there is
     /// nothing now.
     pub access: Option<Access>,
+    pub trash: Trash,
+}
+
+/// Whether what is gone can be brought back, and until when.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Trash {
+    /// The commands that move it into the trash; what else ends it, ends it for good.
+    pub after: Vec<&'static str>,
+    pub days: u32,
 }
 
 /// What a file outlives.
@@ -281,7 +290,22 @@ fn place(store: &Store, container: &Container, path: &Path, holder: Holder, on_h
         Holder::Given => path.file_name().map(|name| super::dir(store, &container.id).join(name)),
         _ => on_host,
     };
-    Place { path: path.to_owned(), holder, on_host, leads_to: None, fate, access: None }
+    let trash = trash(store, container.host_config.auto_remove, &holder, fate);
+    Place { path: path.to_owned(), holder, on_host, leads_to: None, fate, access: None, trash }
+}
+
+/// What was started with `--rm` takes its anonymous volumes along for good.
+fn trash(store: &Store, auto_remove: bool, holder: &Holder, fate: Fate) -> Trash {
+    let days = settings::read(store).unwrap_or_default().trash_days;
+    if days == 0 || !matches!(holder, Holder::Volume { .. }) {
+        return Trash::default();
+    }
+    let mut after = Vec::new();
+    if !fate.rm_volumes && !auto_remove {
+        after.push("rm -v");
+    }
+    after.push("volume rm");
+    Trash { after, days }
 }
 
 fn holder_of(mount: &MountPoint) -> Holder {

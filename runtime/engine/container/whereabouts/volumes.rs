@@ -1,7 +1,7 @@
 //! A volume, or a path in one, without a container to look from.
 
 use super::resolve::{Resolved, resolve};
-use super::{Fate, Holder, fate};
+use super::{Fate, Holder, Trash, fate, trash};
 use crate::engine::volume::{self, Volume};
 use crate::engine::{container::record::Container, idmap};
 use crate::error::{Doing, Error, Result};
@@ -19,6 +19,7 @@ pub struct VolumePlace {
     pub on_host: PathBuf,
     pub users: Vec<Container>,
     pub fate: Fate,
+    pub trash: Trash,
 }
 
 /// What a volume, or `path` in it, outlives.
@@ -31,14 +32,16 @@ pub fn of_volume(store: &Store, volume: &Volume, path: Option<&Path>) -> Result<
     let on_host = data.join(path.strip_prefix("/").unwrap_or(&path)).components().collect();
     let users = volume::users(store, &volume.name)?;
     // Only one that a single container has made for itself goes with that.
-    let fate = match users.as_slice() {
+    let holder = |anonymous| Holder::Volume { name: volume.name.clone(), anonymous };
+    let (fate, auto_remove) = match users.as_slice() {
         [only] => {
             let anonymous = only.mounts.iter().any(|mount| mount.name == volume.name && mount.anonymous);
-            fate(store, only, &Holder::Volume { name: volume.name.clone(), anonymous })
+            (fate(store, only, &holder(anonymous)), only.host_config.auto_remove)
         }
-        _ => Fate { stop: true, restart: true, rm: true, rm_volumes: true, volume_rm: false },
+        _ => (Fate { stop: true, restart: true, rm: true, rm_volumes: true, volume_rm: false }, false),
     };
-    Ok(VolumePlace { path, on_host, users, fate })
+    let trash = trash(store, auto_remove, &holder(false), fate);
+    Ok(VolumePlace { path, on_host, users, fate, trash })
 }
 
 /// Resolves `path` in the volume. A link that leads out of it means something else in every container.

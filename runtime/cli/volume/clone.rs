@@ -1,0 +1,47 @@
+//! volume clone.
+
+use crate::cli::{Execute, output, store};
+use crate::engine::container::state;
+use crate::engine::volume;
+use crate::error::Result;
+use crate::store::Store;
+
+/// Make a volume that holds what another one does
+#[derive(Debug, clap::Parser)]
+#[command(after_help = "\
+The clone has the contents, the labels and the options of the other volume, and is a volume of its own. Where the file
+system can (btrfs, XFS), the two share blocks until one of them is changed, and a clone takes no time and no space.
+
+Examples:
+  ebb volume clone db db-before          a snapshot
+  ebb volume rm db && ebb volume rename db-before db          and a rollback, when no container uses it")]
+pub struct Clone {
+    #[arg(value_name = "VOLUME")]
+    source: String,
+    #[arg(value_name = "NEW_VOLUME")]
+    target: String,
+}
+
+impl Execute for Clone {
+    fn execute(self) -> Result<i32> {
+        let store = store()?;
+        let writers = writers(&store, &self.source)?;
+        let clone = volume::clone(&store, &self.source, &self.target)?;
+        output::line(&clone.name)?;
+        if !writers.is_empty() {
+            let who = writers.join(", ");
+            output::complain(&format!("{who} could write to {} while it was copied", self.source));
+        }
+        Ok(0)
+    }
+}
+
+/// The containers that run and may write to the volume.
+fn writers(store: &Store, name: &str) -> Result<Vec<String>> {
+    let mut users = volume::users(store, name)?;
+    users.retain(|user| {
+        let writes = user.mounts.iter().any(|mount| mount.kind == "volume" && mount.name == name && mount.rw);
+        writes && state::current(store, user).is_ok_and(|state| state.status == state::Status::Running)
+    });
+    Ok(users.into_iter().map(|user| user.name).collect())
+}

@@ -1,0 +1,429 @@
+//! What `volume rm` and `prune` take away can be brought back, for as long as was said.
+
+mod common;
+
+use common::{Answer, Ebb};
+use std::path::{Path, PathBuf};
+
+fn volumes(ebb: &Ebb) -> Vec<String> {
+    ebb.ok(["volume", "ls", "-q"]).lines().map(str::to_owned).collect()
+}
+
+/// What is in the trash, the newest first, as `restore` takes it.
+fn trashed(ebb: &Ebb) -> Vec<String> {
+    ebb.ok(["volume", "trash", "ls", "-q"]).lines().map(str::to_owned).collect()
+}
+
+fn data(ebb: &Ebb, name: &str) -> PathBuf {
+    ebb.store().join("volumes").join(name).join("_data")
+}
+
+/// A volume with one file in it, which says `text`.
+fn volume(ebb: &Ebb, name: &str, text: &str) {
+    ebb.ok(["volume", "create", name]);
+    std::fs::write(data(ebb, name).join("note"), text).expect("a file");
+}
+
+fn note(ebb: &Ebb, name: &str) -> String {
+    std::fs::read_to_string(data(ebb, name).join("note")).expect("the file")
+}
+
+/// Makes what is in the trash that many hours older: its directory's name says when it was removed.
+fn age(ebb: &Ebb, id: &str, hours: i64) {
+    let (name, time) = id.split_once('@').expect("NAME@TIME");
+    let time: jiff::Timestamp = time.parse().expect("a time");
+    let older = time - jiff::SignedDuration::from_hours(hours);
+    let trash = ebb.store().join("volume-trash");
+    let older = format!("{name}@{}", older.strftime("%Y-%m-%dT%H:%M:%S%.3fZ"));
+    std::fs::rename(trash.join(id), trash.join(older)).expect("renamed");
+}
+
+/// What a finished command leaves empty.
+fn leftovers(ebb: &Ebb) -> usize {
+    ["trash", "tmp"].iter().map(|name| entries(&ebb.store().join(name))).sum()
+}
+
+fn entries(directory: &Path) -> usize {
+    std::fs::read_dir(directory).expect("a directory").count()
+}
+
+#[test]
+fn rm_moves_a_volume_aside_and_restore_brings_it_back_with_its_files_owners_and_labels() {
+    let ebb = Ebb::new();
+    ebb.ok(["volume", "create", "--label", "tier=db", "vase"]);
+    let script = "echo kept > /v/f; mkdir -m 700 /v/d; echo deep > /v/d/g; ln -s f /v/l; ln /v/f /v/h";
+    ebb.ok(["run", "--rm", "-v", "vase:/v", "busybox", "sh", "-c", script]);
+    if !common::has_one_id() {
+        ebb.ok(["run", "--rm", "-v", "vase:/v", "busybox", "chown", "-R", "33:34", "/v/d"]);
+    }
+    let look =
+        ["run", "--rm", "-v", "vase:/v", "busybox", "sh", "-c", "stat -c '%n %u %g %a %h %Y' /v /v/*; cat /v/d/g"];
+    let (before, record) = (ebb.ok(look), ebb.ok(["volume", "inspect", "vase"]));
+    let removed = ebb.run(["volume", "rm", "vase"]);
+    assert_eq!(removed.stdout, "vase\n", "stdout is Docker's");
+    assert_eq!(removed.stderr, "ebb: vase is in the trash for 7 days; ebb volume restore vase\n");
+    assert_eq!((volumes(&ebb).len(), trashed(&ebb).len()), (0, 1));
+    assert_eq!(ebb.fails(1, ["volume", "inspect", "vase"]), "ebb: get vase: no such volume\n");
+    assert_eq!(ebb.ok(["volume", "restore", "vase"]), "vase");
+    assert_eq!((ebb.ok(look), ebb.ok(["volume", "inspect", "vase"])), (before, record));
+    assert!(trashed(&ebb).is_empty());
+    assert_eq!(leftovers(&ebb), 0);
+}
+
+#[test]
+fn of_several_with_one_name_the_newest_comes_back_and_a_time_chooses_another() {
+    let ebb = Ebb::empty();
+    for text in ["first", "second", "third"] {
+        volume(&ebb, "vase", text);
+        ebb.ok(["volume", "rm", "vase"]);
+    }
+    let ids = trashed(&ebb);
+    assert_eq!(ids.len(), 3);
+    ebb.ok(["volume", "restore", "vase"]);
+    assert_eq!(note(&ebb, "vase"), "third");
+    ebb.ok(["volume", "rm", "--now", "vase"]);
+    ebb.ok(["volume", "restore", &ids[2]]);
+    assert_eq!(note(&ebb, "vase"), "first");
+    ebb.ok(["volume", "rm", "vase"]);
+    // The beginning of the time serves where one only begins so.
+    let said = ebb.fails(1, ["volume", "restore", "vase@2"]);
+    assert!(said.contains("2 volumes in the trash begin so") && said.contains(&ids[1]), "{said}");
+    age(&ebb, &ids[1], 48);
+    let aged = trashed(&ebb).pop().expect("the oldest");
+    ebb.ok(["volume", "restore", aged.split_once('T').expect("a time").0]);
+    assert_eq!(note(&ebb, "vase"), "second");
+    let missing = ebb.fails(1, ["volume", "restore", "vas"]);
+    assert!(missing.starts_with("ebb: restore vas: no such volume in the trash\n"), "a prefix is no name: {missing}");
+}
+
+#[test]
+fn a_name_that_was_taken_meanwhile_is_refused_with_the_cure() {
+    let ebb = Ebb::empty();
+    volume(&ebb, "vase", "old");
+    ebb.ok(["volume", "rm", "vase"]);
+    volume(&ebb, "vase", "new");
+    let said = ebb.fails(1, ["volume", "restore", "vase"]);
+    assert!(said.starts_with("ebb: restore vase: there is a volume vase\n"), "{said}");
+    assert!(said.contains("`ebb volume rename vase OTHER`"), "{said}");
+    assert_eq!((note(&ebb, "vase"), trashed(&ebb).len()), ("new".into(), 1), "nothing was changed");
+    ebb.ok(["volume", "rename", "vase", "newer"]);
+    ebb.ok(["volume", "restore", "vase"]);
+    assert_eq!((note(&ebb, "vase"), note(&ebb, "newer")), ("old".into(), "new".into()));
+}
+
+#[test]
+fn several_are_removed_and_restored_in_one_command_each_of_which_does_what_it_can() {
+    let ebb = Ebb::empty();
+    for name in ["one", "two"] {
+        volume(&ebb, name, name);
+    }
+    let removed = ebb.run(["volume", "rm", "one", "nope", "two"]);
+    assert_eq!((removed.code, removed.stdout.as_str()), (1, "one\ntwo\n"));
+    let told = "ebb: get nope: no such volume\nebb: 2 volumes are in the trash for 7 days; ebb volume restore NAME\n";
+    assert_eq!(removed.stderr, told);
+    let restored = ebb.run(["volume", "restore", "two", "nope", "one"]);
+    assert_eq!((restored.code, restored.stdout.as_str()), (1, "two\none\n"));
+    assert_eq!(volumes(&ebb), ["one", "two"]);
+}
+
+#[test]
+fn prune_moves_aside_and_counts_as_reclaimed_only_what_is() {
+    let ebb = Ebb::empty();
+    let anonymous = ebb.ok(["volume", "create"]);
+    std::fs::write(data(&ebb, &anonymous).join("f"), "x".repeat(1500)).expect("a file");
+    volume(&ebb, "named", "n");
+    let pruned = ebb.run(["volume", "prune", "-f"]);
+    assert_eq!(pruned.stdout, format!("Deleted Volumes:\n{anonymous}\n\nTotal reclaimed space: 0B\n"));
+    assert!(pruned.stderr.contains("is in the trash for 7 days"), "{}", pruned.shown());
+    assert_eq!(volumes(&ebb), ["named"]);
+    assert_eq!(ebb.ok(["volume", "restore", &anonymous]), anonymous);
+    let pruned = ebb.run(["volume", "prune", "-f", "--now"]);
+    assert_eq!(pruned.stdout, format!("Deleted Volumes:\n{anonymous}\n\nTotal reclaimed space: 1.5kB\n"));
+    assert_eq!((pruned.stderr.as_str(), trashed(&ebb).len()), ("", 0));
+    ebb.ok(["volume", "prune", "-af"]);
+    let id = trashed(&ebb).pop().expect("the named one");
+    let emptied = ebb.ok(["volume", "trash", "empty", "-f"]);
+    assert_eq!(emptied, format!("Deleted Volumes:\n{id}\n\nTotal reclaimed space: 1B"));
+}
+
+#[test]
+fn prune_takes_what_its_filters_pick() {
+    let ebb = Ebb::empty();
+    ebb.ok(["volume", "create", "--label", "keep", "--label", "tier=db", "first"]);
+    ebb.ok(["volume", "create", "--label", "tier=db", "second"]);
+    ebb.ok(["volume", "create", "third"]);
+    let prune = |filters: &[&str]| -> Answer {
+        let filters = filters.iter().flat_map(|filter| ["--filter", filter]);
+        ebb.run(["volume", "prune", "-a", "-f"].into_iter().chain(filters))
+    };
+    prune(&["until=1h"]);
+    assert_eq!(volumes(&ebb), ["first", "second", "third"], "none is an hour old");
+    prune(&["label=tier=db", "label!=keep"]);
+    assert_eq!(volumes(&ebb), ["first", "third"]);
+    prune(&["label!=keep", "label!=other", "until=2100-01-01"]);
+    assert_eq!(volumes(&ebb), ["first"]);
+    assert!(prune(&["until=soon"]).stderr.contains("invalid filter 'until=soon': not a time or duration"));
+    assert!(prune(&["colour=red"]).stderr.contains("invalid filter 'colour'"));
+}
+
+#[test]
+fn rm_now_keeps_nothing_and_says_nothing() {
+    let ebb = Ebb::new();
+    ebb.ok(["run", "--rm", "-v", "vase:/v", "busybox", "sh", "-c", "mkdir -m 0 /v/d; touch /v/f"]);
+    let removed = ebb.run(["volume", "rm", "--now", "vase"]);
+    assert_eq!((removed.code, removed.stdout.as_str(), removed.stderr.as_str()), (0, "vase\n", ""));
+    assert_eq!((volumes(&ebb).len(), trashed(&ebb).len(), leftovers(&ebb)), (0, 0, 0));
+}
+
+#[test]
+fn rm_v_moves_anonymous_volumes_aside_and_what_was_started_with_rm_takes_them_along_for_good() {
+    let ebb = Ebb::new();
+    ebb.ok(["run", "--name", "box", "-v", "/data", "busybox", "sh", "-c", "echo kept > /data/note"]);
+    let name = volumes(&ebb).pop().expect("the anonymous volume");
+    let foreseen = ebb.ok(["rm", "--dry-run", "-v", "box"]);
+    assert!(foreseen.contains(&format!("  anonymous volume {name} (/data), into the trash\n")), "{foreseen}");
+    let removed = ebb.run(["rm", "-v", "box"]);
+    let told = format!("ebb: {name} is in the trash for 7 days; ebb volume restore {name}\n");
+    assert_eq!((removed.stdout.as_str(), removed.stderr), ("box\n", told));
+    ebb.ok(["volume", "restore", &name]);
+    assert_eq!(note(&ebb, &name), "kept\n");
+    ebb.ok(["volume", "rm", "--now", &name]);
+    // Nobody asked to keep anything of these, and a machine that runs thousands of them needs its space back.
+    ebb.ok(["run", "--rm", "-v", "/data", "busybox", "touch", "/data/f"]);
+    ebb.ok(["run", "-d", "--rm", "--name", "box", "-v", "/data", "busybox", "sleep", "1000"]);
+    let foreseen = ebb.ok(["rm", "--dry-run", "-f", "box"]);
+    assert!(foreseen.contains(" (/data)\n") && !foreseen.contains("trash"), "{foreseen}");
+    ebb.ok(["rm", "-f", "box"]);
+    assert_eq!((volumes(&ebb).len(), trashed(&ebb).len()), (0, 0));
+}
+
+#[test]
+fn what_is_older_than_seven_days_goes_with_the_next_command_that_makes_something() {
+    let ebb = Ebb::new();
+    for name in ["old", "young"] {
+        volume(&ebb, name, name);
+        ebb.ok(["volume", "rm", name]);
+    }
+    let [young, old] = <[String; 2]>::try_from(trashed(&ebb)).expect("two");
+    age(&ebb, &old, 7 * 24 + 1);
+    age(&ebb, &young, 7 * 24 - 1);
+    ebb.ok(["create", "--name", "box", "busybox"]);
+    assert_eq!(entries(&ebb.store().join("volume-trash")), 1);
+    let listed = ebb.ok(["volume", "trash", "ls", "--format", "{{.Name}}: removed {{.Removed}}"]);
+    assert_eq!(listed, "young: removed 6 days ago");
+    ebb.ok(["volume", "restore", "young"]);
+    assert_eq!((note(&ebb, "young"), leftovers(&ebb)), ("young".into(), 0));
+}
+
+#[test]
+fn the_stores_settings_say_for_how_many_days_and_what_they_do_not_say_is_refused() {
+    let ebb = Ebb::empty();
+    let settings = ebb.store().join("settings.json");
+    volume(&ebb, "vase", "kept");
+    std::fs::write(&settings, r#"{"TrashDays": 30}"#).expect("the settings");
+    assert!(ebb.run(["volume", "rm", "vase"]).stderr.contains("for 30 days"));
+    age(&ebb, &trashed(&ebb)[0], 29 * 24);
+    assert_eq!(trashed(&ebb).len(), 1);
+    ebb.ok(["volume", "restore", "vase"]);
+    for wrong in [r#"{"TrashDay": 30}"#, r#"{"TrashDays": -1}"#, "{"] {
+        std::fs::write(&settings, wrong).expect("the settings");
+        let said = ebb.fails(1, ["volume", "rm", "vase"]);
+        assert!(said.contains("settings.json") && said.contains(r#"{"TrashDays": 7}"#), "{wrong}: {said}");
+        assert_eq!(note(&ebb, "vase"), "kept", "{wrong}");
+        let check = ebb.run(["system", "check"]);
+        assert!(check.code == 1 && check.stdout.starts_with("settings settings.json: "), "{}", check.shown());
+    }
+    // No trash at all: as Docker has it.
+    std::fs::write(&settings, r#"{"TrashDays": 0}"#).expect("the settings");
+    let removed = ebb.run(["volume", "rm", "vase"]);
+    assert_eq!((removed.stdout.as_str(), removed.stderr.as_str()), ("vase\n", ""));
+    assert_eq!((trashed(&ebb).len(), leftovers(&ebb)), (0, 0));
+}
+
+/// On a file system of 20 MB, in a mount namespace that goes with the test's shell.
+#[test]
+fn the_oldest_goes_first_when_the_disk_runs_low_and_no_more_than_is_needed() {
+    let ebb = Ebb::empty();
+    let script = r#"
+        set -e
+        mount -t tmpfs -o size=20m tmpfs "$1"
+        export EBB_ROOT="$1"
+        for name in aa bb cc; do
+            "$2" volume create $name
+            head -c 6m /dev/zero > "$1/volumes/$name/_data/f"
+            "$2" volume rm $name
+        done
+        "$2" volume create dd
+        head -c 1500k /dev/zero > "$1/volumes/dd/_data/f"
+        "$2" volume rm dd
+        "$2" volume trash ls --format '{{.Name}} {{.Size}}'
+        "$2" volume restore bb
+        head -c 6m /dev/zero > "$1/volumes/bb/_data/g"
+        "$2" volume rm bb
+    "#;
+    let mut shell = std::process::Command::new("unshare");
+    shell.args(["-rm", "sh", "-c", script, "sh"]).arg(&ebb.dir).arg(env!("CARGO_BIN_EXE_ebb"));
+    let answer = common::answer(&mut shell);
+    assert_eq!(answer.code, 0, "{}", answer.shown());
+    assert_eq!(answer.stdout, "aa\naa\nbb\nbb\ncc\ncc\ndd\ndd\ndd 1.54MB\ncc 6.29MB\nbb 6.29MB\nbb\nbb\n");
+    let said: Vec<&str> = answer.stderr.lines().filter(|line| line.contains("runs low")).collect();
+    assert!(said.len() == 2 && said[0].starts_with("ebb: the disk runs low: aa@"), "{}", answer.shown());
+    assert!(said[1].starts_with("ebb: the disk runs low: cc@"), "{}", answer.shown());
+}
+
+#[test]
+fn trash_ls_shows_what_is_there_and_empty_asks_first() {
+    let ebb = Ebb::empty();
+    assert_eq!(ebb.ok(["volume", "trash", "ls"]), "VOLUME    REMOVED   KEPT FOR   SIZE");
+    assert_eq!(ebb.ok(["volume", "trash", "empty", "-f"]), "Total reclaimed space: 0B");
+    ebb.ok(["volume", "create", "--label", "tier=db", "vase"]);
+    volume(&ebb, "jug", "12345");
+    ebb.ok(["volume", "rm", "vase", "jug"]);
+    let columns = ebb.ok(["volume", "trash", "ls", "--format", "{{.Name}} {{.Size}} {{.Labels}} {{.KeptFor}}"]);
+    assert_eq!(columns, "jug 5B  7 days\nvase 0B tier=db 7 days");
+    assert_eq!(ebb.ok(["volume", "trash", "ls", "-f", "label=tier", "--format", "{{.Name}}"]), "vase");
+    assert_eq!(ebb.ok(["volume", "trash", "list", "-f", "name=^ju", "--format", "{{.Name}}"]), "jug");
+    let place = ebb.ok(["volume", "trash", "ls", "-f", "name=jug", "--format", "{{.Mountpoint}}"]);
+    assert_eq!(std::fs::read_to_string(Path::new(&place).join("note")).expect("the file"), "12345");
+    let asked = ebb.run_with(b"n\n", ["volume", "trash", "empty"]);
+    assert!(asked.stdout.starts_with("WARNING! This will remove all volumes in the trash, for good.\n"));
+    assert_eq!(trashed(&ebb).len(), 2);
+    let asked = ebb.run_with(b"y\n", ["volume", "trash", "empty"]);
+    assert!(asked.stdout.ends_with("\n\nTotal reclaimed space: 5B\n"), "{}", asked.shown());
+    assert_eq!((trashed(&ebb).len(), leftovers(&ebb)), (0, 0));
+}
+
+#[test]
+fn where_says_what_can_be_brought_back_and_how() {
+    let ebb = Ebb::new();
+    ebb.ok(["create", "--name", "box", "-v", "vase:/v", "-v", "/anonymous", "--tmpfs", "/memory", "busybox"]);
+    let trash = |place: &str| ebb.ok(["where", "--format", "{{.Trash}}", place]);
+    assert_eq!(trash("box:/v"), "7 days after volume rm");
+    assert_eq!(trash("box:/anonymous"), "7 days after rm -v, volume rm");
+    assert_eq!((trash("box:/memory"), trash("box:/bin/sh")), (String::new(), String::new()));
+    let way = "  in the trash 7 days after volume rm: ebb volume restore vase";
+    for place in ["vase", "box:/v"] {
+        assert!(ebb.ok(["where", place]).lines().any(|line| line == way));
+    }
+    assert!(ebb.ok(["where", "box"]).lines().next().expect("a header").ends_with("TRASH"));
+    ebb.ok(["rm", "box"]);
+    ebb.ok(["volume", "rm", "vase"]);
+    let said = ebb.fails(1, ["where", "vase"]);
+    let cure = "  a volume vase is in the trash: ebb volume restore vase\n";
+    assert_eq!(said, format!("ebb: No such container or volume: vase\n{cure}"));
+}
+
+#[test]
+fn check_knows_the_trash_and_mends_a_record() {
+    let ebb = Ebb::empty();
+    volume(&ebb, "vase", "kept");
+    ebb.ok(["volume", "rm", "vase"]);
+    assert!(ebb.ok(["system", "check"]).ends_with("sound"));
+    let entry = ebb.store().join("volume-trash").join(&trashed(&ebb)[0]);
+    std::fs::write(entry.join("volume.json"), "{").expect("broken");
+    assert!(ebb.fails(1, ["volume", "restore", "vase"]).contains("volume.json"), "what is broken stays where it is");
+    let found = ebb.run(["system", "check"]);
+    assert!(found.code == 1 && found.stdout.contains("its record cannot be read"), "{}", found.shown());
+    let mended = ebb.run(["system", "check", "--repair"]);
+    assert!(mended.code == 0 && mended.stdout.contains("the record was made again"), "{}", mended.shown());
+    ebb.ok(["volume", "restore", "vase"]);
+    assert_eq!(note(&ebb, "vase"), "kept");
+    // What nobody's rm put there is nobody's to remove.
+    let stranger = ebb.store().join("volume-trash/precious");
+    std::fs::create_dir(&stranger).expect("a directory");
+    assert!(ebb.ok(["system", "check"]).contains("trash precious: "));
+    ebb.ok(["volume", "trash", "empty", "-f"]);
+    assert!(stranger.is_dir());
+}
+
+#[test]
+fn the_longest_of_names_comes_back_whole() {
+    let ebb = Ebb::empty();
+    let (one, other) = ("n".repeat(255), format!("{}x", "n".repeat(254)));
+    for name in [&one, &other] {
+        volume(&ebb, name, name);
+        ebb.ok(["volume", "rm", name]);
+    }
+    ebb.ok(["volume", "restore", &one]);
+    ebb.ok(["volume", "restore", &other]);
+    assert_eq!((note(&ebb, &one), note(&ebb, &other)), (one.clone(), other.clone()));
+    assert_eq!(ebb.ok(["volume", "rm", "--now", &one]), one);
+}
+
+#[test]
+fn a_store_that_was_made_before_there_was_a_trash_gets_one() {
+    let ebb = Ebb::empty();
+    volume(&ebb, "vase", "kept");
+    std::fs::remove_dir(ebb.store().join("volume-trash")).expect("empty");
+    assert_eq!(ebb.ok(["volume", "trash", "ls", "-q"]), "");
+    ebb.ok(["volume", "rm", "vase"]);
+    ebb.ok(["volume", "restore", "vase"]);
+    assert_eq!(note(&ebb, "vase"), "kept");
+}
+
+#[test]
+fn restore_races_empty_and_the_volume_is_back_whole_or_gone_whole() {
+    let ebb = Ebb::empty();
+    let (mut back, mut gone) = (0, 0);
+    for _ in 0..12 {
+        ebb.ok(["volume", "create", "vase"]);
+        for number in 0..50 {
+            std::fs::write(data(&ebb, "vase").join(number.to_string()), "x").expect("a file");
+        }
+        ebb.ok(["volume", "rm", "vase"]);
+        let (one, other) = (ebb.spawn(["volume", "restore", "vase"]), ebb.spawn(["volume", "trash", "empty", "-f"]));
+        let (restored, emptied) = (one.wait_with_output().expect("ends"), other.wait_with_output().expect("ends"));
+        assert!(emptied.status.success(), "{}", String::from_utf8_lossy(&emptied.stderr));
+        match restored.status.success() {
+            true => {
+                back += 1;
+                assert_eq!(entries(&data(&ebb, "vase")), 50);
+                ebb.ok(["volume", "rm", "--now", "vase"]);
+            }
+            false => {
+                gone += 1;
+                assert!(volumes(&ebb).is_empty());
+            }
+        }
+        assert_eq!((trashed(&ebb).len(), leftovers(&ebb)), (0, 0));
+    }
+    assert_eq!(back + gone, 12);
+}
+
+#[test]
+fn of_many_that_remove_one_volume_at_once_one_does_and_it_is_in_the_trash_once() {
+    let ebb = Ebb::empty();
+    volume(&ebb, "vase", "kept");
+    let removers: Vec<_> = (0..8).map(|_| ebb.spawn(["volume", "rm", "vase"])).collect();
+    let done = removers.into_iter().map(|child| child.wait_with_output().expect("ends").status.success());
+    assert_eq!(done.filter(|done| *done).count(), 1);
+    assert_eq!(trashed(&ebb).len(), 1);
+    ebb.ok(["volume", "restore", "vase"]);
+    assert_eq!(note(&ebb, "vase"), "kept");
+}
+
+#[test]
+fn what_is_mounted_inside_a_trashed_volume_is_not_deleted_with_it() {
+    let ebb = Ebb::empty();
+    // A user's own mount namespace does for root's: the refusal is the same.
+    let script = r#"
+        set -e
+        export EBB_ROOT="$1/store"
+        "$2" volume create vase
+        mkdir "$EBB_ROOT/volumes/vase/_data/inner" "$1/other"
+        echo precious > "$1/other/f"
+        "$2" volume rm vase
+        mount --bind "$1/other" "$EBB_ROOT"/volume-trash/vase@*/_data/inner
+        "$2" volume trash empty -f && exit 9
+        test -e "$EBB_ROOT"/volume-trash/vase@*/_data/inner/f
+        umount "$EBB_ROOT"/volume-trash/vase@*/_data/inner
+        "$2" volume trash empty -f
+        cat "$1/other/f"
+    "#;
+    let mut shell = std::process::Command::new("unshare");
+    shell.args(["-rm", "sh", "-c", script, "sh"]).arg(&ebb.dir).arg(env!("CARGO_BIN_EXE_ebb"));
+    let answer = common::answer(&mut shell);
+    assert_eq!(answer.code, 0, "{}", answer.shown());
+    assert!(answer.stderr.contains("is mounted inside it"), "{}", answer.shown());
+    assert!(answer.stdout.ends_with("precious\n"), "{}", answer.shown());
+}
