@@ -18,7 +18,9 @@ use std::path::Path;
     after_help = "Examples:
   ebb run -d -v myvolume:/app/data --name mycontainer nginx
   ebb run --rm -it busybox sh
-  ebb run --rm --read-only --tmpfs /tmp busybox touch /tmp/x"
+  ebb run --rm --read-only --tmpfs /tmp busybox touch /tmp/x
+  ebb run --rm --mount type=bind,src=.,dst=/src,readonly busybox ls /src
+  ebb run --rm --volumes-from mycontainer -v ./backup:/backup busybox tar cf /backup/data.tar /app/data"
 )]
 pub struct Run {
     /// Run container in background and print container ID
