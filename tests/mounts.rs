@@ -307,6 +307,28 @@ fn a_subpath_is_looked_up_anew_at_each_start() {
 }
 
 #[test]
+fn a_subpath_that_is_swapped_for_a_way_out_while_containers_start_never_shows_the_host() {
+    let ebb = Ebb::new();
+    make(&ebb, "secret", "f", "outside\n");
+    says(&ebb, &["-v", "vase:/v"], "mkdir /v/real && echo inside > /v/real/f && ln -s real /v/now");
+    let out = ebb.dir.join("secret");
+    let script = format!(
+        "echo begun; while :; do ln -s {} /v/next; mv -f /v/next /v/now; ln -s real /v/next; mv -f /v/next /v/now; done",
+        out.display()
+    );
+    // `mv` would go into a directory that `now` leads to: -T takes it as the link that it is.
+    let script = script.replace("mv -f", "mv -fT");
+    ebb.ok(["run", "-d", "--name", "swapper", "-v", "vase:/v", "busybox", "sh", "-c", &script]);
+    ebb.await_line("swapper", "begun");
+    for _ in 0..25 {
+        let answer = shell(&ebb, &["--mount", "src=vase,dst=/d,volume-subpath=now"], "cat /d/f");
+        let refused = answer.code == 125 && answer.stderr.contains("it leads out of the volume");
+        assert!(refused || answer.stdout == "inside\n", "{}", answer.shown());
+    }
+    assert_eq!(ebb.inspect("swapper", "{{.State.Running}}"), "true", "it swapped all the while");
+}
+
+#[test]
 fn another_containers_mounts_come_along_and_give_way_to_ones_own() {
     let ebb = Ebb::new();
     make(&ebb, "host", "f", "host\n");
