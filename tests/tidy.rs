@@ -39,6 +39,7 @@ const SLEEPERS: &[(&str, &str)] = &[
         "runtime/oci/cgroup/v1.rs",
         "cgroup v1 tells nobody when a freeze is complete, or a directory free of its last process",
     ),
+    ("runtime/engine/volume/frozen.rs", "a process that stops tells its parent, and nobody else"),
     ("tests/bench/peers.rs", "dockerd tells nobody when it listens"),
     ("tests/power/machine.rs", "a power cut comes when it comes: the moment is what it varies"),
 ];

@@ -123,6 +123,8 @@ pub const TABLE: &[Entry] = &[
     row::<volume::Rm>("volume rm"),
     alias::<volume::Rm>("volume remove", "volume rm"),
     row::<volume::Prune>("volume prune"),
+    row::<volume::Export>("volume export"),
+    row::<volume::Import>("volume import"),
     row::<place::Where>("where"),
     row::<lesson::Lesson>("lesson"),
     row::<system::Info>("info"),

@@ -1,11 +1,12 @@
 //! Where `save` and `export` write to.
 
 use crate::error::{Doing, Error, Kind, Result};
+use crate::store::atomic;
 use crate::store::pack::listener_is_gone;
 use std::fs::File;
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where an archive goes: a file that appears when it is whole, or stdout, which may not be a terminal.
 pub struct Target {
@@ -28,7 +29,13 @@ impl Target {
         }
         let name = path.file_name().ok_or_else(|| Error::new(format!("invalid output path: {}", path.display())))?;
         let half = path.with_file_name(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
-        let file = File::create(&half).doing(|| format!("make {}", path.display()))?;
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&half)
+            .doing(|| format!("make {}", path.display()))?;
         Ok(Target { file, path: Some((half, path.clone())) })
     }
 
@@ -36,6 +43,15 @@ impl Target {
     pub fn stdout() -> Result<Target> {
         let file = std::io::stdout().as_fd().try_clone_to_owned().map(File::from).doing(|| "write to stdout")?;
         Ok(Target { file, path: None })
+    }
+
+    /// [`Target::finish`], and a file has reached the disk when it returns: who has a backup may remove what it is of.
+    pub fn finish_durably(self, result: Result<()>) -> Result<()> {
+        let Some((_, path)) = self.path.clone() else { return self.finish(result) };
+        let synced = result.and_then(|()| self.file.sync_all().doing(|| format!("write {}", path.display())));
+        self.finish(synced)?;
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        atomic::sync_dir(directory)
     }
 
     pub fn finish(self, result: Result<()>) -> Result<()> {

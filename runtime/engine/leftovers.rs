@@ -1,7 +1,7 @@
 //! What a killed command left behind is cleared by the next one that makes something: half-made directories in `tmp/`,
 //! half-removed ones in `trash/`.
 
-use crate::engine::idmap;
+use crate::engine::{idmap, volume};
 use crate::oci;
 use crate::store::{Store, tree};
 
@@ -13,6 +13,9 @@ pub fn clear(store: &Store) {
     let busy = [store.tmp(), store.trash()]
         .iter()
         .any(|directory| std::fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some()));
+    if busy {
+        volume::thaw_forgotten(&store.tmp());
+    }
     if busy && let Ok(ids) = idmap::store_ids() {
         // Layers and upper directories hold files of all the store's ids.
         let _ = oci::with_ids(ids.map(), || tree::empty(store));

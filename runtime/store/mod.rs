@@ -12,6 +12,7 @@
 //!   trash/              directories being removed; renamed out of the way first
 //! ```
 
+pub mod archive;
 pub mod atomic;
 pub mod beneath;
 pub mod copy;

@@ -1,79 +1,105 @@
 //! Writes files as a tar stream, by descriptors from one end to the other: what changes meanwhile can spoil a copy, and
-//! cannot lead it elsewhere.
+//! cannot lead it elsewhere. The format is POSIX.1-2001's (pax), with GNU's sparse files 1.0 and star's extended
+//! attributes, as GNU tar and Go's archive/tar read them.
+
+mod blocks;
+mod entry;
+mod sparse;
 
 use crate::error::{Doing, Error, Result};
-use nix::dir::Dir;
+use blocks::Blocks;
+use entry::Entry;
+pub use entry::is_kept;
+use nix::dir::{Dir, Type};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, major, minor};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, BufWriter, Read, Write};
+use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use tar::{Builder, EntryType, Header};
-use xattr::FileExt;
+use tar::EntryType;
 
-/// A tar stream in the making. Ids, modes, hard links and `user.*` attributes are as on the disk; times are in seconds.
+/// What is kept of a file besides its name, contents, ids, mode and links.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Keep {
+    /// Times to the nanosecond, as far as the file system has them; else whole seconds.
+    pub nanoseconds: bool,
+    /// This file (device, inode) is left out: the archive itself.
+    pub except: Option<(u64, u64)>,
+    /// Sockets, for which tar has no type: an empty file to others, with star's record of what it was.
+    pub sockets: bool,
+}
+
+/// A tar stream in the making. Ids, modes, hard links, ACLs and `user.*` attributes are as on the disk.
 pub struct Pack<W: Write> {
-    tar: Builder<BufWriter<W>>,
+    out: Blocks<W>,
+    keep: Keep,
     /// Where a file with several names went first.
     links: HashMap<(u64, u64), PathBuf>,
+    /// The first file that changed while it was read, and how many did.
+    changed: Option<(PathBuf, u64)>,
 }
 
 const OPEN: OFlag = OFlag::O_RDONLY.union(OFlag::O_NONBLOCK).union(OFlag::O_NOCTTY).union(OFlag::O_CLOEXEC);
 
+/// How often a name that is a different thing at each look is looked at again.
+const PATIENCE: u32 = 1000;
+
+/// A directory that is being packed, and what is left of it, the last name first.
+struct Level {
+    directory: OwnedFd,
+    path: PathBuf,
+    names: Vec<(OsString, Option<Type>)>,
+}
+
 impl<W: Write> Pack<W> {
     pub fn new(out: W) -> Pack<W> {
-        Pack { tar: Builder::new(BufWriter::with_capacity(1 << 17, out)), links: HashMap::new() }
+        Pack::keeping(out, Keep::default())
     }
 
-    /// Writes the end of the archive.
-    pub fn finish(self) -> Result<()> {
-        let mut out = self.tar.into_inner().doing(|| "end the archive")?;
-        out.flush().doing(|| "end the archive")
+    pub fn keeping(out: W, keep: Keep) -> Pack<W> {
+        Pack { out: Blocks::new(out), keep, links: HashMap::new(), changed: None }
+    }
+
+    /// Writes the end of the archive, and gives back what it was written to.
+    pub fn finish(self) -> Result<W> {
+        self.out.end().doing(|| "end the archive")
+    }
+
+    /// The first file that changed while it was read, and how many did: their copies may be torn.
+    pub fn changed(&self) -> Option<(&Path, u64)> {
+        self.changed.as_ref().map(|(first, count)| (first.as_path(), *count))
     }
 
     /// What is in `directory`, below `path` in the archive (which may be empty).
     pub fn contents(&mut self, directory: OwnedFd, path: &Path) -> Result<()> {
-        for name in names(&directory)? {
-            let below = path.join(&name);
-            self.named(&directory, &name, &below).doing(|| format!("read {}", below.display()))?;
+        // A tree can be deeper than a stack of calls may be.
+        let mut levels = vec![level(directory, path.to_owned())?];
+        while let Some(top) = levels.last_mut() {
+            let Some((name, hint)) = top.names.pop() else {
+                levels.pop();
+                continue;
+            };
+            let path = top.path.join(&name);
+            let below = self.one(&top.directory, &name, hint, &path);
+            if let Some(directory) = below.doing(|| format!("read {}", path.display()))? {
+                let below = level(directory, path);
+                levels.push(below.doing(|| format!("read {}", top_path(&levels).join(&name).display()))?);
+            }
         }
         Ok(())
     }
 
     /// What `name` in `parent` is, a symlink as a symlink, as `path` in the archive. What has gone by now is left out.
     pub fn named(&mut self, parent: &OwnedFd, name: &OsStr, path: &Path) -> Result<()> {
-        let stat = match fstatat(parent, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
-            Err(Errno::ENOENT) => return Ok(()),
-            found => found.doing(|| "look at it")?,
-        };
-        if stat.st_nlink > 1 && kind(&stat) != SFlag::S_IFDIR {
-            let file = (stat.st_dev, stat.st_ino);
-            if let Some(first) = self.links.get(&file) {
-                let first = first.clone();
-                return self.entry(path, &stat, EntryType::Link, first.as_os_str().as_bytes(), None);
-            }
-            self.links.insert(file, path.to_owned());
-        }
-        match kind(&stat) {
-            SFlag::S_IFREG | SFlag::S_IFDIR => match openat(parent, name, OPEN | OFlag::O_NOFOLLOW, Mode::empty()) {
-                Err(Errno::ENOENT) => Ok(()),
-                opened => self.opened(opened.doing(|| "open it")?, path),
-            },
-            SFlag::S_IFLNK => {
-                let target = readlinkat(parent, name).doing(|| "read the symlink")?;
-                self.entry(path, &stat, EntryType::Symlink, target.as_bytes(), None)
-            }
-            SFlag::S_IFIFO => self.entry(path, &stat, EntryType::Fifo, b"", None),
-            SFlag::S_IFCHR => self.entry(path, &stat, EntryType::Char, b"", None),
-            SFlag::S_IFBLK => self.entry(path, &stat, EntryType::Block, b"", None),
-            // A tar has no word for a socket.
-            _ => Ok(()),
+        match self.one(parent, name, None, path)? {
+            Some(directory) => self.contents(directory, path),
+            None => Ok(()),
         }
     }
 
@@ -81,112 +107,157 @@ impl<W: Write> Pack<W> {
     pub fn opened(&mut self, fd: OwnedFd, path: &Path) -> Result<()> {
         let stat = fstat(&fd).doing(|| "look at it")?;
         match kind(&stat) {
-            SFlag::S_IFDIR => {
-                let file = File::from(fd);
-                self.entry(&path.join(""), &stat, EntryType::Directory, b"", Some(&file))?;
-                self.contents(file.into(), path)
-            }
-            SFlag::S_IFREG => self.entry(path, &stat, EntryType::Regular, b"", Some(&File::from(fd))),
+            SFlag::S_IFDIR | SFlag::S_IFREG => match self.open_one(fd, &stat, path)? {
+                Some(directory) => self.contents(directory, path),
+                None => Ok(()),
+            },
             _ => Err(Error::new("it is neither a file nor a directory")),
         }
     }
 
-    fn entry(
-        &mut self,
-        path: &Path,
-        stat: &FileStat,
-        kind: EntryType,
-        target: &[u8],
-        file: Option<&File>,
-    ) -> Result<()> {
-        let mut header = Header::new_ustar();
-        let size = if kind == EntryType::Regular { stat.st_size as u64 } else { 0 };
-        header.set_entry_type(kind);
-        header.set_mode(stat.st_mode & 0o7777);
-        header.set_uid(stat.st_uid.into());
-        header.set_gid(stat.st_gid.into());
-        header.set_mtime(u64::try_from(stat.st_mtime).unwrap_or(0));
-        header.set_size(size);
-        if matches!(kind, EntryType::Char | EntryType::Block) {
-            let number = |part: u64| u32::try_from(part).unwrap_or(0);
-            header.set_device_major(number(major(stat.st_rdev))).doing(|| "write its header")?;
-            header.set_device_minor(number(minor(stat.st_rdev))).doing(|| "write its header")?;
+    /// Writes one entry. Of a directory the descriptor comes back, for what is in it.
+    fn one(&mut self, parent: &OwnedFd, name: &OsStr, hint: Option<Type>, path: &Path) -> Result<Option<OwnedFd>> {
+        let mut hint = hint;
+        for _ in 0..PATIENCE {
+            // Most often the directory has said what it is: one call less for each file.
+            if !matches!(hint.take(), Some(Type::File | Type::Directory)) {
+                let stat = match fstatat(parent, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+                    Err(Errno::ENOENT) => return Ok(None),
+                    found => found.doing(|| "look at it")?,
+                };
+                if !matches!(kind(&stat), SFlag::S_IFREG | SFlag::S_IFDIR) {
+                    match self.special(parent, name, &stat, path)? {
+                        true => return Ok(None),
+                        false => continue,
+                    }
+                }
+            }
+            match openat(parent, name, OPEN | OFlag::O_NOFOLLOW, Mode::empty()) {
+                Err(Errno::ENOENT) => return Ok(None),
+                // A symlink, a socket or a device by now.
+                Err(Errno::ELOOP | Errno::ENXIO) => {}
+                opened => {
+                    let fd = opened.doing(|| "open it")?;
+                    let stat = fstat(&fd).doing(|| "look at it")?;
+                    if matches!(kind(&stat), SFlag::S_IFREG | SFlag::S_IFDIR) {
+                        return self.open_one(fd, &stat, path);
+                    }
+                }
+            }
         }
-        let mut records = file.map(attributes).transpose()?.unwrap_or_default();
-        place(&mut header.as_old_mut().name, path.as_os_str().as_bytes(), b"path", &mut records);
-        place(&mut header.as_old_mut().linkname, target, b"linkpath", &mut records);
-        header.set_cksum();
-        self.write(&header, &records, file.filter(|_| size > 0), size).doing(|| "write it")
+        Err(Error::new("it is something else each time it is looked at"))
     }
 
-    fn write(&mut self, header: &Header, records: &[u8], file: Option<&File>, size: u64) -> io::Result<()> {
-        if !records.is_empty() {
-            let mut extended = Header::new_ustar();
-            extended.set_entry_type(EntryType::XHeader);
-            extended.set_path("PaxHeaders.0/header")?;
-            extended.set_mode(0o644);
-            extended.set_size(records.len() as u64);
-            extended.set_cksum();
-            self.tar.append(&extended, records)?;
+    /// What is read without being opened. `false` where it is something else by now.
+    fn special(&mut self, parent: &OwnedFd, name: &OsStr, stat: &FileStat, path: &Path) -> Result<bool> {
+        let target = match kind(stat) {
+            SFlag::S_IFLNK => match readlinkat(parent, name) {
+                Err(Errno::EINVAL | Errno::ENOENT) => return Ok(false),
+                target => target.doing(|| "read the symlink")?,
+            },
+            _ => OsString::new(),
+        };
+        if self.is_known_by_another_name(stat, path)? {
+            return Ok(true);
         }
-        match file {
-            // As many bytes as the header says, whatever becomes of the file meanwhile.
-            Some(file) => self.tar.append(header, file.chain(io::repeat(0)).take(size)),
-            None => self.tar.append(header, io::empty()),
+        let kind = match kind(stat) {
+            SFlag::S_IFLNK => EntryType::Symlink,
+            SFlag::S_IFIFO => EntryType::Fifo,
+            SFlag::S_IFCHR => EntryType::Char,
+            SFlag::S_IFBLK => EntryType::Block,
+            _ if self.keep.sockets => EntryType::Regular,
+            // A tar has no word for a socket.
+            _ => return Ok(true),
+        };
+        let mut entry = Entry::new(path, stat, kind, self.keep);
+        if kind == EntryType::Regular {
+            entry.record(b"SCHILY.filetype", b"socket");
         }
+        entry.link(target.as_bytes());
+        entry.write(&mut self.out, 0).doing(|| "write it")?;
+        Ok(true)
+    }
+
+    fn open_one(&mut self, fd: OwnedFd, stat: &FileStat, path: &Path) -> Result<Option<OwnedFd>> {
+        let file = File::from(fd);
+        if self.keep.except == Some((stat.st_dev, stat.st_ino)) {
+            return Ok(None);
+        }
+        if kind(stat) == SFlag::S_IFDIR {
+            let mut entry = Entry::new(&path.join(""), stat, EntryType::Directory, self.keep);
+            entry.attributes(&file)?;
+            entry.write(&mut self.out, 0).doing(|| "write it")?;
+            return Ok(Some(file.into()));
+        }
+        if !self.is_known_by_another_name(stat, path)? {
+            self.regular(&file, stat, path)?;
+        }
+        Ok(None)
+    }
+
+    fn is_known_by_another_name(&mut self, stat: &FileStat, path: &Path) -> Result<bool> {
+        if stat.st_nlink < 2 {
+            return Ok(false);
+        }
+        let file = (stat.st_dev, stat.st_ino);
+        let Some(first) = self.links.get(&file) else {
+            self.links.insert(file, path.to_owned());
+            return Ok(false);
+        };
+        let mut entry = Entry::new(path, stat, EntryType::Link, self.keep);
+        entry.link(first.as_os_str().as_bytes());
+        entry.write(&mut self.out, 0).doing(|| "write it")?;
+        Ok(true)
+    }
+
+    fn regular(&mut self, file: &File, stat: &FileStat, path: &Path) -> Result<()> {
+        let size = u64::try_from(stat.st_size).unwrap_or(0);
+        let mut entry = Entry::new(path, stat, EntryType::Regular, self.keep);
+        entry.attributes(file)?;
+        let holes = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512) < size;
+        match if holes { sparse::map(file, size).doing(|| "look for its holes")? } else { None } {
+            Some(map) => {
+                let head = entry.sparse(path, size, &map);
+                let stored = map.iter().map(|(_, length)| length).sum::<u64>() + head.len() as u64;
+                entry.write(&mut self.out, stored).doing(|| "write it")?;
+                self.out.bytes(&head).doing(|| "write it")?;
+                for (offset, length) in map {
+                    self.out.copy_at(file, offset, length).doing(|| "copy its contents")?;
+                }
+            }
+            None => {
+                entry.write(&mut self.out, size).doing(|| "write it")?;
+                self.out.copy(file, size).doing(|| "copy its contents")?;
+            }
+        }
+        self.out.pad().doing(|| "write it")?;
+        let now = fstat(file).doing(|| "look at it again")?;
+        if (now.st_size, now.st_mtime, now.st_mtime_nsec) != (stat.st_size, stat.st_mtime, stat.st_mtime_nsec) {
+            let (first, count) = self.changed.take().unwrap_or((path.to_owned(), 0));
+            self.changed = Some((first, count + 1));
+        }
+        Ok(())
     }
 }
 
-/// Puts `bytes` into a field of the header, or into a PAX record where they do not fit (pax(1), "Extended Header").
-fn place(field: &mut [u8], bytes: &[u8], key: &[u8], records: &mut Vec<u8>) {
-    let fits = bytes.len().min(field.len());
-    field[..fits].copy_from_slice(&bytes[..fits]);
-    if bytes.len() > fits {
-        record(records, key, bytes);
-    }
-}
-
-/// `LENGTH KEY=VALUE\n`, where the length counts its own digits.
-fn record(records: &mut Vec<u8>, key: &[u8], value: &[u8]) {
-    let rest = key.len() + value.len() + 3;
-    let mut length = rest + 1;
-    while length != rest + length.to_string().len() {
-        length = rest + length.to_string().len();
-    }
-    records.extend_from_slice(length.to_string().as_bytes());
-    for part in [b" ", key, b"=", value, b"\n"] {
-        records.extend_from_slice(part);
-    }
-}
-
-/// A file's attributes: those that its owner gave it, and none of the overlay's own.
-fn attributes(file: &File) -> Result<Vec<u8>> {
-    let mut records = Vec::new();
-    for name in file.list_xattr().into_iter().flatten() {
-        if name.as_bytes().starts_with(b"user.")
-            && !name.as_bytes().starts_with(b"user.overlay.")
-            && let Some(value) = file.get_xattr(&name).doing(|| "read its attributes")?
-        {
-            record(&mut records, &[b"SCHILY.xattr.", name.as_bytes()].concat(), &value);
-        }
-    }
-    Ok(records)
+fn top_path(levels: &[Level]) -> &Path {
+    levels.last().map_or(Path::new(""), |level| &level.path)
 }
 
 /// The names in a directory, sorted, so that the same files make the same archive.
-fn names(directory: impl AsFd) -> Result<Vec<OsString>> {
-    let directory = openat(directory, ".", OPEN | OFlag::O_DIRECTORY, Mode::empty()).doing(|| "open it")?;
-    let mut directory = Dir::from_fd(directory).doing(|| "read it")?;
+fn level(directory: OwnedFd, path: PathBuf) -> Result<Level> {
+    let listed = openat(&directory, ".", OPEN | OFlag::O_DIRECTORY, Mode::empty()).doing(|| "open it")?;
+    let mut listed = Dir::from_fd(listed).doing(|| "read it")?;
     let mut names = Vec::new();
-    for entry in directory.iter() {
+    for entry in listed.iter() {
         let entry = entry.doing(|| "read it")?;
         let name = OsStr::from_bytes(entry.file_name().to_bytes());
         if name != "." && name != ".." {
-            names.push(name.to_owned());
+            names.push((name.to_owned(), entry.file_type()));
         }
     }
-    names.sort();
-    Ok(names)
+    names.sort_by(|one, other| other.0.cmp(&one.0));
+    Ok(Level { directory, path, names })
 }
 
 fn kind(stat: &FileStat) -> SFlag {

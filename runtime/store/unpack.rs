@@ -1,96 +1,163 @@
 //! Writes the files of a tar stream into a directory. Every name is resolved by the kernel inside that directory; what
 //! the archive, or whoever else writes there meanwhile, has put in the way leads nowhere else.
 
+use super::archive::{Archive, End, Kind, Member};
+use super::pack::is_kept;
 use super::{beneath, id};
 use crate::error::{Doing, Error, Result};
+use crate::kernel;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, renameat};
 use nix::sys::stat::{Mode, SFlag, UtimensatFlags, fchmod, fstatat, futimens, mkdirat, mknodat, utimensat};
 use nix::sys::time::TimeSpec;
-use nix::unistd::{Gid, LinkatFlags, Uid, UnlinkatFlags, fchown, fchownat, linkat, symlinkat, unlinkat};
-use std::ffi::{OsStr, OsString};
+use nix::unistd::{Gid, LinkatFlags, Uid, UnlinkatFlags, fchown, fchownat, ftruncate, linkat, symlinkat, unlinkat};
+use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Read, Seek};
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path, PathBuf};
-use tar::{Archive, Entry, EntryType};
-use xattr::FileExt;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use xattr::FileExt as _;
 
-/// Unpacks the whole of `input` into `target`. `place` says where the entry of a cleaned name goes, given whether it is
+/// Who looks at the directory meanwhile, and what becomes of what is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Into {
+    /// Others use it. A file takes the place of an older one whole, by a rename; directories that are there, and the top
+    /// one, stay as they are.
+    Used,
+    /// Nobody knows of it yet: files are written in their places, and every directory becomes as the archive has it.
+    New,
+}
+
+/// So much of a new file is written before the disk is told to begin with it: who then waits for the disk waits less.
+const STRIDE: u64 = 4 << 20;
+
+/// What was made of an archive.
+#[derive(Debug, Default, Clone, Copy, serde::Serialize, serde::Deserialize)]
+pub struct Unpacked {
+    pub members: u64,
+    pub devices_left_out: u64,
+    /// Files whose attributes or ACLs were not all taken over.
+    pub attributes_left_out: u64,
+}
+
+/// Unpacks the whole of `input` into `target`. `place` says where the member of a cleaned name goes, given whether it is
 /// a directory. With `owners` the archive's owners are kept, and setuid bits with them; without, all belongs to us.
 pub fn unpack(
     input: impl Read,
     target: &OwnedFd,
     owners: bool,
+    into: Into,
     mut place: impl FnMut(&Path, bool) -> Result<PathBuf>,
-) -> Result<()> {
-    let mut unpacking = Unpacking { target, owners, directories: Vec::new() };
-    let mut archive = Archive::new(input);
-    for entry in archive.entries().doing(|| "read the archive")? {
-        let mut entry = entry.doing(|| "read the archive")?;
-        let kind = entry.header().entry_type();
-        if kind == EntryType::XGlobalHeader {
-            continue;
+) -> Result<Unpacked> {
+    let own = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+    // A FIFO's mode can be set without a doubt only as it is made.
+    let _umask = NoUmask(kernel::umask(0));
+    let (directories, parent, count) = (Vec::new(), None, Unpacked::default());
+    let mut unpacking = Unpacking { target, owners, own, into, directories, parent, count };
+    // Whoever keeps only a part of a backup must not take it for the whole.
+    let mut archive = Archive::new(input, if into == Into::New { End::Required } else { End::Optional });
+    while let Some(mut member) = archive.next_member()? {
+        member.path = place(&member.path, member.kind == Kind::Directory)?;
+        if member.kind == Kind::HardLink {
+            // Its target is a name in the archive as well; it exists, so it is no directory.
+            member.link = place(&member.link, false)?;
         }
-        let path = place(&clean(&entry.path_bytes())?, kind == EntryType::Directory)?;
-        let link = match entry.link_name_bytes() {
-            // A hard link's target is a name in the archive as well; it exists, so it is no directory.
-            Some(link) if kind == EntryType::Link => place(&clean(&link)?, false)?.into_os_string(),
-            Some(link) => OsStr::from_bytes(&link).to_owned(),
-            None => OsString::new(),
-        };
-        unpacking.entry(&mut entry, &path, &link).doing(|| format!("copy {}", path.display()))?;
+        unpacking.member(&mut archive, &member).doing(|| format!("copy {}", member.path.display()))?;
     }
-    unpacking.settle_directories()
+    unpacking.settle_directories()?;
+    archive.drain()?;
+    Ok(unpacking.count)
+}
+
+/// Puts the process's umask back.
+struct NoUmask(u32);
+
+impl Drop for NoUmask {
+    fn drop(&mut self) {
+        kernel::umask(self.0);
+    }
 }
 
 struct Unpacking<'a> {
     target: &'a OwnedFd,
     owners: bool,
+    /// Whose a new file is before it is given away.
+    own: (u32, u32),
+    into: Into,
     /// Their times change with everything that is put into them, and their modes may forbid us to.
     directories: Vec<(PathBuf, Mode, TimeSpec)>,
+    /// The directory of the last member: most often the next one's too.
+    parent: Option<(PathBuf, OwnedFd)>,
+    count: Unpacked,
 }
 
 impl Unpacking<'_> {
-    fn entry<R: Read>(&mut self, entry: &mut Entry<R>, path: &Path, link: &OsStr) -> Result<()> {
-        let kind = entry.header().entry_type();
-        let Some(name) = path.file_name() else {
-            // The target itself is as its owner made it.
-            return Ok(());
+    fn member<R: Read>(&mut self, archive: &mut Archive<R>, member: &Member) -> Result<()> {
+        self.count.members += 1;
+        self.count.attributes_left_out += u64::from(member.has_worded_acls);
+        let Some(name) = member.path.file_name() else { return self.top(member) };
+        let (path, parent) = match self.parent.take() {
+            // Nobody else changes what is new, and a directory of the archive's never becomes anything else.
+            Some((path, fd)) if self.into == Into::New && Some(path.as_path()) == member.path.parent() => (path, fd),
+            _ => (member.path.parent().unwrap_or(Path::new("")).to_owned(), self.directory_of(&member.path)?),
         };
-        let parent = self.parent(path)?;
-        if kind == EntryType::Directory {
-            return self.directory(entry, &parent, name, path);
-        }
-        let found = fstatat(&parent, name, AtFlags::AT_SYMLINK_NOFOLLOW);
-        if found.is_ok_and(|stat| SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR) {
-            let shown = path.display();
-            return Err(Error::new(format!("cannot overwrite directory \"/{shown}\" with non-directory \"/{shown}\"")));
-        }
-        match kind {
-            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => self.file(entry, &parent, name),
-            EntryType::Symlink => {
-                clear(&parent, name)?;
-                symlinkat(link, &parent, name).doing(|| "make the symlink")?;
-                self.describe_at(entry, &parent, name)
+        let made = self.make(archive, member, &parent, name);
+        self.parent = Some((path, parent));
+        made
+    }
+
+    fn make<R: Read>(
+        &mut self,
+        archive: &mut Archive<R>,
+        member: &Member,
+        parent: &OwnedFd,
+        name: &OsStr,
+    ) -> Result<()> {
+        match member.kind {
+            Kind::Directory => self.directory(member, parent, name),
+            Kind::File if self.into == Into::New => self.new_file(archive, member, parent, name),
+            Kind::File => {
+                not_over_directory(member, parent, name)?;
+                self.file(archive, member, parent, name)
             }
-            EntryType::Link => self.hard_link(Path::new(link), &parent, name),
-            EntryType::Fifo => {
-                clear(&parent, name)?;
-                mknodat(&parent, name, SFlag::S_IFIFO, self.mode(entry)?, 0).doing(|| "make the FIFO")?;
-                self.describe_at(entry, &parent, name)
+            Kind::HardLink => {
+                not_over_directory(member, parent, name)?;
+                self.hard_link(&member.link, parent, name)
             }
-            EntryType::Char | EntryType::Block => {
+            Kind::Symlink => {
+                self.put(member, parent, name, &|| symlinkat(member.link.as_os_str(), parent, name))?;
+                self.describe_at(member, parent, name)
+            }
+            Kind::Fifo | Kind::Socket => {
+                let kind = if member.kind == Kind::Fifo { SFlag::S_IFIFO } else { SFlag::S_IFSOCK };
+                self.put(member, parent, name, &|| mknodat(parent, name, kind, self.mode(member), 0))?;
+                self.describe_at(member, parent, name)
+            }
+            Kind::Device => {
                 // A device is a way to the host's hardware, whatever it is called.
-                eprintln!("ebb: left out {}: it is a device", path.display());
+                eprintln!("ebb: left out {}: it is a device", member.path.display());
+                self.count.devices_left_out += 1;
                 Ok(())
             }
-            other => Err(Error::new(format!("entries of type {other:?} are not known"))),
         }
     }
 
-    fn parent(&self, path: &Path) -> Result<OwnedFd> {
+    /// The target itself: in use, it is as its owner made it.
+    fn top(&mut self, member: &Member) -> Result<()> {
+        if self.into == Into::Used || member.kind != Kind::Directory {
+            return Ok(());
+        }
+        let top = beneath::open(self.target, Path::new(""), OFlag::O_RDONLY | OFlag::O_DIRECTORY, Mode::empty());
+        let top = File::from(top.doing(|| "open the directory")?);
+        self.own(member, &top)?;
+        self.set_attributes(member, &top)?;
+        self.directories.push((PathBuf::new(), self.mode(member), time(member)));
+        Ok(())
+    }
+
+    fn directory_of(&self, path: &Path) -> Result<OwnedFd> {
         let parent = path.parent().unwrap_or(Path::new(""));
         match beneath::open(self.target, parent, OFlag::O_PATH | OFlag::O_DIRECTORY, Mode::empty()) {
             // An archive need not name the directories on the way.
@@ -99,7 +166,7 @@ impl Unpacking<'_> {
         }
     }
 
-    fn directory<R: Read>(&mut self, entry: &Entry<R>, parent: &OwnedFd, name: &OsStr, path: &Path) -> Result<()> {
+    fn directory(&mut self, member: &Member, parent: &OwnedFd, name: &OsStr) -> Result<()> {
         let is_new = match mkdirat(parent, name, Mode::S_IRWXU) {
             Ok(()) => true,
             Err(Errno::EEXIST) => false,
@@ -109,28 +176,36 @@ impl Unpacking<'_> {
         let made = match openat(parent, name, flags, Mode::empty()) {
             // A symlink too, even to a directory: it would lead the rest of the archive away.
             Err(Errno::ENOTDIR | Errno::ELOOP) => {
-                let shown = path.display();
+                let shown = member.path.display();
                 return Err(Error::new(format!(
                     "cannot overwrite non-directory \"/{shown}\" with directory \"/{shown}\""
                 )));
             }
             opened => File::from(opened.doing(|| "open the directory")?),
         };
-        // One that was there keeps what it is; only what is in the archive is put into it.
-        if is_new {
-            self.own(entry, &made)?;
-            self.directories.push((path.to_owned(), self.mode(entry)?, time(entry)));
+        // One that was in use before keeps what it is; only what is in the archive is put into it.
+        if is_new || self.into == Into::New {
+            self.own(member, &made)?;
+            self.set_attributes(member, &made)?;
+            self.directories.push((member.path.clone(), self.mode(member), time(member)));
         }
         Ok(())
     }
 
     /// Written beside its place and renamed into it: who reads the old file reads all of it, and a full disk leaves it.
-    fn file<R: Read>(&mut self, entry: &mut Entry<R>, parent: &OwnedFd, name: &OsStr) -> Result<()> {
+    fn file<R: Read>(
+        &mut self,
+        archive: &mut Archive<R>,
+        member: &Member,
+        parent: &OwnedFd,
+        name: &OsStr,
+    ) -> Result<()> {
         let half = format!(".ebb-{}", &id::random()?[..16]);
         let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let made = openat(parent, half.as_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR).doing(|| "make the file")?;
         let mut file = File::from(made);
-        let written = self.fill(entry, &mut file).and_then(|()| match renameat(parent, half.as_str(), parent, name) {
+        let filled = self.fill(archive, member, &mut file);
+        let written = filled.and_then(|()| match renameat(parent, half.as_str(), parent, name) {
             Err(Errno::EBUSY) => write_into_mounted(&mut file, parent, name),
             renamed => renamed.doing(|| "put it in its place"),
         });
@@ -139,17 +214,66 @@ impl Unpacking<'_> {
         written
     }
 
-    fn fill<R: Read>(&mut self, entry: &mut Entry<R>, file: &mut File) -> Result<()> {
-        let size = entry.size();
-        let written = io::copy(entry, file).doing(|| "write it")?;
-        if written != size {
-            return Err(Error::new(format!("the archive ends in the middle of it ({written} of {size} bytes)")));
+    fn new_file<R: Read>(
+        &mut self,
+        archive: &mut Archive<R>,
+        member: &Member,
+        parent: &OwnedFd,
+        name: &OsStr,
+    ) -> Result<()> {
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let made = self.put(member, parent, name, &|| openat(parent, name, flags, Mode::S_IRUSR | Mode::S_IWUSR))?;
+        self.fill(archive, member, &mut File::from(made))
+    }
+
+    /// Makes something new under a name, in the place of what an earlier member of that name was.
+    fn put<T>(&self, member: &Member, parent: &OwnedFd, name: &OsStr, make: &dyn Fn() -> nix::Result<T>) -> Result<T> {
+        for _ in 0..100 {
+            match make() {
+                Err(Errno::EEXIST) => {}
+                made => return made.doing(|| "make it"),
+            }
+            not_over_directory(member, parent, name)?;
+            clear(parent, name)?;
         }
-        set_attributes(entry, file)?;
+        Err(Error::new("somebody else makes it again each time it is replaced"))
+    }
+
+    fn fill<R: Read>(&mut self, archive: &mut Archive<R>, member: &Member, file: &mut File) -> Result<()> {
+        let (mut written, mut begun) = (0, 0);
+        match &member.map {
+            None => loop {
+                let piece = archive.piece().doing(|| "read it")?;
+                if piece.is_empty() {
+                    break;
+                }
+                file.write_all(piece).doing(|| "write it")?;
+                written += piece.len() as u64;
+                if self.into == Into::New && written - begun >= STRIDE {
+                    let _ = kernel::start_writeback(&*file, begun, written - begun);
+                    begun = written;
+                }
+            },
+            Some(map) => {
+                ftruncate(&*file, i64::try_from(member.size).unwrap_or(i64::MAX)).doing(|| "give it its size")?;
+                for (offset, length) in map {
+                    let mut done = 0;
+                    while done < *length {
+                        let piece = archive.piece_of(length - done).doing(|| "read it")?;
+                        file.write_all_at(piece, offset + done).doing(|| "write it")?;
+                        done += piece.len() as u64;
+                    }
+                }
+            }
+        }
+        self.set_attributes(member, file)?;
         // In this order: a change of owner takes setuid bits away.
-        self.own(entry, file)?;
-        fchmod(&*file, self.mode(entry)?).doing(|| "set its mode")?;
-        let time = time(entry);
+        self.own(member, file)?;
+        let mode = self.mode(member);
+        if mode != Mode::S_IRUSR | Mode::S_IWUSR {
+            fchmod(&*file, mode).doing(|| "set its mode")?;
+        }
+        let time = time(member);
         futimens(&*file, &time, &time).doing(|| "set its time")
     }
 
@@ -157,32 +281,46 @@ impl Unpacking<'_> {
     fn hard_link(&self, target: &Path, parent: &OwnedFd, name: &OsStr) -> Result<()> {
         let missing = || format!("link it to {}", target.display());
         let Some(target_name) = target.file_name() else { return Err(Error::new("a hard link to a directory")) };
-        let above = self.parent(target)?;
+        let above = self.directory_of(target)?;
         clear(parent, name)?;
         linkat(&above, target_name, parent, name, LinkatFlags::empty()).doing(missing)
     }
 
-    fn own<R: Read>(&self, entry: &Entry<R>, file: &File) -> Result<()> {
-        if !self.owners {
+    fn own(&self, member: &Member, file: &File) -> Result<()> {
+        if !self.owners || (member.uid, member.gid) == self.own {
             return Ok(());
         }
-        let (uid, gid) = owner(entry)?;
-        allow(fchown(file, Some(uid), Some(gid)))
+        allow(fchown(file, Some(Uid::from_raw(member.uid)), Some(Gid::from_raw(member.gid))))
     }
 
-    fn describe_at<R: Read>(&self, entry: &Entry<R>, parent: &OwnedFd, name: &OsStr) -> Result<()> {
+    fn describe_at(&self, member: &Member, parent: &OwnedFd, name: &OsStr) -> Result<()> {
         if self.owners {
-            let (uid, gid) = owner(entry)?;
+            let (uid, gid) = (Uid::from_raw(member.uid), Gid::from_raw(member.gid));
             allow(fchownat(parent, name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW))?;
         }
-        let time = time(entry);
+        let time = time(member);
         utimensat(parent, name, &time, &time, UtimensatFlags::NoFollowSymlink).doing(|| "set its time")
     }
 
     /// A setuid bit means its owner; with another owner it would mean somebody else.
-    fn mode<R: Read>(&self, entry: &Entry<R>) -> Result<Mode> {
-        let mode = entry.header().mode().doing(|| "read its mode")?;
-        Ok(Mode::from_bits_truncate(mode & if self.owners { 0o7777 } else { 0o1777 }))
+    fn mode(&self, member: &Member) -> Mode {
+        Mode::from_bits_truncate(member.mode & if self.owners { 0o7777 } else { 0o1777 })
+    }
+
+    fn set_attributes(&mut self, member: &Member, file: &File) -> Result<()> {
+        let mut whole = true;
+        for (name, value) in &member.attributes {
+            if !is_kept(name) {
+                whole = false;
+                continue;
+            }
+            match file.set_xattr(OsStr::from_bytes(name), value) {
+                Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => whole = false,
+                result => result.doing(|| "set its attributes")?,
+            }
+        }
+        self.count.attributes_left_out += u64::from(!whole);
+        Ok(())
     }
 
     fn settle_directories(&self) -> Result<()> {
@@ -195,6 +333,15 @@ impl Unpacking<'_> {
         }
         Ok(())
     }
+}
+
+fn not_over_directory(member: &Member, parent: &OwnedFd, name: &OsStr) -> Result<()> {
+    let found = fstatat(parent, name, AtFlags::AT_SYMLINK_NOFOLLOW);
+    if found.is_ok_and(|stat| SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR) {
+        let shown = member.path.display();
+        return Err(Error::new(format!("cannot overwrite directory \"/{shown}\" with non-directory \"/{shown}\"")));
+    }
+    Ok(())
 }
 
 /// What something is mounted on (/etc/hosts) cannot be replaced: it is written into.
@@ -211,22 +358,6 @@ fn clear(parent: &OwnedFd, name: &OsStr) -> Result<()> {
     }
 }
 
-/// A name of the archive, relative. One with `..` is refused, whatever it would lead to: no honest archive has one.
-fn clean(bytes: &[u8]) -> Result<PathBuf> {
-    let path = Path::new(OsStr::from_bytes(bytes));
-    let mut clean = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::Normal(name) => clean.push(name),
-            Component::RootDir | Component::CurDir => {}
-            Component::ParentDir | Component::Prefix(_) => {
-                return Err(Error::new(format!("the archive's {} has a \"..\" in it", path.display())));
-            }
-        }
-    }
-    Ok(clean)
-}
-
 /// Without the power to give files away, or with ids that are not ours to give, they stay ours.
 fn allow(changed: nix::Result<()>) -> Result<()> {
     match changed {
@@ -235,29 +366,6 @@ fn allow(changed: nix::Result<()>) -> Result<()> {
     }
 }
 
-fn owner<R: Read>(entry: &Entry<R>) -> Result<(Uid, Gid)> {
-    let id = |number: io::Result<u64>| -> Result<u32> {
-        u32::try_from(number.doing(|| "read its owner")?).map_err(|_| Error::new("its owner is no 32-bit id"))
-    };
-    Ok((Uid::from_raw(id(entry.header().uid())?), Gid::from_raw(id(entry.header().gid())?)))
-}
-
-fn time<R: Read>(entry: &Entry<R>) -> TimeSpec {
-    TimeSpec::new(i64::try_from(entry.header().mtime().unwrap_or(0)).unwrap_or(0), 0)
-}
-
-fn set_attributes<R: Read>(entry: &mut Entry<R>, file: &File) -> Result<()> {
-    let Some(extensions) = entry.pax_extensions().doing(|| "read its PAX header")? else { return Ok(()) };
-    for extension in extensions {
-        let extension = extension.doing(|| "read its PAX header")?;
-        let Some(name) = extension.key_bytes().strip_prefix(b"SCHILY.xattr.") else { continue };
-        if !name.starts_with(b"user.") || name.starts_with(b"user.overlay.") {
-            continue;
-        }
-        match file.set_xattr(OsStr::from_bytes(name), extension.value_bytes()) {
-            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {}
-            result => result.doing(|| "set its attributes")?,
-        }
-    }
-    Ok(())
+fn time(member: &Member) -> TimeSpec {
+    TimeSpec::new(member.modified.0, member.modified.1)
 }

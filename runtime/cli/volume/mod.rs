@@ -2,6 +2,8 @@
 
 mod clone;
 mod create;
+mod export;
+mod import;
 mod inspect;
 mod ls;
 mod prune;
@@ -12,6 +14,8 @@ mod trash;
 
 pub use clone::Clone;
 pub use create::Create;
+pub use export::Export;
+pub use import::Import;
 pub use inspect::Inspect;
 pub use ls::{Ls, row};
 pub use prune::Prune;

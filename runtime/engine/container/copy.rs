@@ -11,7 +11,8 @@ use crate::explain::{self, calls};
 use crate::kernel::{self, Cloned};
 use crate::oci::{self, View};
 use crate::store::pack::{self, Pack};
-use crate::store::{Store, beneath, lock, unpack};
+use crate::store::unpack::{self, Into};
+use crate::store::{Store, beneath, lock};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, readlinkat};
 use nix::sys::stat::{Mode, SFlag, fstat, fstatat};
@@ -200,7 +201,7 @@ fn send_all(root: &OwnedFd, from: &Spot, follow: bool, out: &File) -> Result<()>
         _ => Err(Error::new("it has no name")),
     };
     packed.doing(|| format!("copy {}", from.path.display()))?;
-    pack.finish()
+    pack.finish().map(drop)
 }
 
 /// Unpacks `input` at `to`, by Docker's rules for what is there already. `from` is the source, or `None` where the user
@@ -222,7 +223,7 @@ fn receive(
     let is_contents = from.is_none_or(|from| from.is_contents);
     let mut counted = Counted { inner: input, bytes: 0 };
     let mut first = true;
-    unpack::unpack(&mut counted, &target.directory, owners, |path, is_directory| {
+    unpack::unpack(&mut counted, &target.directory, owners, Into::Used, |path, is_directory| {
         if std::mem::take(&mut first) {
             target.allows(to, is_directory)?;
         }
@@ -235,8 +236,6 @@ fn receive(
         let rest = parts.as_path();
         Ok(if rest.as_os_str().is_empty() { name.clone() } else { name.join(rest) })
     })?;
-    // Whoever writes the tar is let to end.
-    io::copy(&mut counted, &mut io::sink()).doing(|| "read the end of the archive")?;
     Ok(counted.bytes)
 }
 

@@ -20,6 +20,6 @@ pub fn export(store: &Store, container: &Container, out: &File) -> Result<()> {
         let top = openat(root, ".", flags, Mode::empty()).doing(|| "open the container's root")?;
         let mut pack = Pack::new(out);
         pack.contents(top, Path::new(""))?;
-        pack.finish()
+        pack.finish().map(drop)
     })
 }

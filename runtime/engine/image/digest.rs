@@ -2,21 +2,21 @@
 
 use crate::store::id;
 use sha2::{Digest, Sha256};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 
 /// The digest of some bytes, in hexadecimal.
 pub fn of(bytes: &[u8]) -> String {
     id::hex(&Sha256::digest(bytes))
 }
 
-/// A reader that digests what passes through it.
+/// A reader or a writer that digests what passes through it.
 pub struct Digesting<R> {
     inner: R,
     hasher: Sha256,
     pub length: u64,
 }
 
-impl<R: Read> Digesting<R> {
+impl<R> Digesting<R> {
     pub fn new(inner: R) -> Digesting<R> {
         Digesting { inner, hasher: Sha256::new(), length: 0 }
     }
@@ -33,5 +33,18 @@ impl<R: Read> Read for Digesting<R> {
         self.hasher.update(&buffer[..length]);
         self.length += length as u64;
         Ok(length)
+    }
+}
+
+impl<W: Write> Write for Digesting<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let length = self.inner.write(bytes)?;
+        self.hasher.update(&bytes[..length]);
+        self.length += length as u64;
+        Ok(length)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
     }
 }

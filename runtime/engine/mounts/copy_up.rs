@@ -62,7 +62,7 @@ fn may_have(layers: &[PathBuf], path: &Path) -> Result<bool> {
 
 /// The mark of a copy that has begun, beside the volume's data. Found by a later command, it says that the one before was
 /// killed half-way, and what was to be copied.
-fn mark(store: &Store, name: &str) -> PathBuf {
+pub fn mark(store: &Store, name: &str) -> PathBuf {
     store.volumes().join(name).join("copying")
 }
 

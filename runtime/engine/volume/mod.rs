@@ -7,14 +7,21 @@
 //!   disk           the file system of a volume with `size=`
 //! ```
 
+mod beside;
 mod disk;
 mod driver;
+mod export;
+mod frozen;
+mod import;
 mod inspect;
 mod options;
 mod remove;
 mod size;
 
 pub use driver::{Held, hold, is_plain, open};
+pub use export::{Exported, Format, export};
+pub use frozen::{thaw_forgotten, while_frozen};
+pub use import::{Imported, import};
 pub use inspect::inspect;
 pub use options::{Place, read as place};
 pub use remove::{Pruned, prune, remove, users};

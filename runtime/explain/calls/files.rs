@@ -70,6 +70,14 @@ pub fn rename_new(from: &Path, to: &Path) -> nix::Result<()> {
     tell(call, zero, || renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE))
 }
 
+/// renameat2(2) with RENAME_EXCHANGE: each takes the other's place, at once.
+#[track_caller]
+pub fn rename_exchange(one: &Path, other: &Path) -> nix::Result<()> {
+    use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+    let call = || Call::new("renameat2", format!("AT_FDCWD, {one:?}, AT_FDCWD, {other:?}, RENAME_EXCHANGE"));
+    tell(call, zero, || renameat2(AT_FDCWD, one, AT_FDCWD, other, RenameFlags::RENAME_EXCHANGE))
+}
+
 #[track_caller]
 pub fn fsync(file: &File) -> std::io::Result<()> {
     io(|| Call::new("fsync", fd(file)), || file.sync_all())

@@ -1,0 +1,195 @@
+//! A volume as one tar: what is in it with owners (the container's own ids, whoever runs this), modes, times, attributes,
+//! ACLs, links, holes, FIFOs and sockets.
+
+use super::beside::Beside;
+use super::{Volume, get, is_plain, open};
+use crate::engine::idmap;
+use crate::engine::image::digest::Digesting;
+use crate::error::{Doing, Error, Result};
+use crate::oci;
+use crate::store::pack::{Keep, Pack};
+use crate::store::{Store, beneath};
+use nix::fcntl::OFlag;
+use nix::sys::stat::{Mode, fstat};
+use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+/// How an archive is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    Plain,
+    Gzip,
+    Zstd,
+}
+
+impl Format {
+    /// What a file's name says; a name that says something else is refused, rather than made to lie.
+    pub fn of(path: &Path) -> Result<Format> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+        let ends = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
+        if ends(&[".xz", ".txz", ".bz2", ".tbz2", ".tbz", ".lz4", ".lzma", ".zip", ".7z"]) {
+            return Err(Error::new(format!("{} names a format that is not written", path.display())).with_cure(
+                "name it .tar, .tar.gz or .tar.zst; without -o the plain tar goes to stdout, for any program",
+            ));
+        }
+        Ok(match () {
+            () if ends(&[".gz", ".tgz"]) => Format::Gzip,
+            () if ends(&[".zst", ".tzst", ".zstd"]) => Format::Zstd,
+            () => Format::Plain,
+        })
+    }
+}
+
+/// What was written.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Exported {
+    /// `sha256:…` of what was written, as it was.
+    pub digest: String,
+    /// The first file that changed while it was read, and how many did.
+    pub changed: Option<(PathBuf, u64)>,
+}
+
+/// Writes the volume to `out`. `progress` is told the bytes that were packed so far.
+pub fn export(
+    store: &Store,
+    name: &str,
+    out: &File,
+    format: Format,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Exported> {
+    let volume = get(store, name)?;
+    let data = open(store, &volume)?;
+    let ids = idmap::store_ids()?;
+    let exported = (|| {
+        let beside = Beside::of_written(out)?;
+        let written = oci::with_ids(ids.map(), || write(&data, Output::new(out, beside.as_ref()), format, progress));
+        let digest = beside.map(Beside::finish).transpose();
+        let mut written = written?;
+        if let Some(digest) = digest? {
+            written.digest = digest;
+        }
+        written.digest.insert_str(0, "sha256:");
+        Ok::<_, Error>(written)
+    })()
+    .doing(|| format!("export {name}"))?;
+    still_there(store, &volume, &data)?;
+    Ok(exported)
+}
+
+/// What is removed or replaced while it is read vanishes from under the reader: a part of it must not pass for the whole.
+fn still_there(store: &Store, volume: &Volume, data: &OwnedFd) -> Result<()> {
+    let file = |fd: &OwnedFd| fstat(fd).map(|stat| (stat.st_dev, stat.st_ino)).ok();
+    let now = get(store, &volume.name).and_then(|volume| open(store, &volume));
+    if now.is_ok_and(|now| !is_plain(volume) || file(&now) == file(data)) {
+        return Ok(());
+    }
+    Err(Error::conflict(format!("export {}: the volume was removed, renamed or replaced meanwhile", volume.name)))
+}
+
+fn write(data: &OwnedFd, out: Output, format: Format, progress: &mut dyn FnMut(u64)) -> Result<Exported> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
+    let top = beneath::open(data, Path::new(""), flags, Mode::empty()).doing(|| "open its directory")?;
+    let archive = fstat(out.file).map(|stat| (stat.st_dev, stat.st_ino)).ok();
+    let keep = Keep { nanoseconds: true, sockets: true, except: archive };
+    let sink = Sink { stream: Stream::new(out, format).doing(|| "begin the archive")?, packed: 0, progress };
+    let mut pack = Pack::keeping(sink, keep);
+    pack.opened(top, Path::new("."))?;
+    let changed = pack.changed().map(|(first, count)| (first.to_owned(), count));
+    let out = pack.finish()?.stream.finish().doing(|| "end the archive")?;
+    Ok(Exported { digest: out.digest.map(Digesting::finish).unwrap_or_default(), changed })
+}
+
+/// Tells how much has come by.
+struct Sink<'a> {
+    stream: Stream<'a>,
+    packed: u64,
+    progress: &'a mut dyn FnMut(u64),
+}
+
+impl Write for Sink<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let length = self.stream.write(bytes)?;
+        self.packed += length as u64;
+        (self.progress)(self.packed);
+        Ok(length)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Where the archive goes, and who digests it.
+struct Output<'a> {
+    file: &'a File,
+    beside: Option<&'a Beside>,
+    /// Where nobody does it beside us.
+    digest: Option<Digesting<io::Sink>>,
+    written: u64,
+}
+
+impl<'a> Output<'a> {
+    fn new(file: &'a File, beside: Option<&'a Beside>) -> Output<'a> {
+        let digest = beside.is_none().then(|| Digesting::new(io::sink()));
+        Output { file, beside, digest, written: 0 }
+    }
+}
+
+impl Write for Output<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let length = self.file.write(bytes)?;
+        self.written += length as u64;
+        if let Some(digest) = &mut self.digest {
+            digest.write_all(&bytes[..length])?;
+        }
+        if let Some(beside) = self.beside {
+            beside.written(self.written)?;
+        }
+        Ok(length)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Compresses on the way. zstd's level 1 keeps up with a disk; more would cost time that a backup is skipped for. It
+/// runs in this process: a second thread would forbid us to clone.
+enum Stream<'a> {
+    Plain(Output<'a>),
+    Gzip(flate2::write::GzEncoder<Output<'a>>),
+    Zstd(zstd::stream::write::Encoder<'static, Output<'a>>),
+}
+
+impl<'a> Stream<'a> {
+    fn new(out: Output<'a>, format: Format) -> io::Result<Stream<'a>> {
+        Ok(match format {
+            Format::Plain => Stream::Plain(out),
+            Format::Gzip => Stream::Gzip(flate2::write::GzEncoder::new(out, flate2::Compression::default())),
+            Format::Zstd => {
+                let mut encoder = zstd::stream::write::Encoder::new(out, 1)?;
+                encoder.include_checksum(true)?;
+                Stream::Zstd(encoder)
+            }
+        })
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Stream::Plain(out) => out.write(bytes),
+            Stream::Gzip(out) => out.write(bytes),
+            Stream::Zstd(out) => out.write(bytes),
+        }
+    }
+
+    fn finish(self) -> io::Result<Output<'a>> {
+        match self {
+            Stream::Plain(out) => Ok(out),
+            Stream::Gzip(out) => out.finish(),
+            Stream::Zstd(out) => out.finish(),
+        }
+    }
+}

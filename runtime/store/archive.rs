@@ -1,0 +1,358 @@
+//! Reads a tar stream, member by member: v7, ustar, GNU tar's own format and pax, with the sparse files of all four of
+//! GNU's formats. Each member comes with what is said of it in whatever way; where two ways differ, the one that GNU tar
+//! believes is believed (pax over ustar, also for the size: CVE-2025-62518).
+
+mod pax;
+mod sparse;
+
+use crate::error::{Doing, Error, Result};
+use pax::Records;
+use std::ffi::OsStr;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+use tar::{EntryType, Header};
+
+const BLOCK: usize = 512;
+const ROOM: usize = 1 << 20;
+
+/// The longest pax header or long name that is read: what it says is kept in memory.
+const LONGEST: u64 = 16 << 20;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    File,
+    Directory,
+    Symlink,
+    HardLink,
+    Fifo,
+    Socket,
+    Device,
+}
+
+/// What the archive says of one file.
+#[derive(Debug)]
+pub struct Member {
+    /// Relative, without `.` and `..`; empty for the top directory itself.
+    pub path: PathBuf,
+    /// A symlink's target as it stands there; a hard link's, as `path`.
+    pub link: PathBuf,
+    pub kind: Kind,
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+    /// Seconds since 1970, and nanoseconds from there on.
+    pub modified: (i64, i64),
+    /// Bytes of the file, holes included.
+    pub size: u64,
+    /// Of a sparse file, the (offset, length) of each stretch of what the archive has of it.
+    pub map: Option<Vec<(u64, u64)>>,
+    pub attributes: Vec<(Vec<u8>, Vec<u8>)>,
+    /// It has ACLs in words (`tar --acls`).
+    pub has_worded_acls: bool,
+}
+
+/// Whether an archive must say where it ends. Some writers leave that away; where nothing does, a part of an archive that
+/// was cut off between two members passes for the whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    Required,
+    Optional,
+}
+
+/// A tar stream that is being read.
+pub struct Archive<R: Read> {
+    input: R,
+    wanted_end: End,
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+    /// Bytes of the member's contents, and of what fills its last block, that have not been read.
+    left: u64,
+    padding: u64,
+    global: Records,
+}
+
+impl<R: Read> Archive<R> {
+    pub fn new(input: R, wanted_end: End) -> Archive<R> {
+        let buffer = vec![0; ROOM];
+        Archive { input, wanted_end, buffer, start: 0, end: 0, left: 0, padding: 0, global: Records::default() }
+    }
+
+    /// The next member; `None` at the archive's end. One that breaks off is an error.
+    pub fn next_member(&mut self) -> Result<Option<Member>> {
+        self.skip().doing(|| "read the archive")?;
+        let mut local = Records::default();
+        let (mut long_name, mut long_link) = (None, None);
+        loop {
+            let header = self.header()?;
+            let Some(header) = header else {
+                let half = !local.is_empty() || long_name.is_some() || long_link.is_some();
+                return if half { Err(cut_off()) } else { Ok(None) };
+            };
+            let kind = header.entry_type();
+            match kind {
+                EntryType::XHeader => local = Records::parse(&self.text(&header)?)?,
+                EntryType::XGlobalHeader => {
+                    let text = self.text(&header)?;
+                    self.global.add(Records::parse(&text)?);
+                }
+                EntryType::GNULongName => long_name = Some(until_zero(self.text(&header)?)),
+                EntryType::GNULongLink => long_link = Some(until_zero(self.text(&header)?)),
+                _ => {
+                    let stored = self.stored(&header, &local)?;
+                    if kind.as_byte() == b'V' {
+                        // The label of a volume of GNU tar's: the archive's name, and no file.
+                        self.skip_of(stored).doing(|| "read the archive")?;
+                        continue;
+                    }
+                    let read = Sources { header: &header, local: &local, long_name, long_link };
+                    return self.member(&read, stored).map(Some);
+                }
+            }
+        }
+    }
+
+    /// The next piece of the member's contents, as it lies in memory; empty at its end.
+    pub fn piece(&mut self) -> io::Result<&[u8]> {
+        if self.left == 0 {
+            return Ok(&[]);
+        }
+        if self.start == self.end && !self.fill()? {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the archive ends in the middle of it"));
+        }
+        let length = usize::try_from(self.left).unwrap_or(usize::MAX).min(self.end - self.start);
+        let from = self.start;
+        self.start += length;
+        self.left -= length as u64;
+        Ok(&self.buffer[from..from + length])
+    }
+
+    /// At most `most` bytes of it.
+    pub fn piece_of(&mut self, most: u64) -> io::Result<&[u8]> {
+        let all = self.left;
+        self.left = all.min(most);
+        let length = self.piece()?.len();
+        self.left = all - length as u64;
+        Ok(&self.buffer[self.start - length..self.start])
+    }
+
+    /// What is left of the input behind the archive's end is read and left aside: whoever writes it is let to end, and a
+    /// compressed stream is checked to its end.
+    pub fn drain(mut self) -> Result<R> {
+        self.start = self.end;
+        loop {
+            self.start = 0;
+            self.end = 0;
+            if !self.fill().doing(|| "read the end of the archive")? {
+                return Ok(self.input);
+            }
+        }
+    }
+
+    fn member(&mut self, read: &Sources, stored: u64) -> Result<Member> {
+        self.left = stored;
+        self.padding = stored.next_multiple_of(BLOCK as u64) - stored;
+        let header = read.header;
+        let id = |key: &str, bytes: &[u8]| -> Result<u32> {
+            let id = self.global.number_in(read.local, key)?.or_else(|| number(bytes));
+            id.and_then(|id| u32::try_from(id).ok()).ok_or_else(|| Error::new("its owner is no 32-bit id"))
+        };
+        let (uid, gid) = (id("uid", &header.as_bytes()[108..116])?, id("gid", &header.as_bytes()[116..124])?);
+        let modified = match self.global.get_in(read.local, "mtime") {
+            Some(text) => pax::time(text)?,
+            None => (i64::try_from(header.mtime().unwrap_or(0)).unwrap_or(0), 0),
+        };
+        let mode = number(&header.as_bytes()[100..108]).ok_or_else(|| Error::new("its mode is not a number"))?;
+        let map = self.sparse_map(read)?;
+        let name = match (&map, self.global.get_in(read.local, "path")) {
+            (Some(sparse::Map { name: Some(name), .. }), _) => name.clone(),
+            (_, Some(path)) => path.to_vec(),
+            (_, None) => read.long_name.clone().unwrap_or_else(|| header.path_bytes().into_owned()),
+        };
+        let link = self.global.get_in(read.local, "linkpath").map(<[u8]>::to_vec);
+        let link = link.or_else(|| read.long_link.clone());
+        let link = link.or_else(|| header.link_name_bytes().map(|link| link.into_owned())).unwrap_or_default();
+        let kind = kind_of(header, &name, self.global.get_in(read.local, "SCHILY.filetype"))?;
+        let link = if kind == Kind::HardLink { clean(&link)? } else { PathBuf::from(OsStr::from_bytes(&link)) };
+        let size = map.as_ref().map_or(self.left, |map| map.size);
+        Ok(Member {
+            path: clean(&name)?,
+            link,
+            kind,
+            mode: mode as u32 & 0o7777,
+            uid,
+            gid,
+            modified,
+            size,
+            map: map.map(|map| map.stretches),
+            attributes: self.global.attributes_in(read.local),
+            has_worded_acls: self.global.get_in(read.local, "SCHILY.acl.access").is_some()
+                || self.global.get_in(read.local, "SCHILY.acl.default").is_some(),
+        })
+    }
+
+    /// A checked header; `None` at the block of zeros that ends the archive.
+    fn header(&mut self) -> Result<Option<Header>> {
+        let wanted_end = self.wanted_end;
+        let Some(block) = self.block().doing(|| "read the archive")? else {
+            let half = self.end > self.start;
+            return if half || wanted_end == End::Required { Err(cut_off()) } else { Ok(None) };
+        };
+        if block.iter().all(|byte| *byte == 0) {
+            return Ok(None);
+        }
+        let mut header = Header::new_old();
+        header.as_mut_bytes().copy_from_slice(block);
+        let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
+        let own: u32 = block[148..156].iter().map(|byte| u32::from(*byte)).sum();
+        // The field counts as eight blanks.
+        if header.cksum().ok() != Some(sum - own + 8 * 32) {
+            return Err(Error::new("this is not a tar archive, or it is damaged: a header's checksum is wrong"));
+        }
+        Ok(Some(header))
+    }
+
+    /// Bytes that follow a header in the archive.
+    fn stored(&self, header: &Header, local: &Records) -> Result<u64> {
+        // A hard link has none, whatever it says: the size there is that of the file.
+        if header.entry_type() == EntryType::Link {
+            return Ok(0);
+        }
+        match self.global.number_in(local, "size")? {
+            Some(size) => Ok(size),
+            None => number(&header.as_bytes()[124..136]).ok_or_else(|| Error::new("its size is not a number")),
+        }
+    }
+
+    /// What an extended header says, whole.
+    fn text(&mut self, header: &Header) -> Result<Vec<u8>> {
+        let length = number(&header.as_bytes()[124..136]).unwrap_or(u64::MAX);
+        if length > LONGEST {
+            return Err(Error::new(format!("an extended header of {length} bytes is longer than any honest one")));
+        }
+        let mut text = Vec::new();
+        self.left = length;
+        self.padding = length.next_multiple_of(BLOCK as u64) - length;
+        while self.left > 0 {
+            text.extend_from_slice(self.piece().doing(|| "read an extended header")?);
+        }
+        self.skip().doing(|| "read an extended header")?;
+        Ok(text)
+    }
+
+    fn skip_of(&mut self, stored: u64) -> io::Result<()> {
+        self.left = stored;
+        self.padding = stored.next_multiple_of(BLOCK as u64) - stored;
+        self.skip()
+    }
+
+    /// Passes over what is left of a member.
+    fn skip(&mut self) -> io::Result<()> {
+        self.left += std::mem::take(&mut self.padding);
+        while self.left > 0 {
+            self.piece()?;
+        }
+        Ok(())
+    }
+
+    fn block(&mut self) -> io::Result<Option<&[u8]>> {
+        while self.end - self.start < BLOCK {
+            if !self.fill()? {
+                return Ok(None);
+            }
+        }
+        self.start += BLOCK;
+        Ok(Some(&self.buffer[self.start - BLOCK..self.start]))
+    }
+
+    /// Reads more behind what is there; `false` at the end of the input.
+    fn fill(&mut self) -> io::Result<bool> {
+        self.buffer.copy_within(self.start..self.end, 0);
+        self.end -= std::mem::take(&mut self.start);
+        loop {
+            match self.input.read(&mut self.buffer[self.end..]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => {
+                    let length = read?;
+                    self.end += length;
+                    return Ok(length > 0);
+                }
+            }
+        }
+    }
+}
+
+/// Where a member's description comes from.
+struct Sources<'a> {
+    header: &'a Header,
+    local: &'a Records,
+    long_name: Option<Vec<u8>>,
+    long_link: Option<Vec<u8>>,
+}
+
+fn cut_off() -> Error {
+    Error::new("the archive is cut off: its end is missing")
+}
+
+/// A number of a header: octal digits (none are 0), or with its highest bit set in binary.
+fn number(bytes: &[u8]) -> Option<u64> {
+    if bytes[0] & 0x80 != 0 {
+        // The first bit of all is the mark.
+        let first = u128::from(bytes[0] & 0x7f);
+        let number = bytes[1..].iter().fold(first, |number, byte| number << 8 | u128::from(*byte));
+        return u64::try_from(number).ok();
+    }
+    match std::str::from_utf8(bytes).ok()?.trim_matches(['\0', ' ']) {
+        "" => Some(0),
+        digits => u64::from_str_radix(digits, 8).ok(),
+    }
+}
+
+fn until_zero(mut text: Vec<u8>) -> Vec<u8> {
+    let length = text.iter().position(|byte| *byte == 0).unwrap_or(text.len());
+    text.truncate(length);
+    text
+}
+
+fn kind_of(header: &Header, name: &[u8], said: Option<&[u8]>) -> Result<Kind> {
+    Ok(match header.entry_type() {
+        EntryType::Regular if said == Some(b"socket") => Kind::Socket,
+        // Before there was a type of their own, directories were files whose names end in a slash.
+        EntryType::Regular if header.as_ustar().is_none() && name.ends_with(b"/") => Kind::Directory,
+        EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => Kind::File,
+        EntryType::Directory => Kind::Directory,
+        EntryType::Symlink => Kind::Symlink,
+        EntryType::Link => Kind::HardLink,
+        EntryType::Fifo => Kind::Fifo,
+        EntryType::Char | EntryType::Block => Kind::Device,
+        // A directory of an incremental archive of GNU tar's: its contents are a list of names.
+        other if other.as_byte() == b'D' => Kind::Directory,
+        other => {
+            let shown = (other.as_byte() as char).escape_default();
+            return Err(Error::new(format!(
+                "{}: entries of type {shown} are not known",
+                String::from_utf8_lossy(name)
+            )));
+        }
+    })
+}
+
+/// A name of the archive, relative. One with `..` is refused, whatever it would lead to: no honest archive has one.
+fn clean(bytes: &[u8]) -> Result<PathBuf> {
+    let path = Path::new(OsStr::from_bytes(bytes));
+    if bytes.contains(&0) {
+        return Err(Error::new(format!("the archive's {} has a zero in it", path.display())));
+    }
+    let mut clean = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => clean.push(name),
+            Component::RootDir | Component::CurDir => {}
+            Component::ParentDir | Component::Prefix(_) => {
+                return Err(Error::new(format!("the archive's {} has a \"..\" in it", path.display())));
+            }
+        }
+    }
+    Ok(clean)
+}
