@@ -24,6 +24,12 @@ lesson-5: (lesson "5")
 # lesson 6: volume, bind mount or tmpfs, measured on your machine
 lesson-6: (lesson "6")
 
+# lesson 9: whose files are these?
+lesson-9: (lesson "9")
+
+# lesson 10: data that must not die
+lesson-10: (lesson "10")
+
 # all tests, as the user that you are
 test *ARGS:
     cargo test {{ARGS}}

@@ -86,6 +86,16 @@ fn lesson_6_is_as_written() {
     check("6");
 }
 
+#[test]
+fn lesson_9_is_as_written() {
+    check("9");
+}
+
+#[test]
+fn lesson_10_is_as_written() {
+    check("10");
+}
+
 fn check(number: &str) {
     let ebb = school();
     let said = ebb.ok(["lesson", number, "--check"]);

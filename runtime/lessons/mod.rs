@@ -23,14 +23,16 @@ pub const LESSONS: &[(&str, &str)] = &[
     ("04-watch-the-kernel-do-it", include_str!("../../lessons/04-watch-the-kernel-do-it/README.md")),
     ("05-sharing-a-volume", include_str!("../../lessons/05-sharing-a-volume/README.md")),
     ("06-volume-bind-mount-or-tmpfs", include_str!("../../lessons/06-volume-bind-mount-or-tmpfs/README.md")),
+    ("09-whose-files-are-these", include_str!("../../lessons/09-whose-files-are-these/README.md")),
+    ("10-data-that-must-not-die", include_str!("../../lessons/10-data-that-must-not-die/README.md")),
 ];
 
 /// The lesson that `name` means: its number (`3`, `03`), its directory's name, or the path of a teacher's own file.
 pub fn find(name: &str) -> Result<Lesson> {
     let number = name.parse::<usize>().ok();
-    for (index, (slug, text)) in LESSONS.iter().enumerate() {
-        if number == Some(index + 1) || *slug == name {
-            return parse::lesson(index + 1, &format!("lessons/{slug}/README.md"), slug, text);
+    for (slug, text) in LESSONS {
+        if number == Some(number_of(slug)) || *slug == name {
+            return own(slug, text);
         }
     }
     if name.contains('/') || name.ends_with(".md") {
@@ -41,8 +43,14 @@ pub fn find(name: &str) -> Result<Lesson> {
 }
 
 pub fn all() -> Result<Vec<Lesson>> {
-    let parsed = |(index, (slug, text)): (usize, &(&str, &str))| {
-        parse::lesson(index + 1, &format!("lessons/{slug}/README.md"), slug, text)
-    };
-    LESSONS.iter().enumerate().map(parsed).collect()
+    LESSONS.iter().map(|(slug, text)| own(slug, text)).collect()
+}
+
+fn own(slug: &str, text: &str) -> Result<Lesson> {
+    parse::lesson(number_of(slug), &format!("lessons/{slug}/README.md"), slug, text)
+}
+
+/// The number that a lesson's directory begins with.
+fn number_of(slug: &str) -> usize {
+    slug.split('-').next().and_then(|number| number.parse().ok()).unwrap_or(0)
 }

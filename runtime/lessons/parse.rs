@@ -118,6 +118,7 @@ pub fn lesson(number: usize, file: &str, slug: &str, text: &str) -> Result<Lesso
         blocks: Vec::new(),
     };
     let mut prose = String::new();
+    let mut folded = false;
     let mut lines = text.lines().enumerate();
     while let Some((index, line)) = lines.next() {
         if let Some(fence) = line.strip_prefix("```") {
@@ -144,7 +145,8 @@ pub fn lesson(number: usize, file: &str, slug: &str, text: &str) -> Result<Lesso
             lesson.images = images.split_whitespace().map(str::to_owned).collect();
         } else if line.trim_start().starts_with("<details>") || line.trim_start().starts_with("</details>") {
             // Folds a hint or a solution on the code host; the terminal has its own way of keeping them back.
-        } else {
+            folded = line.trim_start().starts_with("<details>");
+        } else if !folded {
             if let Some(title) = line.strip_prefix("# ") {
                 lesson.title = title.into();
             }

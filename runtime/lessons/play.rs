@@ -61,7 +61,6 @@ fn show_step(room: &Room, step: &Step, screen: &Screen) -> Result<bool> {
 fn show_file(room: &Room, file: &File, screen: &Screen) -> Result<()> {
     classroom::hand_out(room, file)?;
     screen.markdown(&format!("```\n{}```\n", file.text));
-    println!();
     Ok(())
 }
 
@@ -82,7 +81,7 @@ fn verdict(room: &Room, exercise: &Exercise, screen: &Screen) -> Result<bool> {
 fn ask(predict: &Predict, screen: &Screen) {
     screen.markdown(&format!("**Predict.** {}", predict.question));
     for (index, choice) in predict.choices.iter().enumerate() {
-        println!("  {}) {choice}", index + 1);
+        println!("  {}) {}", index + 1, screen.inline(choice));
     }
     println!();
 }

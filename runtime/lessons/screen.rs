@@ -30,9 +30,16 @@ impl Screen {
     pub fn markdown(&self, text: &str) {
         let mut paragraph = String::new();
         let mut fenced = false;
+        let mut table: Vec<&str> = Vec::new();
         for line in text.lines() {
+            if !line.starts_with('|') {
+                self.table(&std::mem::take(&mut table));
+            }
             if line.starts_with("```") {
                 self.flush(&mut paragraph);
+                if fenced {
+                    println!();
+                }
                 fenced = !fenced;
             } else if fenced {
                 println!("    {}", self.paint("2", line));
@@ -40,12 +47,14 @@ impl Screen {
                 self.flush(&mut paragraph);
                 println!("\n{}\n", self.paint("1;36", heading.trim_start_matches('#').trim()));
             } else if line.trim().is_empty() {
+                let ends_list = paragraph.starts_with("- ");
                 self.flush(&mut paragraph);
+                if ends_list {
+                    println!();
+                }
             } else if line.starts_with('|') {
                 self.flush(&mut paragraph);
-                if !line.starts_with("|---") {
-                    println!("  {}", self.inline(line));
-                }
+                table.push(line);
             } else if line.starts_with("- ") || line.starts_with("* ") || line.starts_with("> ") {
                 self.flush(&mut paragraph);
                 paragraph.push_str(line);
@@ -56,7 +65,52 @@ impl Screen {
                 paragraph.push_str(line.trim());
             }
         }
+        self.table(&table);
         self.flush(&mut paragraph);
+    }
+
+    /// A table's rows, in columns that fit the screen; a cell that is too long goes on below.
+    fn table(&self, lines: &[&str]) {
+        let rows: Vec<Vec<&str>> = lines
+            .iter()
+            .filter(|line| !line.starts_with("|---"))
+            .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+            .collect();
+        let Some(columns) = rows.iter().map(Vec::len).max() else { return };
+        let widest = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| self.seen(cell)).max();
+        let mut widths: Vec<usize> = (0..columns).map(|column| widest(column).unwrap_or(0)).collect();
+        let room = self.width.saturating_sub(2 * columns);
+        while widths.iter().sum::<usize>() > room
+            && let Some(widest) = widths.iter_mut().max().filter(|width| **width > 8)
+        {
+            *widest -= 1;
+        }
+        for (index, row) in rows.iter().enumerate() {
+            let cells: Vec<Vec<String>> = row
+                .iter()
+                .zip(&widths)
+                .map(|(cell, width)| balanced(wrap(cell, width + cell.chars().count() - self.seen(cell), "")))
+                .collect();
+            for line in 0..cells.iter().map(Vec::len).max().unwrap_or(0) {
+                let mut shown = String::new();
+                for (cell, width) in cells.iter().zip(&widths) {
+                    let text = cell.get(line).map_or("", String::as_str);
+                    let blank = " ".repeat(width.saturating_sub(self.seen(text)));
+                    let bold = index == 0 && !text.contains('`');
+                    let text = if bold { self.paint("1", text) } else { self.inline(text) };
+                    shown.push_str(&format!("  {text}{blank}"));
+                }
+                println!("{}", shown.trim_end());
+            }
+        }
+        println!();
+        let words = lines.iter().map(|line| line.split_whitespace().count()).sum::<usize>() as u64;
+        self.rest(words * self.pace);
+    }
+
+    /// How many columns a cell takes, without the marks that are not shown.
+    fn seen(&self, cell: &str) -> usize {
+        cell.chars().filter(|letter| *letter != '*' && !(self.colour && *letter == '`')).count()
     }
 
     fn flush(&self, paragraph: &mut String) {
@@ -65,7 +119,7 @@ impl Screen {
         }
         let indent = if paragraph.starts_with("- ") { "  " } else { "" };
         let words = paragraph.split_whitespace().count() as u64;
-        for line in wrap(paragraph, self.width.saturating_sub(indent.len()), indent) {
+        for line in balanced(wrap(paragraph, self.width.saturating_sub(indent.len()), indent)) {
             println!("{}", self.inline(&line));
         }
         if indent.is_empty() {
@@ -75,22 +129,32 @@ impl Screen {
         self.rest(words * self.pace);
     }
 
-    /// `code` and **strong** in a line.
-    fn inline(&self, line: &str) -> String {
-        if !self.colour {
-            return line.replace("**", "");
-        }
+    /// `code`, **strong** and *emphasis* in a line; without colour the last two are plain.
+    pub fn inline(&self, line: &str) -> String {
         let mut shown = String::new();
         for (index, part) in line.split('`').enumerate() {
-            if index % 2 == 1 {
-                shown.push_str(&self.paint("33", part));
-                continue;
-            }
-            for (index, part) in part.split("**").enumerate() {
-                shown.push_str(&if index % 2 == 1 { self.paint("1", part) } else { part.to_owned() });
+            match (index % 2 == 1, self.colour) {
+                (true, true) => shown.push_str(&self.paint("33", part)),
+                (true, false) => shown.push_str(&format!("`{part}`")),
+                (false, _) => shown.push_str(&self.emphasis(part)),
             }
         }
         shown
+    }
+
+    fn emphasis(&self, text: &str) -> String {
+        let painted = |code, marker: &str, text: &str, inner: &dyn Fn(&str) -> String| -> String {
+            let pieces: Vec<&str> = text.split(marker).collect();
+            // An odd one is an asterisk, and no emphasis.
+            if pieces.len() % 2 == 0 {
+                return inner(text);
+            }
+            let one = |(index, piece): (usize, &&str)| {
+                if index % 2 == 1 { self.paint(code, piece) } else { inner(piece) }
+            };
+            pieces.iter().enumerate().map(one).collect()
+        };
+        painted("1", "**", text, &|text| painted("3", "*", text, &|text| text.to_owned()))
     }
 
     /// A command, typed at the pace of the lesson.
@@ -179,4 +243,57 @@ fn wrap(text: &str, width: usize, indent: &str) -> Vec<String> {
     }
     lines.push(line);
     lines
+}
+
+/// What a line leaves open, code or emphasis, is closed at its end and opened again in the next.
+fn balanced(lines: Vec<String>) -> Vec<String> {
+    let mut open: Option<&str> = None;
+    let mut result = Vec::new();
+    for line in lines {
+        let text = line.trim_start();
+        let indent = &line[..line.len() - text.len()];
+        let mut shown = format!("{indent}{}", open.unwrap_or_default());
+        let mut rest = text;
+        while !rest.is_empty() {
+            let found = match open {
+                Some(marker) => rest.starts_with(marker).then_some(marker),
+                None => ["`", "**", "*"].into_iter().find(|marker| rest.starts_with(marker)),
+            };
+            let length = found.map_or_else(|| rest.chars().next().map_or(1, char::len_utf8), str::len);
+            match (found, open) {
+                (Some(_), Some(_)) => open = None,
+                // An asterisk that nothing follows stands for itself.
+                (Some(marker), None) if !rest[length..].starts_with(' ') => open = Some(marker),
+                _ => {}
+            }
+            shown.push_str(&rest[..length]);
+            rest = &rest[length..];
+        }
+        shown.push_str(open.unwrap_or_default());
+        result.push(shown);
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: Screen = Screen { colour: false, width: 40, pace: 0 };
+    const COLOUR: Screen = Screen { colour: true, width: 40, pace: 0 };
+
+    #[test]
+    fn marks_are_painted_or_left_out() {
+        assert_eq!(PLAIN.inline("a **b** *c* `d*e`"), "a b c `d*e`");
+        assert_eq!(COLOUR.inline("**b** *c* `d`"), "\x1b[1mb\x1b[0m \x1b[3mc\x1b[0m \x1b[33md\x1b[0m");
+        assert_eq!(PLAIN.inline("2 * 3"), "2 * 3");
+    }
+
+    #[test]
+    fn what_a_line_leaves_open_goes_on_in_the_next() {
+        let lines = |text: &[&str]| text.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();
+        let found = balanced(lines(&["a *b c", "  d* `e", "f` **g", "h**"]));
+        assert_eq!(found, lines(&["a *b c*", "  *d* `e`", "`f` **g**", "**h**"]));
+        assert_eq!(balanced(lines(&["2 * 3", "`a*b"])), lines(&["2 * 3", "`a*b`"]));
+    }
 }
