@@ -261,6 +261,36 @@ fn again_puts_back_what_a_task_began_with() {
 }
 
 #[test]
+fn a_terminal_that_is_closed_in_the_midst_of_a_lesson_leaves_nothing_behind() {
+    use nix::sys::signal::{Signal, kill};
+    let ebb = Ebb::new();
+    let text = "# T\n<!-- images: busybox -->\n```console\n$ ebb run -d --name box -v vase:/vase busybox sleep 1000\n…\n\
+                $ echo ready > ../../../../ready; cat ../../../../gate\nopen\n```\n";
+    let path = write_lesson(&ebb, text);
+    let gate = ebb.dir.join("gate");
+    for fifo in ["ready", "gate"] {
+        nix::unistd::mkfifo(&ebb.dir.join(fifo), nix::sys::stat::Mode::S_IRWXU).expect("a fifo");
+    }
+    let mut lesson = ebb.spawn(["lesson", path.to_str().expect("UTF-8")]);
+    assert_eq!(std::fs::read_to_string(ebb.dir.join("ready")).expect("it says so"), "ready\n");
+    let pid = nix::unistd::Pid::from_raw(lesson.id() as i32);
+    // Whoever closes it says so, then the kernel does, and each of our own commands in between is told as well.
+    let status = loop {
+        kill(pid, Signal::SIGHUP).expect("it is there");
+        if let Some(status) = lesson.try_wait().expect("a child of ours") {
+            break status;
+        }
+        std::thread::yield_now();
+    };
+    // The command that was waiting may still be there; it had nothing of the lesson's to undo.
+    let mut open = std::fs::File::options();
+    std::os::unix::fs::OpenOptionsExt::custom_flags(open.write(true), nix::libc::O_NONBLOCK);
+    let _ = open.open(&gate);
+    assert_eq!(common::exit_code(status), 129);
+    assert_eq!(leftovers(&ebb), Vec::<String>::new());
+}
+
+#[test]
 fn a_lesson_that_does_not_exist_is_refused() {
     let ebb = Ebb::empty();
     let said = ebb.fails(1, ["lesson", "99"]);

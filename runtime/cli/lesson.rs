@@ -61,14 +61,11 @@ fn list(store: &Store) -> Result<i32> {
 impl Lesson {
     fn play(&self, store: &Store, lesson: &parse::Lesson) -> Result<i32> {
         let (room, _tmp) = classroom::open(store, lesson)?;
-        let played = guarded(|| {
+        let played = || {
             let lesson = audience::lesson(lesson, audience::of(&room)?);
             self.inside(store, &room, &lesson)
-        });
-        let closed = classroom::close(&room);
-        let code = played?;
-        closed?;
-        Ok(code)
+        };
+        guarded(played, || classroom::close(&room))
     }
 
     fn inside(&self, store: &Store, room: &classroom::Room, lesson: &parse::Lesson) -> Result<i32> {
@@ -97,8 +94,8 @@ impl Lesson {
 }
 
 /// Runs `lesson` in a child, so that whatever ends it (Ctrl-C, a closed terminal, a kill) this process is still here
-/// to clear up.
-fn guarded(lesson: impl FnOnce() -> Result<i32>) -> Result<i32> {
+/// to clear up, by `close`. A terminal that is closed says so more than once, and must not end us in the midst of that.
+fn guarded(lesson: impl FnOnce() -> Result<i32>, close: impl FnOnce() -> Result<()>) -> Result<i32> {
     let ends = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
     ends.thread_block().doing(|| "block signals")?;
     let signals = SignalFd::with_flags(&ends, SfdFlags::SFD_CLOEXEC).doing(|| "watch for signals")?;
@@ -135,11 +132,14 @@ fn guarded(lesson: impl FnOnce() -> Result<i32>) -> Result<i32> {
             }
         }
     }
-    let _ = ends.thread_unblock();
-    match waitpid(pid, None).doing(|| "wait for the lesson")? {
-        WaitStatus::Exited(_, 0) => Ok(0),
-        WaitStatus::Exited(..) => Err(Error::of(Kind::Reported, "")),
-        WaitStatus::Signaled(_, signal, _) => Ok(128 + signal as i32),
-        _ => Ok(1),
-    }
+    let ended = waitpid(pid, None).doing(|| "wait for the lesson");
+    // The signals stay blocked: our own directory goes after this, and then we end anyway.
+    let closed = close();
+    let code = match ended? {
+        WaitStatus::Exited(_, 0) => 0,
+        WaitStatus::Exited(..) => return Err(Error::of(Kind::Reported, "")),
+        WaitStatus::Signaled(_, signal, _) => 128 + signal as i32,
+        _ => 1,
+    };
+    closed.map(|()| code)
 }

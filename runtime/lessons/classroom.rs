@@ -80,22 +80,27 @@ pub fn hand_out(room: &Room, file: &File) -> Result<()> {
 
 /// Back to the lesson's beginning: every container, volume and file of the learner's goes, the images stay.
 pub fn reset(room: &Room) -> Result<()> {
-    shell::run(
+    sweep(
         room,
         "ids=$(ebb ps -aq --no-trunc); [ -z \"$ids\" ] || ebb rm -f -v $ids; ebb volume prune -af; \
-                      ebb volume trash empty -f",
+         ebb volume trash empty -f",
     )?;
     // What a container wrote into a directory of the host may belong to a subordinate id, which only a container's root
     // can remove where we are not root.
-    let sweep = "find . -mindepth 1 -delete 2> /dev/null || for image in $(ebb images -q --no-trunc); do \
-                 ebb run --rm -v \"$PWD:/room\" $image find /room -mindepth 1 -delete && break; done";
-    shell::run(room, sweep)?;
-    Ok(())
+    sweep(
+        room,
+        "find . -mindepth 1 -delete 2> /dev/null || for image in $(ebb images -q --no-trunc); do \
+         ebb run --rm -v \"$PWD:/room\" $image find /room -mindepth 1 -delete && break; done",
+    )
 }
 
 /// Removes all that the lesson made. Through Ebb's own commands first: without root, files may carry subordinate ids.
 pub fn close(room: &Room) -> Result<()> {
     reset(room)?;
-    shell::run(room, "ids=$(ebb images -aq --no-trunc); [ -z \"$ids\" ] || ebb rmi -f $ids")?;
-    Ok(())
+    sweep(room, "ids=$(ebb images -aq --no-trunc); [ -z \"$ids\" ] || ebb rmi -f $ids")
+}
+
+/// A terminal that is closed tells every process on it; these have to come to their end all the same.
+fn sweep(room: &Room, line: &str) -> Result<()> {
+    shell::run(room, &format!("trap '' HUP INT TERM; {line}")).map(drop)
 }
