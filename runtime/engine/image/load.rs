@@ -2,7 +2,7 @@
 
 use super::digest::{self, Digesting};
 use super::layer::{self, Unpacked};
-use super::{ImageFile, architecture, compression, names, parse, publish, reference};
+use super::{ImageFile, architecture, compression, names, parse, publish, reference, spool};
 use crate::error::{Doing, Error, Result};
 use crate::store::Store;
 use serde::Deserialize;
@@ -24,7 +24,8 @@ pub fn load(store: &Store, input: File, told: &mut dyn FnMut(u64, Option<u64>)) 
     let mut archive = Archive::open(store, input)?;
     let images = archive.images()?;
     let total = images.iter().flat_map(|image| &image.layers).map(|name| archive.length(name)).sum();
-    let (mut done, mut loaded) = (0, Vec::new());
+    let mut done = 0;
+    let mut unpacked: Vec<(Found, Vec<Unpacked>)> = Vec::new();
     for image in images {
         let file: ImageFile = parse(&image.config)?;
         let diff_ids = &file.rootfs.diff_ids;
@@ -33,10 +34,21 @@ pub fn load(store: &Store, input: File, told: &mut dyn FnMut(u64, Option<u64>)) 
         }
         let mut layers: Vec<Unpacked> = Vec::new();
         for (diff_id, name) in diff_ids.iter().zip(&image.layers) {
-            layers.push(archive.layer(store, name, diff_id).doing(|| format!("load the layer {name}"))?);
+            let mut before = unpacked.iter().flat_map(|(_, layers)| layers).chain(&layers);
+            let layer = match before.any(|layer| layer.diff_id == *diff_id) {
+                true => layer::known(diff_id),
+                false => archive.layer(store, name, diff_id).doing(|| format!("load the layer {name}"))?,
+            };
+            layers.push(layer);
             done += archive.length(name);
             told(done, Some(total));
         }
+        unpacked.push((image, layers));
+    }
+    // Before the store is synced: of a copy that nobody needs any more nothing has to reach the disk.
+    archive.forget();
+    let mut loaded = Vec::new();
+    for (image, layers) in unpacked {
         let id = publish(store, layers, &image.config)?;
         let mut named = Vec::new();
         for name in &image.names {
@@ -59,6 +71,8 @@ struct Found {
 /// An archive on the disk, where its members can be read in any order.
 struct Archive {
     file: File,
+    /// `file` is a copy of ours, without a name.
+    spooled: bool,
     members: HashMap<String, Member>,
 }
 
@@ -83,12 +97,17 @@ impl Archive {
         if seekable {
             input.rewind().doing(|| "read the archive")?;
         }
-        let file = match seekable && !compression::is_compressed(&start[..length]) {
-            true => input,
-            false => spool(store, input)?,
-        };
+        let spooled = !seekable || compression::is_compressed(&start[..length]);
+        let file = if spooled { spool::spool(store, input)? } else { input };
         let members = members(&file)?;
-        Ok(Archive { file, members })
+        Ok(Archive { file, spooled, members })
+    }
+
+    /// Gives back the disk space of a copy.
+    fn forget(self) {
+        if self.spooled {
+            let _ = self.file.set_len(0);
+        }
     }
 
     fn member(&self, name: &str) -> Result<(u64, u64)> {
@@ -260,17 +279,6 @@ fn blob(digest: &str) -> Result<String> {
         Some(hex) if reference::valid_digest(digest) => Ok(format!("blobs/sha256/{hex}")),
         _ => Err(Error::new(format!("the digest {digest:?} is not a SHA-256"))),
     }
-}
-
-/// Copies a pipe, or what is compressed as a whole, to a file without a name.
-fn spool(store: &Store, input: File) -> Result<File> {
-    let held = store.make_tmp("spool")?;
-    let path = held.path.join("archive");
-    let opened = File::options().read(true).write(true).create_new(true).open(&path);
-    let mut file = opened.doing(|| format!("make {}", path.display()))?;
-    io::copy(&mut compression::reader(input)?, &mut file).doing(|| "read the archive")?;
-    file.rewind().doing(|| "read the archive")?;
-    Ok(file)
 }
 
 fn read_up_to(file: &mut File, buffer: &mut [u8]) -> Result<usize> {

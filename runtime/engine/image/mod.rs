@@ -12,6 +12,7 @@ pub mod reference;
 pub mod remove;
 pub mod save;
 pub mod split;
+mod spool;
 pub mod unpack;
 pub mod whiteout;
 

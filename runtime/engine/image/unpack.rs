@@ -29,6 +29,8 @@ pub struct Limits {
 
 /// More names than any real image has in a layer.
 const MOST_ENTRIES: u64 = 2_000_000;
+/// A file of so many bytes begins to reach the disk while the next are unpacked: the sync at the end then waits for less.
+const WORTH_STARTING: u64 = 128 * 1024;
 /// PAX headers and long names are read whole.
 const DIRECTORY: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
 
@@ -180,6 +182,9 @@ impl Target {
             return Err(Error::new(format!("the archive ends in the middle of it ({written} of {size} bytes)")));
         }
         self.size += written;
+        if written >= WORTH_STARTING {
+            crate::kernel::start_writeback(&file);
+        }
         self.describe(entry, &file, kind, path)
     }
 
