@@ -69,12 +69,6 @@ fn owned(result: c_long) -> nix::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
 
-/// sync_file_range(2): asks that what was written to a file begins to reach the disk, and waits for nothing.
-pub fn start_writeback(file: impl AsFd) {
-    // SAFETY: takes four integers. It only begins what a sync would do: where it fails, nothing is lost.
-    unsafe { libc::sync_file_range(file.as_fd().as_raw_fd(), 0, 0, libc::SYNC_FILE_RANGE_WRITE) };
-}
-
 /// pidfd_open(2): a handle on a process that no later process can be mistaken for.
 pub fn pidfd_open(pid: Pid) -> nix::Result<OwnedFd> {
     // SAFETY: takes two integers and returns a new descriptor.

@@ -183,7 +183,7 @@ impl Target {
         }
         self.size += written;
         if written >= WORTH_STARTING {
-            crate::kernel::start_writeback(&file);
+            let _ = crate::kernel::start_writeback(&file, 0, written);
         }
         self.describe(entry, &file, kind, path)
     }
