@@ -24,6 +24,12 @@ lesson-5: (lesson "5")
 # lesson 6: volume, bind mount or tmpfs, measured on your machine
 lesson-6: (lesson "6")
 
+# lesson 7: named, anonymous, dangling
+lesson-7: (lesson "7")
+
+# lesson 8: backup, restore, disaster drill
+lesson-8: (lesson "8")
+
 # lesson 9: whose files are these?
 lesson-9: (lesson "9")
 

@@ -87,6 +87,16 @@ fn lesson_6_is_as_written() {
 }
 
 #[test]
+fn lesson_7_is_as_written() {
+    check("7");
+}
+
+#[test]
+fn lesson_8_is_as_written() {
+    check("8");
+}
+
+#[test]
 fn lesson_9_is_as_written() {
     check("9");
 }
