@@ -99,7 +99,8 @@ fn volumes(store: &Store, repair: bool, report: &mut Report) -> Result<()> {
         let place = store.volumes().join(&name);
         match volume::get(store, &name) {
             Err(error) => {
-                let data = place.join("_data").is_dir();
+                // A volume with a disk of its own (`size=`) keeps its data there, and only the record said so.
+                let data = place.join("_data").is_dir() && !place.join("disk").exists();
                 let wrong = format!("its record cannot be read: {}", error.message);
                 let finding = report.find("volume", &name, wrong);
                 if error.kind == Kind::Newer {

@@ -146,7 +146,7 @@ impl Screen {
         let painted = |code, marker: &str, text: &str, inner: &dyn Fn(&str) -> String| -> String {
             let pieces: Vec<&str> = text.split(marker).collect();
             // An odd one is an asterisk, and no emphasis.
-            if pieces.len() % 2 == 0 {
+            if pieces.len().is_multiple_of(2) {
                 return inner(text);
             }
             let one = |(index, piece): (usize, &&str)| {
