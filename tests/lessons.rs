@@ -97,6 +97,11 @@ fn lesson_8_is_as_written() {
 }
 
 #[test]
+fn lesson_8_is_as_written() {
+    check("8");
+}
+
+#[test]
 fn lesson_9_is_as_written() {
     check("9");
 }
