@@ -143,11 +143,37 @@ fn a_volume_is_cloned_while_a_container_runs_with_it_and_the_clone_says_who_may_
     for number in 0..10 {
         let cloned = ebb.run(["volume", "clone", "vase", &format!("copy{number}")]);
         assert_eq!(cloned.code, 0, "{}", cloned.shown());
-        assert_eq!(cloned.stderr, "ebb: writer could write to vase while it was copied\n");
+        assert_eq!(
+            cloned.stderr,
+            "ebb: writer could write to vase while it was copied; `--pause` makes a copy of one moment\n"
+        );
     }
     ebb.ok(["rm", "-f", "writer", "reader"]);
     let kept = ebb.ok(["run", "--rm", "-v", "copy9:/a", "busybox", "cat", "/a/note"]);
     assert_eq!(kept, "kept");
+}
+
+#[test]
+fn a_clone_made_with_pause_is_of_one_moment_and_the_container_goes_on() {
+    let ebb = Ebb::new();
+    // Two ledgers that are written in turn: at any one moment the first is at most one entry ahead.
+    let script = "dd if=/dev/zero of=/data/between bs=1M count=32 2>/dev/null; n=0
+        while :; do n=$((n+1)); echo $n >> /data/a; echo $n >> /data/z; [ $n = 50 ] && echo under way; done";
+    ebb.ok(["run", "-d", "--name", "writer", "-v", "vase:/data", "busybox", "sh", "-c", script]);
+    ebb.await_line("writer", "under way");
+    let lines = |volume: &str, name: &str| {
+        std::fs::read_to_string(data(&ebb, volume).join(name)).expect("a ledger").lines().count()
+    };
+    for round in 0..3 {
+        let clone = format!("moment-{round}");
+        let cloned = ebb.run(["volume", "clone", "--pause", "vase", &clone]);
+        assert_eq!((cloned.code, cloned.stderr.as_str()), (0, ""), "{}", cloned.shown());
+        let (first, second) = (lines(&clone, "a"), lines(&clone, "z"));
+        assert!(first == second || first == second + 1, "{first} and {second} are not of one moment");
+        assert_eq!(ebb.inspect("writer", "{{.State.Status}}"), "running");
+        // It goes on: waited for, not looked at once.
+        while lines("vase", "z") <= second {}
+    }
 }
 
 #[test]

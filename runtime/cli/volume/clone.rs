@@ -14,8 +14,12 @@ system can (btrfs, XFS), the two share blocks until one of them is changed, and 
 
 Examples:
   ebb volume clone db db-before          a snapshot
+  ebb volume clone --pause db db-now     of one moment: who uses the volume stands still meanwhile
   ebb volume rm db && ebb volume rename db-before db          and a rollback, when no container uses it")]
 pub struct Clone {
+    /// Pause the containers that use the volume, for a copy of one moment
+    #[arg(long)]
+    pause: bool,
     #[arg(value_name = "VOLUME")]
     source: String,
     #[arg(value_name = "NEW_VOLUME")]
@@ -25,12 +29,19 @@ pub struct Clone {
 impl Execute for Clone {
     fn execute(self) -> Result<i32> {
         let store = store()?;
+        let copy = || volume::clone(&store, &self.source, &self.target);
+        if self.pause {
+            output::line(&volume::while_frozen(&store, &self.source, copy)?.name)?;
+            return Ok(0);
+        }
         let writers = writers(&store, &self.source)?;
-        let clone = volume::clone(&store, &self.source, &self.target)?;
-        output::line(&clone.name)?;
+        output::line(&copy()?.name)?;
         if !writers.is_empty() {
             let who = writers.join(", ");
-            output::complain(&format!("{who} could write to {} while it was copied", self.source));
+            output::complain(&format!(
+                "{who} could write to {} while it was copied; `--pause` makes a copy of one moment",
+                self.source
+            ));
         }
         Ok(0)
     }

@@ -214,7 +214,8 @@ fn hold(standing: &[Standing], command: &OwnedFd, work: &OwnedFd, mut answers: F
         while poll(&mut ends, PollTimeout::NONE) == Err(Errno::EINTR) {}
     }
     let mut thawed = Ok(());
-    for standing in standing.iter().filter(|standing| !standing.cgroup.is_empty()) {
+    // One that has ended since may live again, in a cgroup of the same name, and another command may have frozen that.
+    for standing in standing.iter().filter(|standing| !standing.cgroup.is_empty() && standing.init.is_alive()) {
         thawed = thawed.and(thaw(standing));
     }
     for process in stopped {
