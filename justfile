@@ -30,9 +30,6 @@ lesson-7: (lesson "7")
 # lesson 8: backup, restore, disaster drill
 lesson-8: (lesson "8")
 
-# lesson 8: backup, restore, disaster drill
-lesson-8: (lesson "8")
-
 # lesson 9: whose files are these?
 lesson-9: (lesson "9")
 

@@ -97,11 +97,6 @@ fn lesson_8_is_as_written() {
 }
 
 #[test]
-fn lesson_8_is_as_written() {
-    check("8");
-}
-
-#[test]
 fn lesson_9_is_as_written() {
     check("9");
 }

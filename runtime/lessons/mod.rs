@@ -25,7 +25,6 @@ pub const LESSONS: &[(&str, &str)] = &[
     ("06-volume-bind-mount-or-tmpfs", include_str!("../../lessons/06-volume-bind-mount-or-tmpfs/README.md")),
     ("07-named-anonymous-dangling", include_str!("../../lessons/07-named-anonymous-dangling/README.md")),
     ("08-backup-restore-disaster-drill", include_str!("../../lessons/08-backup-restore-disaster-drill/README.md")),
-    ("08-backup-restore-disaster-drill", include_str!("../../lessons/08-backup-restore-disaster-drill/README.md")),
     ("09-whose-files-are-these", include_str!("../../lessons/09-whose-files-are-these/README.md")),
     ("10-data-that-must-not-die", include_str!("../../lessons/10-data-that-must-not-die/README.md")),
 ];
