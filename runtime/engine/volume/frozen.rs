@@ -287,6 +287,10 @@ fn stop_each(standing: &Standing, stopped: &mut Vec<OwnedFd>) -> Result<()> {
 fn still_running(standing: &Standing) -> Result<Vec<i32>> {
     let state = state::State { init: standing.init.clone(), ..state::State::new() };
     let mut running = processes::pids(&state)?;
+    if !running.contains(&standing.init.pid) && standing.init.is_alive() {
+        // In the middle of its execve(2) a process hides its namespaces, and the list is not the container's: ask again.
+        return Ok(vec![standing.init.pid]);
+    }
     running.retain(|pid| {
         let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
         let letters = tasks.filter_map(|task| {
