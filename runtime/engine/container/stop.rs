@@ -125,6 +125,9 @@ fn await_record(store: &Store, container: &Container, state: &State) -> Result<(
         // It may be waiting between two starts; SIGTERM makes it look up, and it finds `stopped_by_hand`.
         explain::step("its supervisor is told to look up", format_args!("kill -TERM {}", state.supervisor.pid));
         let _ = calls::pidfd_send_signal(&supervisor, libc::SIGTERM);
+        // It ends with its container, most often at once. Where a client that does not read keeps it, what it has written
+        // down is waited for.
+        ended_within(&supervisor, Some(Duration::from_secs(1)))?;
     }
     let removes_itself = |state: &State| container.host_config.auto_remove && !state.held;
     wait::until(store, container, |state| {

@@ -37,13 +37,19 @@ pub fn wait(store: &Store, container: &Container) -> Result<i32> {
 
 /// Blocks until the container's state is as wanted; `None` where it is removed meanwhile.
 pub fn until(store: &Store, container: &Container, wanted: impl Fn(&State) -> bool) -> Result<Option<State>> {
-    let Some(watch) = Watch::begin(&super::dir(store, &container.id))? else { return Ok(None) };
+    // To give a watch back costs up to 15 ms (the kernel waits for a grace period): begun only where there is what to wait
+    // for, and then the state is looked at again.
+    let mut watch = None;
     loop {
-        match state::current(store, container) {
-            Ok(state) if wanted(&state) => return Ok(Some(state)),
-            Ok(state) => watch.next(&state)?,
-            Err(error) if error.is_not_found() => return Ok(None),
-            Err(error) => return Err(error),
+        match (state::current(store, container), &watch) {
+            (Ok(state), _) if wanted(&state) => return Ok(Some(state)),
+            (Ok(state), Some(watch)) => Watch::next(watch, &state)?,
+            (Ok(_), None) => match Watch::begin(&super::dir(store, &container.id))? {
+                Some(begun) => watch = Some(begun),
+                None => return Ok(None),
+            },
+            (Err(error), _) if error.is_not_found() => return Ok(None),
+            (Err(error), _) => return Err(error),
         }
     }
 }
