@@ -16,7 +16,7 @@ pub struct Options {
 
 const HELP: &str = "just bench [OPTIONS], or cargo bench -- [OPTIONS]
   --rounds N      rounds of each table (20)
-  --rows A,B      only these: run dirty rootless detach exec volume list version memory load fifty growth
+  --rows A,B      only these: run dirty rootless detach exec volume list version memory load backup fifty growth
   --peers A,B     only these of crun, runc, podman, docker (all that are installed)
   --dir DIR       scratch directory (/tmp/ebb-bench); a loop-mounted ext4 with a journal is made in it where root can
   --user NAME     the ordinary user of the row without root (the first of /etc/subuid that has an account)";

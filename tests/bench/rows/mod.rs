@@ -6,12 +6,13 @@ use crate::peers;
 use crate::report::{hold, times};
 use crate::stage::{IMAGE, Stage, text};
 
+mod backup;
 mod memory;
 mod objects;
 
 pub type Row = fn(&mut Stage);
 
-pub const ALL: [(&str, Row); 11] = [
+pub const ALL: [(&str, Row); 12] = [
     ("run", run),
     ("dirty", dirty),
     ("rootless", rootless),
@@ -22,6 +23,7 @@ pub const ALL: [(&str, Row); 11] = [
     ("version", objects::version),
     ("memory", memory::remember),
     ("load", objects::load),
+    ("backup", backup::backup),
     ("fifty", memory::fifty),
 ];
 
