@@ -200,7 +200,7 @@ fn rootfs(disk: &Path) -> PathBuf {
     let busybox =
         ["/bin/busybox", "/usr/bin/busybox", "/bin/busybox.static"].into_iter().find(|path| Path::new(path).exists());
     std::fs::copy(busybox.expect("busybox (Debian: busybox-static)"), rootfs.join("bin/busybox")).expect("a copy");
-    for applet in ["sh", "true", "sleep", "echo", "cat", "dd"] {
+    for applet in ["sh", "true", "sleep", "echo", "cat", "dd", "tar", "gzip"] {
         let _ = symlink("busybox", rootfs.join("bin").join(applet));
     }
     std::fs::write(rootfs.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n").expect("a file");
