@@ -34,7 +34,7 @@ fn age(ebb: &Ebb, id: &str, hours: i64) {
     let time: jiff::Timestamp = time.parse().expect("a time");
     let older = time - jiff::SignedDuration::from_hours(hours);
     let trash = ebb.store().join("volume-trash");
-    let older = format!("{name}@{}", older.strftime("%Y-%m-%dT%H:%M:%S%.3fZ"));
+    let older = format!("{name}@{}", older.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"));
     std::fs::rename(trash.join(id), trash.join(older)).expect("renamed");
 }
 
@@ -291,6 +291,20 @@ fn trash_ls_shows_what_is_there_and_empty_asks_first() {
     let asked = ebb.run_with(b"y\n", ["volume", "trash", "empty"]);
     assert!(asked.stdout.ends_with("\n\nTotal reclaimed space: 5B\n"), "{}", asked.shown());
     assert_eq!((trashed(&ebb).len(), leftovers(&ebb)), (0, 0));
+}
+
+/// One command removes many within a millisecond, which the directory's name must tell apart.
+#[test]
+fn trash_ls_shows_first_what_was_removed_last_however_fast_that_went() {
+    let ebb = Ebb::empty();
+    let names = ["ff", "bb", "hh", "aa", "gg", "dd", "cc", "ee"];
+    for name in names {
+        ebb.ok(["volume", "create", name]);
+    }
+    ebb.ok([&["volume", "rm"][..], &names].concat());
+    let listed = ebb.ok(["volume", "trash", "ls", "--format", "{{.Name}}"]);
+    let newest_first: Vec<&str> = names.into_iter().rev().collect();
+    assert_eq!(listed.lines().collect::<Vec<_>>(), newest_first);
 }
 
 #[test]

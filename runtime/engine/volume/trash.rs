@@ -57,14 +57,14 @@ pub(super) fn put(store: &Store, volume: &Volume) -> Result<Trashed> {
     }
     loop {
         let now = Timestamp::now();
-        let id = format!("{}@{}", &name[..name.len().min(LONGEST)], now.strftime("%Y-%m-%dT%H:%M:%S%.3fZ"));
+        let id = format!("{}@{}", &name[..name.len().min(LONGEST)], now.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"));
         let aside = trash.join(&id);
         explain::step(
             "it is moved aside whole, from where it can be brought back: one rename",
             format_args!("mv --no-clobber {} {}", place.display(), aside.display()),
         );
         match calls::rename_new(&place, &aside) {
-            // Another of this name was removed in this very millisecond.
+            // Another of this name was removed in this very microsecond.
             Err(Errno::EEXIST) => continue,
             Err(errno @ (Errno::ENOSPC | Errno::EDQUOT)) => {
                 return Err(Error::new(format!("{}: {}", doing(), errno.desc().to_lowercase())).with_cure(format!(
