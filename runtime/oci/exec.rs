@@ -65,41 +65,50 @@ struct Entry {
     io: Io,
 }
 
+/// Sees the new process to where it waits for its start. On an error it is killed and reaped: unreaped it would keep the
+/// container's first process from ever ending, which waits in the kernel until its pid namespace is empty.
 fn accompany(process: &Process, socket: &OwnedFd, door: &OwnedFd) -> Result<(Pid, OwnedFd, Option<OwnedFd>)> {
-    let mut entered = None;
-    loop {
-        // The new process holds the other end as well: where the door was killed before it said whom it let in, the end
-        // of the line would never come.
-        if entered.is_none() {
-            await_word_or_death(socket, door)?;
-        }
-        match wire::receive(socket)? {
-            Message::Entered(pid, pidfd) => {
-                let pid = Pid::from_raw(pid);
-                rlimits::apply(pid, process.rlimits().as_deref().unwrap_or_default())?;
-                if let Some(score) = process.oom_score_adj() {
-                    create::set_oom_score(pid, score)?;
-                }
-                wire::send(socket, &Message::Mapped(Vec::new()))?;
-                entered = Some((pid, pidfd));
-            }
-            Message::Ready(console) => {
-                let (pid, pidfd) =
-                    entered.ok_or_else(|| Error::new("the new process is ready before it has entered"))?;
-                return Ok((pid, pidfd, console));
-            }
-            message => {
-                let error = match message {
-                    Message::Failed(error) => error,
-                    _ => Error::new("the container ended while the new process entered it"),
-                };
-                if let Some((pid, pidfd)) = entered {
-                    let _ = calls::pidfd_send_signal(&pidfd, libc::SIGKILL);
-                    let _ = waitpid(pid, None);
-                }
-                return Err(error);
-            }
-        }
+    let (pid, pidfd) = hear_who_entered(socket, door)?;
+    let ready = prepare(process, socket, pid);
+    if ready.is_err() {
+        reap(pid, &pidfd);
+    }
+    ready.map(|console| (pid, pidfd, console))
+}
+
+fn reap(pid: Pid, pidfd: &OwnedFd) {
+    let _ = calls::pidfd_send_signal(pidfd, libc::SIGKILL);
+    let _ = waitpid(pid, None);
+}
+
+fn hear_who_entered(socket: &OwnedFd, door: &OwnedFd) -> Result<(Pid, OwnedFd)> {
+    // The new process holds the other end as well: where the door was killed before it said whom it let in, the end of
+    // the line would never come.
+    await_word_or_death(socket, door)?;
+    match wire::receive(socket)? {
+        Message::Entered(pid, pidfd) => Ok((Pid::from_raw(pid), pidfd)),
+        other => Err(why(other)),
+    }
+}
+
+/// What only somebody outside may do for it, and then until its program is found: its terminal, if it has one.
+fn prepare(process: &Process, socket: &OwnedFd, pid: Pid) -> Result<Option<OwnedFd>> {
+    rlimits::apply(pid, process.rlimits().as_deref().unwrap_or_default())?;
+    if let Some(score) = process.oom_score_adj() {
+        create::set_oom_score(pid, score)?;
+    }
+    wire::send(socket, &Message::Mapped(Vec::new()))?;
+    match wire::receive(socket)? {
+        Message::Ready(console) => Ok(console),
+        other => Err(why(other)),
+    }
+}
+
+/// Why what came is not what was waited for.
+fn why(message: Message) -> Error {
+    match message {
+        Message::Failed(error) => error,
+        _ => Error::new("the container ended while the new process entered it"),
     }
 }
 

@@ -103,8 +103,12 @@ pub fn start(init: &ProcessId, container: &Container, spec: &Spec, process: &Pro
         let _ = exit_code(&child.pidfd);
         return Err(Error::conflict(format!("container {} is not running", container.id)));
     }
-    child.start().map_err(failed)?;
-    Ok(child)
+    let started = child.start();
+    if started.is_err() {
+        let _ = calls::pidfd_send_signal(&child.pidfd, libc::SIGKILL);
+        let _ = exit_code(&child.pidfd);
+    }
+    started.map(|()| child).map_err(failed)
 }
 
 /// Docker's words around what went wrong in the new process.
