@@ -10,9 +10,7 @@ use crate::store::{Store, tree};
 pub fn clear(store: &Store) {
     // And what has lain in the volumes' trash for long enough.
     let _ = crate::engine::volume::trash::tidy(store);
-    let busy = [store.tmp(), store.trash()]
-        .iter()
-        .any(|directory| std::fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some()));
+    let busy = tree::has_forgotten(store);
     if busy {
         volume::thaw_forgotten(&store.tmp());
     }

@@ -54,6 +54,11 @@ pub fn end() {
     *teller() = None;
 }
 
+/// Whether this process tells its steps.
+pub fn is_on() -> bool {
+    ON.load(Ordering::Relaxed)
+}
+
 /// Announces what the next calls are for: in a learner's words, and as the shell command that does the same (or "").
 pub fn step(words: impl Display, shell: impl Display) {
     if let Some(mut teller) = told() {

@@ -136,18 +136,30 @@ fn explain(errno: Errno, shown: &Path) -> Error {
     }
 }
 
-/// Clears what crashed commands left in `tmp/` and `trash/`. A directory whose maker is alive is locked and stays, and so
-/// does what bears no name of ours: somebody else put it there. Goes on past what cannot be removed now.
+/// Whether crashed commands left anything in `tmp/` or `trash/`. Most often two looks at empty directories.
+pub fn has_forgotten(store: &super::Store) -> bool {
+    [store.trash(), store.tmp()]
+        .iter()
+        .filter_map(|dir| std::fs::read_dir(dir).ok())
+        .any(|entries| entries.flatten().any(|entry| forgotten(&entry).is_some()))
+}
+
+/// Clears what crashed commands left in `tmp/` and `trash/`. Goes on past what cannot be removed now.
 pub fn empty(store: &super::Store) -> Result<()> {
     let mut result = Ok(());
     for dir in [store.trash(), store.tmp()] {
         for entry in std::fs::read_dir(&dir).doing(|| format!("read {}", dir.display()))?.flatten() {
-            if super::is_made(&entry.file_name().to_string_lossy())
-                && let Ok(_lock) = super::lock::try_exclusive(&entry.path())
-            {
+            if let Some(_lock) = forgotten(&entry) {
                 result = result.and(remove(&entry.path()));
             }
         }
     }
     result
+}
+
+/// A directory whose maker, or remover, is alive is locked and stays, and so does what bears no name of ours: somebody
+/// else put it there.
+fn forgotten(entry: &std::fs::DirEntry) -> Option<super::lock::Lock> {
+    let ours = super::is_made(&entry.file_name().to_string_lossy());
+    if ours { super::lock::try_exclusive(&entry.path()).ok() } else { None }
 }

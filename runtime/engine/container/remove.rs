@@ -8,7 +8,9 @@ use crate::engine::volume::trash::Trashed;
 use crate::engine::volume::{self, Removal};
 use crate::error::{Error, Result};
 use crate::oci;
-use crate::store::{Store, lock, tree};
+use crate::store::lock::{self, Lock};
+use crate::store::{Store, tree};
+use std::path::PathBuf;
 
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Options {
@@ -68,9 +70,27 @@ impl From<Error> for Refusal {
     }
 }
 
-/// Removes a container that does not run: out of the list by one rename, then its name, then its bytes. Returns what it
-/// moved into the trash.
+/// Removes a container that does not run. Returns what it moved into the trash.
 pub fn erase(store: &Store, container: &Container, volumes: bool) -> std::result::Result<Vec<Trashed>, Refusal> {
+    let gone = take_away(store, container, volumes)?;
+    let removed = bury(&gone);
+    gone.result.and(removed)?;
+    Ok(gone.trashed)
+}
+
+/// What [`take_away`] took away: a container that nobody can find any more, whose bytes are still there.
+pub struct Gone {
+    grave: PathBuf,
+    /// Whoever else clears the trash leaves to us what we are at.
+    _lock: Option<Lock>,
+    trashed: Vec<Trashed>,
+    /// What did not go with it.
+    result: Result<()>,
+}
+
+/// The first half of [`erase`], after which the container no longer exists: out of the list by one rename, then its
+/// name, then its volumes. [`bury`] removes its bytes.
+pub fn take_away(store: &Store, container: &Container, volumes: bool) -> std::result::Result<Gone, Refusal> {
     let place = dir(store, &container.id);
     let gone = |error: Error| match error.is_not_found() {
         true => Error::not_found(format!("No such container: {}", container.name)),
@@ -90,6 +110,7 @@ pub fn erase(store: &Store, container: &Container, volumes: bool) -> std::result
     };
     let grave = tree::set_aside(store, &place, container.durability())?;
     super::names::release(store, &container.name, &container.id);
+    // Not held over the volumes: who creates a container takes theirs first, and then its own.
     drop(lock);
     let mut trashed = Vec::new();
     if volumes {
@@ -98,15 +119,19 @@ pub fn erase(store: &Store, container: &Container, volumes: bool) -> std::result
             Err(error) => result = result.and(Err(error)),
         }
     }
+    let lock = lock::try_exclusive(&grave).ok();
+    Ok(Gone { grave, _lock: lock, trashed, result })
+}
+
+/// The second half of [`erase`].
+pub fn bury(gone: &Gone) -> Result<()> {
     // The layer's files may belong to any of the container's ids; an ordinary user needs the map to empty a directory of
     // such an id. Tried without first: most layers have none, and the map costs two programs, newuidmap and newgidmap.
     let ids = idmap::store_ids()?;
-    let removed = match (tree::remove(&grave), ids.map()) {
-        (Err(_), Some(map)) => oci::with_ids(Some(map), || tree::remove(&grave)),
+    match (tree::remove(&gone.grave), ids.map()) {
+        (Err(_), Some(map)) => oci::with_ids(Some(map), || tree::remove(&gone.grave)),
         (removed, _) => removed,
-    };
-    result.and(removed)?;
-    Ok(trashed)
+    }
 }
 
 /// A volume that another container uses as well stays, without a word, as in Docker. What `rm -v` takes can be brought

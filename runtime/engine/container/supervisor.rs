@@ -3,7 +3,7 @@
 
 use super::record::Container;
 use super::relay::Relay;
-use super::remove;
+use super::remove::{self, Gone};
 use super::state::{self, ProcessId, State, Status};
 use super::{exec, life};
 use crate::engine::time;
@@ -75,14 +75,21 @@ fn supervise(
     let mut relay = None;
     match lives(store, container, &mut relay, attached, &mut reporter, &signals, size) {
         Ok(code) => {
-            clear(store, container, false);
+            let gone = clear(store, container, false);
+            // A narration is whole when the command returns, so nothing may follow the last word then.
+            let (before, after) = if explain::is_on() { (gone, None) } else { (None, gone) };
+            before.iter().for_each(|gone| drop(remove::bury(gone)));
             relay.iter_mut().for_each(|relay| relay.farewell(code));
+            // The bytes of a container that is gone are nothing to wait for, be they many or few.
+            after.iter().for_each(|gone| drop(remove::bury(gone)));
             Ok(())
         }
         Err(error) => {
             // It never ran: recorded as created, with the reason, as Docker does.
             let _ = state::change(store, &container.id, |state| failed(state, &error));
-            clear(store, container, true);
+            if let Some(gone) = clear(store, container, true) {
+                let _ = remove::bury(&gone);
+            }
             reporter.say(&Err(error.clone()));
             Err(error)
         }
@@ -241,15 +248,18 @@ fn rest(signals: &SignalFd, pause: Duration) {
     while let Ok(Some(_)) = signals.read_signal() {}
 }
 
-/// After the last life: the door is gone, and with `--rm` all of it. `restart` has it held for its next start, unless
-/// that has failed.
-fn clear(store: &Store, container: &Container, failed: bool) {
-    shut_door(store, container);
-    let held = state::current(store, container).is_ok_and(|state| state.held) && !failed;
-    if container.host_config.auto_remove && !held {
+/// After the last life: the door is gone, and with `--rm` all of it but its bytes, which the caller is to bury. `restart`
+/// has it held for its next start, unless that has failed.
+fn clear(store: &Store, container: &Container, failed: bool) -> Option<Gone> {
+    let held = || state::current(store, container).is_ok_and(|state| state.held) && !failed;
+    if container.host_config.auto_remove && !held() {
         // Where that fails, on a broken disk, it stays as one that has exited, with its name, and `rm` can be tried again.
-        let _ = remove::erase(store, container, true);
+        if let Ok(gone) = remove::take_away(store, container, true) {
+            return Some(gone);
+        }
     }
+    shut_door(store, container);
+    None
 }
 
 /// Another supervisor may have started the container since its end was recorded; the door is that one's then.
