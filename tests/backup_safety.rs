@@ -11,13 +11,6 @@ fn data(ebb: &Ebb, volume: &str) -> PathBuf {
     ebb.ok(["volume", "inspect", "-f", "{{.Mountpoint}}", volume]).into()
 }
 
-/// The store's `trash/` and `tmp/`, which a finished command leaves empty.
-fn leftovers(ebb: &Ebb) -> Vec<String> {
-    let directories = ["trash", "tmp"].map(|name| std::fs::read_dir(ebb.store().join(name)).expect("the directory"));
-    let entries = directories.into_iter().flatten();
-    entries.map(|entry| entry.expect("an entry").path().display().to_string()).collect()
-}
-
 /// Tars of raw headers, so that they can say what no honest writer would.
 #[derive(Default)]
 struct Tar(Vec<u8>);
@@ -95,7 +88,7 @@ fn refused(ebb: &Ebb, tar: &[u8]) -> String {
     );
     assert_eq!(std::fs::read_dir(data(ebb, "vase")).expect("it").count(), 1, "nothing was added");
     assert_eq!(std::fs::read_to_string(data(ebb, "vase").join("old")).expect("it"), "kept");
-    assert_eq!(leftovers(ebb), Vec::<String>::new());
+    assert_eq!(ebb.leftovers(), Vec::<String>::new());
     answer.stderr
 }
 
@@ -275,7 +268,7 @@ fn an_import_that_is_killed_leaves_the_old_content_and_the_next_command_clears_t
     assert_eq!(answer.code, 0, "{}", answer.shown());
     assert_eq!(in_vase(&ebb, "newer"), "y");
     assert!(!data(&ebb, "vase").join("old").exists(), "the whole of the old content has gone");
-    assert_eq!(leftovers(&ebb), Vec::<String>::new());
+    assert_eq!(ebb.leftovers(), Vec::<String>::new());
 }
 
 #[test]

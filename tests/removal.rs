@@ -11,9 +11,10 @@ fn entries(ebb: &Ebb, dir: &str) -> usize {
 
 /// Nothing of any container is left in the store.
 fn assert_clean(ebb: &Ebb) {
-    for dir in ["containers", "names", "trash", "tmp"] {
+    for dir in ["containers", "names"] {
         assert_eq!(entries(ebb, dir), 0, "{dir} is not empty");
     }
+    assert_eq!(ebb.leftovers(), Vec::<String>::new());
 }
 
 /// There is no process yet to kill then; that it is not wanted any more is found by the one that would start it.

@@ -8,15 +8,6 @@ fn volumes(ebb: &Ebb) -> Vec<String> {
     ebb.ok(["volume", "ls", "-q"]).lines().map(str::to_owned).collect()
 }
 
-/// The store's `trash/` and `tmp/`, which a finished command leaves empty.
-fn leftovers(ebb: &Ebb) -> Vec<String> {
-    ["trash", "tmp"]
-        .iter()
-        .flat_map(|name| std::fs::read_dir(ebb.store().join(name)).expect("the store's directory"))
-        .map(|entry| entry.expect("an entry").path().display().to_string())
-        .collect()
-}
-
 #[test]
 fn a_second_create_of_a_name_succeeds_and_changes_nothing() {
     let ebb = Ebb::empty();
@@ -92,7 +83,7 @@ fn a_volume_in_use_is_not_removed_and_the_message_names_who() {
     assert_eq!(ebb.ok(["volume", "rm", "vas"]), "vas");
     ebb.ok(["rm", "user2"]);
     assert_eq!(ebb.ok(["volume", "rm", "vase"]), "vase");
-    assert_eq!(leftovers(&ebb), Vec::<String>::new());
+    assert_eq!(ebb.leftovers(), Vec::<String>::new());
 }
 
 #[test]

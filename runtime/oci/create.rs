@@ -6,7 +6,7 @@
 use super::mounts::{self, Sources, Which};
 use super::namespaces::{self, Namespaces};
 use super::wire::{self, Message};
-use super::{CreateOptions, Given, Init, Io, cgroup, console, hooks, ids, masks, process, rlimits, rootfs};
+use super::{CreateOptions, Given, Init, Io, cgroup, console, hooks, ids, mapped, masks, process, rlimits, rootfs};
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
 use crate::kernel::{self, Cloned};
@@ -15,6 +15,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, Uid, fchown};
 use oci_spec::runtime::{ContainerState, LinuxNamespaceType as Type, Spec};
 use std::cell::Cell;
+use std::fmt::Display;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -112,7 +113,8 @@ fn clone(blueprint: &Blueprint, meanwhile: Meanwhile) -> Result<Init> {
         format_args!("unshare --fork {} …", namespaces::as_unshare_options(flags)),
     );
     let cloned = calls::clone3(flags, cgroup_fd);
-    if let Some(outer) = outer {
+    // The child stays where it was born: what is an ending for us would be one for its story.
+    if let (Some(outer), false) = (outer, matches!(cloned, Ok(Cloned::Child))) {
         explain::step("we ourselves go back to our own pid namespace", "");
         calls::setns(outer, libc::CLONE_NEWPID).doing(|| "go back to our own pid namespace")?;
     }
@@ -165,7 +167,7 @@ fn accompany(blueprint: &Blueprint, pid: Pid, socket: &OwnedFd, meanwhile: Meanw
                 if let (true, Some(map)) = (blueprint.namespaces.is_new(Type::User), ids::of(spec)) {
                     ids::write(pid, &map)?;
                 }
-                wire::send(socket, &Message::Mapped(mapped_mounts(spec, pid, blueprint.given)?))?;
+                wire::send(socket, &Message::Mapped(mapped::mounts(spec, pid, blueprint.given)?))?;
                 meanwhile(pid, &blueprint.place)?;
             }
             Message::Mounted => {
@@ -189,57 +191,14 @@ pub fn died(pid: Pid) -> Error {
     Error::new(format!("the container's first process died while it was being set up: {how}"))
 }
 
-pub fn set_oom_score(pid: Pid, score: i32) -> Result<()> {
-    let path = format!("/proc/{pid}/oom_score_adj");
+/// `process` is a pid, or `self`.
+pub fn set_oom_score(process: impl Display, score: i32) -> Result<()> {
+    let path = format!("/proc/{process}/oom_score_adj");
     let now = std::fs::read_to_string(&path).ok().and_then(|text| text.trim().parse::<i32>().ok());
     if now == Some(score) {
         return Ok(());
     }
     std::fs::write(&path, score.to_string()).doing(|| format!("set oom_score_adj to {score}"))
-}
-
-/// The id-mapped copies of host directories that the bundle asks for, in its order: first the root's layers.
-///
-/// Only a process with CAP_SYS_ADMIN over the file system may map its ids, so this is the parent's to do; the child
-/// attaches them.
-pub fn mapped_mounts(spec: &Spec, pid: Pid, given: &[Given]) -> Result<Vec<OwnedFd>> {
-    let wanted: Vec<_> = spec.mounts().iter().flatten().filter(|mount| mounts::is_mapped(mount)).collect();
-    let mut made = Vec::new();
-    let own = ids::of(spec);
-    for mount in wanted {
-        let map = super::IdMap { uids: ids::triples(mount.uid_mappings()), gids: ids::triples(mount.gid_mappings()) };
-        let userns = if own.as_ref() == Some(&map) { ids::open_user(pid)? } else { ids::namespace(&map)? };
-        let mut options = super::options::read(mount);
-        let sources = if rootfs::is_root(mount) {
-            options.recursive = false;
-            rootfs::sources(mount)?
-        } else {
-            mount.source().iter().cloned().collect()
-        };
-        let recursive = options.recursive;
-        let given = given.iter().find(|given| given.destination == *mount.destination());
-        for source in sources {
-            let copy = match given {
-                Some(given) => given.mount.try_clone().doing(|| "take over a mount")?,
-                None => {
-                    explain::step(
-                        "a copy of the mount that this directory of the host lies on, attached nowhere yet",
-                        format_args!("mount --bind {} …", source.display()),
-                    );
-                    ids::of_owner(mounts::copy_of(&source, &options)?, &options, &source)?
-                }
-            };
-            explain::step(
-                "ids on the disk stay the container's own: the mount translates them, no file is changed",
-                format_args!("mount --bind -o X-mount.idmap=/proc/{pid}/ns/user {} …", source.display()),
-            );
-            calls::mount_setattr(&copy, recursive, 0, 0, 0, Some(userns.as_fd()))
-                .doing(|| format!("map the ids of the mount of {}", source.display()))
-                .map_err(|error| error.with_cure("its file system cannot do that; `--userns host` does without"))?;
-            made.push(copy);
-        }
-    }
-    Ok(made)
 }
 
 fn run_runtime_hooks(blueprint: &Blueprint, pid: Pid) -> Result<()> {
@@ -260,13 +219,16 @@ fn first_process(blueprint: &Blueprint, socket: &OwnedFd) -> Error {
 /// The plot: every step that makes the container, in the order that the kernel needs.
 fn isolate(blueprint: &Blueprint, socket: &OwnedFd) -> Result<(PathBuf, Option<OwnedFd>)> {
     let Blueprint { spec, namespaces, plan, .. } = blueprint;
-    namespaces::join(namespaces)?;
-    let place = rootfs::open_place(&blueprint.rootfs)?;
+    let place = come_to_place(blueprint)?;
     wire::send(socket, &Message::Cloned)?;
     // The kernel takes its time for a network; meanwhile the parent makes the cgroup and maps the ids.
     namespaces::unshare_late(namespaces)?;
     join_cgroup(blueprint, socket)?;
     let mapped = receive_maps(socket)?;
+    if !namespaces.joins_others() {
+        // Now, since until here the parent has written our maps and opened our namespaces.
+        hide()?;
+    }
     if namespaces.is_new(Type::User) {
         ids::become_root()?;
     }
@@ -279,6 +241,8 @@ fn isolate(blueprint: &Blueprint, socket: &OwnedFd) -> Result<(PathBuf, Option<O
     let mut sources = Sources::new(spec, mapped, &blueprint.place, blueprint.given)?;
     rootfs::isolate_mounts(spec)?;
     let root = rootfs::mount_root(spec, &place, &mut sources)?;
+    // It is a descriptor of the host's tree, and nothing that the container names may lead to it.
+    drop(place);
     mounts::make(spec, &root, &mut sources, Which::All)?;
     let console = open_console(blueprint, &root)?;
     masks::sysctls(spec, &root)?;
@@ -296,6 +260,27 @@ fn isolate(blueprint: &Blueprint, socket: &OwnedFd) -> Result<(PathBuf, Option<O
     let _ = kernel::new_session_keyring();
     take_stdio(blueprint, console.as_ref())?;
     Ok((plan.settle()?, console.map(|console| console.master)))
+}
+
+/// Joins what is to be joined, and opens the directory that the root will be mounted on.
+fn come_to_place(blueprint: &Blueprint) -> Result<OwnedFd> {
+    let Blueprint { rootfs, namespaces, .. } = blueprint;
+    if !namespaces.joins_others() {
+        namespaces::join(namespaces)?;
+        return rootfs::open_place(rootfs);
+    }
+    hide()?;
+    // In another's user namespace we may not walk there any more. Of a new mount namespace the working directory is in.
+    nix::unistd::chdir(rootfs).doing(|| format!("enter {}", rootfs.display()))?;
+    namespaces::join(namespaces)?;
+    rootfs::open_place(Path::new("."))
+}
+
+/// Until execve this is the host's program, with descriptors of the host's: not dumpable, no process that shares its pid
+/// namespace may look at it (CVE-2019-5736). execve(2) makes it dumpable again.
+fn hide() -> Result<()> {
+    explain::step("from now on no other process may look into this one, which is still the host's program", "");
+    calls::prctl(libc::PR_SET_DUMPABLE, 0).doing(|| "hide from other processes").map(drop)
 }
 
 fn join_cgroup(blueprint: &Blueprint, socket: &OwnedFd) -> Result<()> {

@@ -19,13 +19,12 @@ use oci_spec::runtime::{Process, Spec};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-pub fn exec(target: Pid, spec: &Spec, process: &Process, io: Io) -> Result<Init> {
+pub fn exec(target: Pid, pidfd: OwnedFd, spec: &Spec, process: &Process, io: Io) -> Result<Init> {
     let plan = process::plan(spec, process)?;
     create::give_pipes(&io, spec, process.user().uid())?;
-    let pidfd = kernel::pidfd_open(target).doing(|| format!("open process {target}"))?;
     let flags = namespaces::that_differ(target.as_raw())?;
     let joined = cgroup::open_to_join(&cgroup_of(target, spec)?)?;
-    let entry = Entry { plan, pidfd, flags, cgroup: joined, io };
+    let entry = Entry { plan, pidfd, flags, cgroup: joined, oom_score: process.oom_score_adj(), io };
     let (ours, theirs) = wire::pair()?;
     explain::step("a process that will go through the door into the container", "");
     match calls::clone3(0, entry.cgroup.into_cgroup_fd()).doing(|| "clone")? {
@@ -62,6 +61,7 @@ struct Entry {
     pidfd: OwnedFd,
     flags: i32,
     cgroup: cgroup::Prepared,
+    oom_score: Option<i32>,
     io: Io,
 }
 
@@ -94,9 +94,6 @@ fn hear_who_entered(socket: &OwnedFd, door: &OwnedFd) -> Result<(Pid, OwnedFd)> 
 /// What only somebody outside may do for it, and then until its program is found: its terminal, if it has one.
 fn prepare(process: &Process, socket: &OwnedFd, pid: Pid) -> Result<Option<OwnedFd>> {
     rlimits::apply(pid, process.rlimits().as_deref().unwrap_or_default())?;
-    if let Some(score) = process.oom_score_adj() {
-        create::set_oom_score(pid, score)?;
-    }
     wire::send(socket, &Message::Mapped(Vec::new()))?;
     match wire::receive(socket)? {
         Message::Ready(console) => Ok(console),
@@ -138,6 +135,10 @@ fn enter(entry: &Entry, socket: &OwnedFd) -> Error {
 }
 
 fn cross(entry: &Entry, socket: &OwnedFd) -> Result<std::convert::Infallible> {
+    // Inherited by the program. Once we are hidden, the file belongs to the host's root.
+    if let Some(score) = entry.oom_score {
+        create::set_oom_score("self", score)?;
+    }
     // Until execve we are the host's binary among the container's processes: not dumpable, none of them may look at us
     // or open /proc/PID/exe (CVE-2019-5736).
     explain::step(

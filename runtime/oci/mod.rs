@@ -19,6 +19,7 @@ mod devices;
 mod exec;
 mod gate;
 mod ids;
+mod mapped;
 mod masks;
 mod mounts;
 mod namespaces;
@@ -113,16 +114,16 @@ pub fn create_while(
     create::create(bundle, id, io, options, meanwhile)
 }
 
-/// Runs one more process in the container whose first process is `target`. `spec` is the container's bundle (its
-/// seccomp filter, its cgroup), `process` the new process.
-pub fn exec(target: Pid, spec: &Spec, process: &Process, io: Io) -> Result<Init> {
-    exec::exec(target, spec, process, io)
+/// Runs one more process in the container whose first process is `target`, which `pidfd` is a handle on. `spec` is the
+/// container's bundle (its seccomp filter, its cgroup), `process` the new process.
+pub fn exec(target: Pid, pidfd: OwnedFd, spec: &Spec, process: &Process, io: Io) -> Result<Init> {
+    exec::exec(target, pidfd, spec, process, io)
 }
 
 /// How to see a container's files.
 pub enum View<'a> {
-    /// Through a running container's mount and user namespace.
-    Running(Pid),
+    /// Through a running container's mount and user namespace: its first process, and a handle on that very one.
+    Running(Pid, OwnedFd),
     /// A stopped one's: its bundle's user namespace and its mounts (volumes too), made again in a private namespace; those
     /// that were given for it are used as they are.
     Bundle(&'a Path, &'a [Given]),

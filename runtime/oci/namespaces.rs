@@ -38,6 +38,11 @@ impl Namespaces {
         self.join.iter().any(|(kind, _)| *kind == libc::CLONE_NEWUSER)
     }
 
+    /// Whether others' processes may see this one while it builds its view.
+    pub fn joins_others(&self) -> bool {
+        self.joins_user() || self.join_pid.is_some()
+    }
+
     pub fn has(&self, kind: Type) -> bool {
         self.is_new(kind) || self.join.iter().any(|(joined, _)| *joined == flag(kind))
     }

@@ -1,7 +1,7 @@
 //! The last steps before execve(2), the same for a container's first process and for those that `exec` adds: terminal,
 //! working directory, user, capabilities, no_new_privs, seccomp.
 
-use super::{capabilities, seccomp};
+use super::{capabilities, rlimits, seccomp};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::explain::{self, calls};
 use crate::kernel::{self, Bpf};
@@ -103,7 +103,9 @@ impl Plan {
             calls::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong)
                 .doing(|| "set the parent death signal")?;
         }
-        find(&self.arguments[0], &self.environment)
+        let program = find(&self.arguments[0], &self.environment)?;
+        rlimits::lower_own(process.rlimits().as_deref().unwrap_or_default())?;
+        Ok(program)
     }
 
     /// The very end. Returns only where it fails.
@@ -158,9 +160,10 @@ impl Plan {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
         let open = || beneath::open(&root, cwd, flags, Mode::empty());
         let directory = match open() {
-            Err(Errno::ENOENT) => std::fs::create_dir_all(cwd)
-                .doing(|| format!("make the working directory {shown}"))
-                .and_then(|()| open().doing(|| format!("enter the working directory {shown}")))?,
+            Err(Errno::ENOENT) => {
+                let made = beneath::make_dirs(&root, cwd, Mode::from_bits_truncate(0o755));
+                made.doing(|| format!("make the working directory {shown}"))?
+            }
             result => result.doing(|| format!("enter the working directory {shown}"))?,
         };
         nix::unistd::fchdir(&directory).doing(|| format!("enter the working directory {shown}"))?;

@@ -12,7 +12,10 @@ use oci_spec::runtime::{PosixRlimit, PosixRlimitType};
 pub fn apply(pid: Pid, limits: &[PosixRlimit]) -> Result<()> {
     for limit in limits {
         let resource = number(limit.typ());
-        let wanted = (limit.soft(), limit.hard());
+        let mut wanted = (limit.soft(), limit.hard());
+        if is_too_few(limit) {
+            wanted = (limit.soft().max(ENOUGH), limit.hard().max(ENOUGH));
+        }
         if kernel::prlimit(pid, resource, None) == Ok(wanted) {
             continue;
         }
@@ -22,6 +25,24 @@ pub fn apply(pid: Pid, limits: &[PosixRlimit]) -> Result<()> {
             .map_err(|error| {
                 error.with_cure("a hard limit can only be raised with CAP_SYS_RESOURCE; ask for a lower one")
             })
+            .doing(|| format!("set {} to {}:{}", limit.typ(), limit.soft(), limit.hard()))?;
+    }
+    Ok(())
+}
+
+/// Open files that a process needs while it makes its view or finds its way into another's.
+const ENOUGH: u64 = 64;
+
+fn is_too_few(limit: &PosixRlimit) -> bool {
+    limit.typ() == PosixRlimitType::RlimitNofile && limit.soft() < ENOUGH
+}
+
+/// What [`apply`] has left undone, to be done by the process itself when it needs descriptors no more: to lower its own
+/// limit is allowed to everyone.
+pub fn lower_own(limits: &[PosixRlimit]) -> Result<()> {
+    for limit in limits.iter().filter(|limit| is_too_few(limit)) {
+        let wanted = (limit.soft(), limit.hard());
+        kernel::prlimit(Pid::from_raw(0), number(limit.typ()), Some(wanted))
             .doing(|| format!("set {} to {}:{}", limit.typ(), limit.soft(), limit.hard()))?;
     }
     Ok(())

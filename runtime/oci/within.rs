@@ -3,7 +3,7 @@
 
 use super::mounts::{self, Sources, Which};
 use super::wire::{self, Message};
-use super::{IdMap, View, create, exec, ids, namespaces, rootfs};
+use super::{IdMap, View, create, exec, ids, mapped, namespaces, rootfs};
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
 use crate::kernel::{self, Cloned};
@@ -18,8 +18,7 @@ use std::path::{Path, PathBuf};
 
 pub fn within<T: Serialize + DeserializeOwned>(view: View, work: impl FnOnce(BorrowedFd) -> Result<T>) -> Result<T> {
     match view {
-        View::Running(pid) => {
-            let pidfd = kernel::pidfd_open(pid).doing(|| format!("open process {pid}"))?;
+        View::Running(pid, pidfd) => {
             let flags = namespaces::that_differ(pid.as_raw())? & (libc::CLONE_NEWUSER | libc::CLONE_NEWNS);
             in_child(0, None, |_| {
                 // The container's processes could see a joined process's descriptors, were it not hidden from them.
@@ -43,7 +42,7 @@ pub fn within<T: Serialize + DeserializeOwned>(view: View, work: impl FnOnce(Bor
             let place = rootfs::path(bundle, &spec)?;
             let map = ids::of(&spec).filter(|_| namespaces::read(&spec).is_ok_and(|read| read.is_new(Type::User)));
             let flags = libc::CLONE_NEWNS | if map.is_some() { libc::CLONE_NEWUSER } else { 0 };
-            let mapped = |pid| create::mapped_mounts(&spec, pid, given);
+            let mapped = |pid| mapped::mounts(&spec, pid, given);
             let answer = map.as_ref().map(|map| Outside { map, mounts: Some(&mapped) });
             in_child(flags as u64, answer, |mapped| {
                 let place = rootfs::open_place(&place)?;

@@ -20,6 +20,11 @@ pub fn shared(dir: &Path) -> Result<Lock> {
     take(dir, FlockArg::LockShared)
 }
 
+/// [`shared`], but an error at once where somebody holds it alone.
+pub fn try_shared(dir: &Path) -> Result<Lock> {
+    take(dir, FlockArg::LockSharedNonblock)
+}
+
 fn take(dir: &Path, how: FlockArg) -> Result<Lock> {
     let file = File::open(dir).doing(|| format!("open {}", dir.display()))?;
     let file = Flock::lock(file, how).map_err(|(_, errno)| errno).doing(|| format!("lock {}", dir.display()))?;

@@ -9,7 +9,7 @@ use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 /// Moves `dir` into the trash of its store in one rename, so that it is gone for everyone at once, and then removes it.
@@ -45,25 +45,21 @@ pub fn remove(path: &Path) -> Result<()> {
     let parent =
         nix::fcntl::openat(AT_FDCWD, parent, flags, Mode::empty()).doing(|| format!("open {}", parent.display()))?;
     let name = CString::new(name.as_encoded_bytes()).map_err(|_| Error::new("a NUL in a path"))?;
-    let mut removal = Removal { top: parent.as_fd(), hoisted: Vec::new() };
-    let mut result = removal.entry(parent.as_fd(), &name, path, 0);
-    while let Some(deep) = removal.hoisted.pop() {
-        let shown = path.with_file_name(deep.to_string_lossy().as_ref());
-        result = result.and(removal.entry(parent.as_fd(), &deep, &shown, 0));
-    }
-    result
+    Removal::default().entry(parent.as_fd(), &name, path, 0)
 }
 
-/// A container can make a tree deeper than we may hold descriptors open. What lies deeper than this is renamed up
-/// beside the tree and removed from there.
+/// A container can make a tree deeper than we may hold descriptors open. What lies deeper than this is renamed up to the
+/// tree's top and removed from there.
 const DEEPEST: usize = 64;
 
-struct Removal<'a> {
-    top: BorrowedFd<'a>,
+#[derive(Default)]
+struct Removal {
+    /// The tree itself, once it is open.
+    top: Option<OwnedFd>,
     hoisted: Vec<CString>,
 }
 
-impl Removal<'_> {
+impl Removal {
     fn entry(&mut self, parent: BorrowedFd, name: &CStr, shown: &Path, depth: usize) -> Result<()> {
         match unlinkat(parent, name, UnlinkatFlags::NoRemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => return Ok(()),
@@ -71,10 +67,10 @@ impl Removal<'_> {
             Err(Errno::EISDIR | Errno::EPERM) => {}
             Err(errno) => return Err(explain(errno, shown)),
         }
-        if depth > DEEPEST {
+        if let (true, Some(top)) = (depth > DEEPEST, &self.top) {
             let aside =
                 CString::new(format!("deep.{}", &super::id::random()?[..super::id::LONG_TAIL])).unwrap_or_default();
-            nix::fcntl::renameat(parent, name, self.top, aside.as_c_str())
+            nix::fcntl::renameat(parent, name, top, aside.as_c_str())
                 .doing(|| format!("remove {}", shown.display()))?;
             self.hoisted.push(aside);
             return Ok(());
@@ -104,10 +100,17 @@ impl Removal<'_> {
                 names.push(entry.file_name().to_owned());
             }
         }
+        if depth == 0 {
+            self.top = Some(dir.as_fd().try_clone_to_owned().doing(|| format!("open {}", shown.display()))?);
+        }
         let mut first = Ok(());
         for child in names {
             let path = shown.join(child.to_string_lossy().as_ref());
             first = first.and(self.entry(dir.as_fd(), &child, &path, depth + 1));
+        }
+        while let Some(deep) = if depth == 0 { self.hoisted.pop() } else { None } {
+            let path = shown.join(deep.to_string_lossy().as_ref());
+            first = first.and(self.entry(dir.as_fd(), &deep, &path, 1));
         }
         first
     }

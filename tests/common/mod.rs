@@ -44,6 +44,19 @@ impl Ebb {
         self.dir.join("store")
     }
 
+    /// What is left in the store's `trash/` and `tmp/`, which a finished command leaves empty. (After `run --rm` the
+    /// supervisor may still be removing a layer: it holds its lock until that is done.)
+    pub fn leftovers(&self) -> Vec<String> {
+        let directories =
+            ["trash", "tmp"].map(|name| std::fs::read_dir(self.store().join(name)).expect("the directory"));
+        let paths = directories.into_iter().flatten().map(|entry| entry.expect("an entry").path());
+        let left = paths.filter(|path| {
+            let _ = std::fs::File::open(path).and_then(|remover| remover.lock());
+            path.exists()
+        });
+        left.map(|path| path.display().to_string()).collect()
+    }
+
     /// `ebb` on this store, ready for more arguments.
     pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ebb"));

@@ -4,7 +4,8 @@ use super::options::Options;
 use crate::cli::{Execute, output, store};
 use crate::engine::container::attach::{self, Attachment, End};
 use crate::engine::container::record::{Container, MountPoint};
-use crate::engine::container::{self, create, protocol, supervisor, terminal};
+use crate::engine::container::supervisor::{self, Client};
+use crate::engine::container::{self, create, protocol, terminal};
 use crate::engine::mounts::{self, clean};
 use crate::error::{Error, Result};
 use crate::store::Store;
@@ -87,7 +88,7 @@ impl Execute for Run {
 
 /// Docker's words around what went wrong in the container's first process.
 fn start(store: &Store, container: &Container, attached: Option<std::os::fd::OwnedFd>) -> Result<()> {
-    supervisor::start(store, container, attached, attach::size()).map_err(|mut error| {
+    supervisor::start(store, container, Client { socket: attached, size: attach::size() }).map_err(|mut error| {
         error.message = format!("failed to start container {}: {}", container.name, error.message);
         error
     })

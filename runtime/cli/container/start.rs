@@ -4,7 +4,8 @@ use super::run::attach_to;
 use crate::cli::{Execute, output, store};
 use crate::engine::container::attach::{self, Attachment, End};
 use crate::engine::container::state::{self, Status};
-use crate::engine::container::{self, protocol, supervisor, terminal};
+use crate::engine::container::supervisor::{self, Client};
+use crate::engine::container::{self, protocol, terminal};
 use crate::error::{Error, Kind, Result};
 use crate::store::Store;
 use std::io::IsTerminal;
@@ -62,7 +63,7 @@ fn start(store: &Store, name: &str) -> Result<()> {
     match state.status {
         Status::Running | Status::Restarting => Ok(()),
         Status::Paused => Err(Error::conflict("cannot start a paused container, try unpause instead")),
-        _ => supervisor::start(store, &container, None, (0, 0)),
+        _ => supervisor::start(store, &container, Client::default()),
     }
 }
 
@@ -77,7 +78,7 @@ impl Start {
             attach_to(store, &container, attachment)?
         } else {
             let (ours, theirs) = protocol::pair()?;
-            supervisor::start(store, &container, Some(theirs), attach::size())?;
+            supervisor::start(store, &container, Client { socket: Some(theirs), size: attach::size() })?;
             attachment.run(&ours)?
         };
         finish(&container.name, end)

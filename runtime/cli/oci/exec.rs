@@ -3,6 +3,7 @@
 use super::lifecycle::{running, write_pid};
 use super::{Execute, Globals, terminal};
 use crate::error::{Doing, Error, Kind, Result};
+use crate::kernel;
 use crate::oci::state::Status;
 use crate::oci::{self, Io};
 use nix::unistd::Pid;
@@ -98,7 +99,11 @@ impl Exec {
         let (rows, columns) = terminal::size();
         let io = if wants_terminal { Io::Terminal { rows, columns } } else { Io::Inherit };
 
-        let mut init = oci::exec(Pid::from_raw(container.record.pid), &spec, &process, io)?;
+        let target = Pid::from_raw(container.record.pid);
+        let handle = kernel::pidfd_open(target).doing(|| format!("open process {target}"))?;
+        // Asked after the handle is ours: the pid may have been given to another.
+        running(&container, "cannot exec in a stopped container")?;
+        let mut init = oci::exec(target, handle, &spec, &process, io)?;
         if let (Some(socket), Some(console)) = (&self.console_socket, &init.console) {
             terminal::send(socket, console)?;
         }

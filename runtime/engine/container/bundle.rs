@@ -1,7 +1,7 @@
 //! The OCI bundle of a container: config.json, written anew at every start from what was asked for.
 
 use super::record::{Container, HostConfig, MountPoint, Ulimit};
-use super::{limits, security};
+use super::{limits, security, state};
 use crate::engine::idmap::{self, StoreIds};
 use crate::engine::{container, mounts, owners, volume};
 use crate::error::{Doing, Error, Result};
@@ -127,8 +127,17 @@ impl Namespaces {
 
     /// `--pid container:X`: the pid namespace belongs to X's user namespace, so that is shared, too, and with it the ids.
     fn beside(store: &Store, other: &str, mut list: Vec<LinuxNamespace>, ids: &StoreIds) -> Result<Namespaces> {
+        if !nix::unistd::geteuid().is_root() {
+            // Only a child of a process that has joined both is in both, and our first process is our own child.
+            return Err(Error::new(format!(
+                "--pid container:{other} needs root: it joins another container's pid namespace"
+            ))
+            .with_cure(format!("`ebb exec {other} …` runs a program among its processes")));
+        }
         let other = container::find(store, other)?;
-        let init = super::exec::running(store, &other)?;
+        // Not waited for: two that name each other would wait for ever.
+        state::refuse_starting(store, &other)?;
+        let init = super::exec::still_running(store, &other)?;
         let bundle = super::exec::bundle_spec(store, &other)?;
         let path = |name: &str| PathBuf::from(format!("/proc/{}/ns/{name}", init.pid));
         let at = |kind, name| LinuxNamespaceBuilder::default().typ(kind).path(path(name)).build();

@@ -2,8 +2,7 @@
 //! the container's files with the container's ids, the other the host's as whoever called us; neither sees both.
 
 use super::record::Container;
-use super::state;
-use super::{bundle, dir};
+use super::{bundle, dir, state, wait};
 use crate::engine::mounts::clean;
 use crate::engine::volume;
 use crate::error::{Doing, Error, Kind, Result};
@@ -116,18 +115,21 @@ pub fn look_into<T: Serialize + DeserializeOwned>(
 ) -> Result<T> {
     let place = dir(store, &container.id);
     let own = |root: std::os::fd::BorrowedFd| root.try_clone_to_owned().doing(|| "open the container's root");
-    let init = |state: state::State| state.is_running().then(|| Pid::from_raw(state.init.pid));
-    let mut running = init(state::current(store, container)?);
-    let mut held = None;
-    if running.is_none() {
+    let _held = loop {
+        state::await_start(store, container)?;
+        // That it has ended is known when its supervisor has written it down.
+        let settled = |state: &state::State| !state.is_running() || state.init.is_alive();
+        let gone = || Error::not_found(format!("No such container: {}", container.name));
+        let init = wait::until(store, container, settled)?.ok_or_else(gone)?.init;
+        if let Some(pidfd) = init.open() {
+            return oci::within(View::Running(Pid::from_raw(init.pid), pidfd), |root| work(&own(root)?, false));
+        }
         // Nobody starts it meanwhile: its layer must not be mounted twice.
-        held = Some(lock::exclusive(&place)?);
-        running = init(state::current(store, container)?);
-    }
-    if let Some(pid) = running {
-        drop(held);
-        return oci::within(View::Running(pid), |root| work(&own(root)?, false));
-    }
+        let held = lock::exclusive(&place)?;
+        if !state::current(store, container)?.is_running() {
+            break held;
+        }
+    };
     let volumes = volume::hold(store, container)?;
     bundle::write(store, container, &volumes)?;
     oci::within(View::Bundle(&place, &volumes.given), |root| work(&own(root)?, container.host_config.readonly_rootfs))

@@ -74,6 +74,12 @@ pub fn exec(store: &Store, container: &Container, request: &Request) -> Result<i
 
 /// The container's first process, where one runs and is not frozen.
 pub fn running(store: &Store, container: &Container) -> Result<ProcessId> {
+    state::await_start(store, container)?;
+    still_running(store, container)
+}
+
+/// [`running`] for one that is known not to be just being started.
+pub fn still_running(store: &Store, container: &Container) -> Result<ProcessId> {
     let state = state::current(store, container)?;
     match state.status {
         Status::Running if state.init.is_alive() => Ok(state.init),
@@ -96,12 +102,14 @@ pub fn bundle_spec(store: &Store, container: &Container) -> Result<Spec> {
 
 /// Starts `process` beside the container's first one. Returns when it has been executed.
 pub fn start(init: &ProcessId, container: &Container, spec: &Spec, process: &Process, io: Io) -> Result<oci::Init> {
-    let mut child = oci::exec(Pid::from_raw(init.pid), spec, process, io).map_err(failed)?;
+    let ended = || Error::conflict(format!("container {} is not running", container.id));
+    let handle = init.open().ok_or_else(ended)?;
+    let mut child = oci::exec(Pid::from_raw(init.pid), handle, spec, process, io).map_err(failed)?;
     // It waits before its execve(2). Had the container ended while we entered it, the pid might be somebody else's.
     if !init.is_alive() {
         let _ = calls::pidfd_send_signal(&child.pidfd, libc::SIGKILL);
         let _ = exit_code(&child.pidfd);
-        return Err(Error::conflict(format!("container {} is not running", container.id)));
+        return Err(ended());
     }
     let started = child.start();
     if started.is_err() {
@@ -125,9 +133,12 @@ pub fn process(spec: &mut Spec, container: &Container, init: &ProcessId, request
     let mut env = process.env().clone().unwrap_or_default();
     if let Some(user) = &request.user {
         let groups = container.host_config.group_add.clone();
-        let found =
-            oci::within(oci::View::Running(Pid::from_raw(init.pid)), |root| users::resolve(root, user, &groups))?
-                .as_far_as_ids_go()?;
+        let handle =
+            init.open().ok_or_else(|| Error::conflict(format!("container {} is not running", container.id)))?;
+        let found = oci::within(oci::View::Running(Pid::from_raw(init.pid), handle), |root| {
+            users::resolve(root, user, &groups)
+        })?
+        .as_far_as_ids_go()?;
         // A HOME of the user's own or the image's stays; the one that the runtime had filled in goes with the user.
         if !container.config.image.env.iter().any(|entry| entry.starts_with("HOME=")) {
             set_env(&mut env, &format!("HOME={}", found.home));

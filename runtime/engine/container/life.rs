@@ -3,7 +3,7 @@
 use super::record::Container;
 use super::relay::{Ends, Relay};
 use super::state::{self, ProcessId, Status};
-use super::supervisor::{self, Reporter};
+use super::supervisor::{self, Client, Reporter};
 use super::{bundle, exec, foreign, health};
 use crate::engine::{mounts, time, volume};
 use crate::error::{Doing, Error, Result};
@@ -11,29 +11,30 @@ use crate::explain::{self, calls};
 use crate::kernel;
 use crate::oci::{self, Given, Io};
 use crate::store::Store;
+use crate::store::lock::Lock;
 use nix::unistd::{Pid, pipe2};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-/// One life, from the bundle to the exit code, and whether another follows.
+/// One life, from the bundle to the exit code, and whether another follows. `starting` is [`state::starting`]'s lock.
 pub fn live(
     store: &Store,
     container: &Container,
     relay: &mut Option<Relay>,
-    attached: &mut Option<OwnedFd>,
+    client: &mut Client,
     reporter: &mut Reporter,
-    size: (u16, u16),
+    starting: Lock,
 ) -> Result<(i32, bool)> {
     let directory = super::dir(store, &container.id);
     mounts::prepare(store, &container.mounts)?;
     let mut held = volume::hold(store, container)?;
     bundle::write(store, container, &held)?;
-    let (io, mut ends) = streams(container, size)?;
+    let (io, mut ends) = streams(container, client.size)?;
     // What is done while the container's first process builds its view.
     let mut meanwhile = |pid: Pid, cgroup: &str| {
         record(store, container, pid, cgroup)?;
         if relay.is_none() {
-            *relay = Some(Relay::new(store, container, attached.take())?);
+            *relay = Some(Relay::new(store, container, client.socket.take())?);
         }
         Ok(())
     };
@@ -51,15 +52,13 @@ pub fn live(
     };
     // Somebody may have come to stop it since.
     let unwanted = state::current(store, container).is_ok_and(|state| state.stopped_by_hand);
-    let started = match unwanted {
-        true => kill_unstarted(&made),
-        false => made.start(),
-    };
+    let started = if unwanted { kill_unstarted(&made) } else { made.start() };
     if let Err(error) = started {
         let _ = end(container, &made, &cgroup);
         let _ = state::change(store, &container.id, |state| state.started_at = time::NEVER.into());
         return Err(error);
     }
+    drop(starting);
     reporter.say(&Ok(()));
     if relay.is_attached() {
         explain::stop_waiting();
@@ -71,7 +70,7 @@ pub fn live(
     let oom = !cgroup.is_empty() && oci::cgroup::oom_kills(&cgroup).is_ok_and(|kills| kills > 0);
     let (code, cleared) = end(container, &made, &cgroup)?;
     drop(held);
-    let again = supervisor::conclude(store, container, code, |state| {
+    let concluded = supervisor::conclude(store, container, code, |state| {
         state.status = Status::Exited;
         state.init = ProcessId::default();
         if cleared {
@@ -83,8 +82,8 @@ pub fn live(
         if let Err(error) = &relayed {
             state.error.clone_from(&error.message);
         }
-    })?;
-    Ok((code, again))
+    });
+    concluded.map(|again| (code, again))
 }
 
 /// Recorded before it runs: whatever happens now, the next command knows which process to ask the kernel about.

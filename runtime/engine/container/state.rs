@@ -2,11 +2,12 @@
 
 use super::record::{Container, VERSION};
 use crate::engine::time;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::oci;
 pub use crate::oci::state::boot_id;
 use crate::store::atomic::Durability;
-use crate::store::{Store, atomic, lock};
+use crate::store::lock::{self, Lock};
+use crate::store::{Store, atomic};
 use serde::{Deserialize, Serialize};
 use std::os::fd::OwnedFd;
 
@@ -166,6 +167,32 @@ fn gone(state: &mut State) {
     }
     if state.finished_at == time::NEVER {
         state.finished_at = state.started_at.clone();
+    }
+}
+
+/// To be held from before the state says that the container runs until its program has been let go. Until then its first
+/// process may still be in the host's root, and so would be whoever came into its namespaces. (The lock is on a directory
+/// that every container has, and that nobody else locks. The first process inherits it: where the supervisor is killed,
+/// it is held for as long as that process is there.)
+pub fn starting(store: &Store, container: &Container) -> Result<Lock> {
+    lock::exclusive(&super::dir(store, &container.id).join("rootfs"))
+}
+
+/// Blocks while the container is being started. Never to be called under the container's lock: its supervisor needs that.
+pub fn await_start(store: &Store, container: &Container) -> Result<()> {
+    match lock::shared(&super::dir(store, &container.id).join("rootfs")) {
+        Err(error) if !error.is_not_found() => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// [`await_start`] for those that may not wait.
+pub fn refuse_starting(store: &Store, container: &Container) -> Result<()> {
+    match lock::try_shared(&super::dir(store, &container.id).join("rootfs")) {
+        Err(error) if !error.is_not_found() => {
+            Err(Error::conflict(format!("container {} is just being started", container.name)))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -25,7 +25,7 @@ pub fn stop(store: &Store, container: &Container, asked: Option<i32>, timeout: O
 /// [`stop`], and then started again; one that did not run is started.
 pub fn restart(store: &Store, container: &Container, asked: Option<i32>, timeout: Option<i64>) -> Result<()> {
     end(store, container, asked, timeout, true)?;
-    supervisor::start(store, container, None, (0, 0))
+    supervisor::start(store, container, supervisor::Client::default())
 }
 
 fn end(store: &Store, container: &Container, asked: Option<i32>, timeout: Option<i64>, hold: bool) -> Result<()> {

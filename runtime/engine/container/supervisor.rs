@@ -10,7 +10,8 @@ use crate::engine::time;
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
 use crate::kernel::{self, Cloned};
-use crate::store::{Store, lock};
+use crate::store::Store;
+use crate::store::lock::{self, Lock};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -20,18 +21,18 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// Starts a created or stopped container under a new supervisor. Returns when its program has been executed, or with
-/// the reason why not. `attached` is the supervisor's end of [`super::protocol::pair`]; `size` that of its terminal.
-pub fn start(store: &Store, container: &Container, attached: Option<OwnedFd>, size: (u16, u16)) -> Result<()> {
+/// the reason why not.
+pub fn start(store: &Store, container: &Container, client: Client) -> Result<()> {
     let (report, reporter) = pipe2(nix::fcntl::OFlag::O_CLOEXEC).doing(|| "make a pipe")?;
     explain::step("a supervisor: it will be the container's parent, and keep its output and its end", "");
     match calls::fork().doing(|| "fork the supervisor")? {
         Cloned::Child => {
             explain::process("supervisor");
-            let _ = supervise(store, container, attached, reporter, size);
+            let _ = supervise(store, container, client, reporter);
             kernel::exit_now(0)
         }
         Cloned::Parent { .. } => {
-            drop((reporter, attached));
+            drop((reporter, client));
             let mut text = Vec::new();
             std::fs::File::from(report).read_to_end(&mut text).doing(|| "hear from the supervisor")?;
             match serde_json::from_slice::<Result<()>>(&text) {
@@ -40,6 +41,15 @@ pub fn start(store: &Store, container: &Container, attached: Option<OwnedFd>, si
             }
         }
     }
+}
+
+/// The command that starts it.
+#[derive(Debug, Default)]
+pub struct Client {
+    /// The supervisor's end of [`super::protocol::pair`], where the command stays.
+    pub socket: Option<OwnedFd>,
+    /// Rows and columns of its terminal.
+    pub size: (u16, u16),
 }
 
 /// How the first start went, said once, to the command that waits for it.
@@ -53,27 +63,22 @@ impl Reporter {
     }
 }
 
-fn supervise(
-    store: &Store,
-    container: &Container,
-    attached: Option<OwnedFd>,
-    reporter: OwnedFd,
-    size: (u16, u16),
-) -> Result<()> {
+fn supervise(store: &Store, container: &Container, client: Client, reporter: OwnedFd) -> Result<()> {
     let mut reporter = Reporter(Some(reporter));
     let begun = detach(container).and_then(|signals| {
+        let starting = state::starting(store, container)?;
         claim(store, container)?;
-        Ok(signals)
+        Ok((signals, starting))
     });
-    let signals = match begun {
-        Ok(signals) => signals,
+    let (signals, starting) = match begun {
+        Ok(begun) => begun,
         Err(error) => {
             reporter.say(&Err(error.clone()));
             return Err(error);
         }
     };
     let mut relay = None;
-    match lives(store, container, &mut relay, attached, &mut reporter, &signals, size) {
+    match lives(store, container, &mut relay, client, &mut reporter, &signals, starting) {
         Ok(code) => {
             let gone = clear(store, container, false);
             // A narration is whole when the command returns, so nothing may follow the last word then.
@@ -173,15 +178,15 @@ fn lives(
     store: &Store,
     container: &Container,
     relay: &mut Option<Relay>,
-    mut attached: Option<OwnedFd>,
+    mut client: Client,
     reporter: &mut Reporter,
     signals: &SignalFd,
-    size: (u16, u16),
+    mut starting: Lock,
 ) -> Result<i32> {
     let mut pause = FIRST_PAUSE;
     loop {
         let born = Instant::now();
-        let (code, again) = match life::live(store, container, relay, &mut attached, reporter, size) {
+        let (code, again) = match life::live(store, container, relay, &mut client, reporter, starting) {
             Ok(ended) => ended,
             // A later start that fails counts as a failed life.
             Err(error) if reporter.0.is_none() => {
@@ -197,6 +202,7 @@ fn lives(
         }
         rest(signals, pause);
         pause = (pause * 2).min(LONGEST_PAUSE);
+        starting = state::starting(store, container)?;
         let mut by_hand = false;
         state::change(store, &container.id, |state| {
             by_hand = state.stopped_by_hand;

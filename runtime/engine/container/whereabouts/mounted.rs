@@ -42,6 +42,8 @@ pub enum Mounted<'a> {
 
 /// The mounts of a container that runs; `None` where it does not, or where they cannot be read.
 pub fn lines(store: &Store, container: &Container) -> Option<Vec<Line>> {
+    // The mounts of one that is just being started may be the host's.
+    state::refuse_starting(store, container).ok()?;
     let state = state::current(store, container).ok().filter(state::State::is_running)?;
     let text = std::fs::read_to_string(format!("/proc/{}/mountinfo", state.init.pid)).ok()?;
     Some(text.lines().filter_map(line).collect())

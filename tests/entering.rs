@@ -1,0 +1,122 @@
+//! Who comes into a container comes into the container, and nowhere else; and whoever is on the way in is seen by nobody.
+
+mod common;
+
+use common::terminal::Terminal;
+use common::{Ebb, is_root};
+use std::path::Path;
+use std::process::Child;
+
+/// A container that is being started, and waits at the step before its file system is mounted: its first process is in
+/// the host's root still. (`--step` waits for Enter.)
+fn just_being_started(ebb: &Ebb, name: &str) -> Terminal {
+    let mut command = ebb.command();
+    command.args(["--step", "run", "-d", "--name", name, "busybox", "sleep", "1000"]);
+    let mut starting = Terminal::start(&command);
+    while !starting.shows("⏎").contains("not seen outside") {
+        starting.types("\n");
+    }
+    starting
+}
+
+/// Starts a command that is to wait for the container's start, and returns when it does.
+fn that_waits(ebb: &Ebb, args: &[&str]) -> Child {
+    let mut child = ebb.spawn(args);
+    // The kernel shows who waits for a lock: `1: -> FLOCK ADVISORY READ PID …`.
+    let waiter = format!(" {} ", child.id());
+    let waits = |line: &str| line.contains("-> FLOCK") && line.contains(&waiter);
+    while !std::fs::read_to_string("/proc/locks").expect("the kernel's locks").lines().any(waits) {
+        assert!(child.try_wait().expect("a child").is_none(), "{args:?} waited for nothing");
+    }
+    child
+}
+
+/// Lets the start go on to its end.
+fn go_on(starting: &mut Terminal) {
+    starting.types(&"\n".repeat(200));
+    starting.shows("execve");
+    starting.ends();
+}
+
+/// Its first process was once recorded before it had left the host's root, so that `cp` wrote to the host.
+#[test]
+fn cp_waits_until_the_container_has_left_the_hosts_root() {
+    let ebb = Ebb::new();
+    let name = ebb.dir.file_name().expect("a name").to_string_lossy().into_owned();
+    std::fs::write(ebb.dir.join("payload"), "payload").expect("a file");
+    let mut starting = just_being_started(&ebb, "early");
+    let copying = that_waits(&ebb, &["cp", "payload", &format!("early:/tmp/{name}.proof")]);
+    go_on(&mut starting);
+    let copied = copying.wait_with_output().expect("cp ends");
+    assert!(copied.status.success(), "{copied:?}");
+    assert!(!Path::new(&format!("/tmp/{name}.proof")).exists(), "it was written to the host");
+    assert_eq!(ebb.ok(["exec", "early", "cat", &format!("/tmp/{name}.proof")]), "payload");
+}
+
+#[test]
+fn exec_waits_until_the_container_has_left_the_hosts_root() {
+    let ebb = Ebb::new();
+    let mut starting = just_being_started(&ebb, "early");
+    let executing = that_waits(&ebb, &["exec", "early", "sh", "-c", "echo $(readlink /proc/1/exe) $(ls /)"]);
+    go_on(&mut starting);
+    let executed = executing.wait_with_output().expect("exec ends");
+    let said = String::from_utf8_lossy(&executed.stdout).into_owned();
+    assert!(executed.status.success() && said.starts_with("/bin/busybox ") && !said.contains("boot"), "{executed:?}");
+}
+
+/// The child of the clone once went back to the pid namespace of its parent, failed, and played supervisor.
+#[test]
+fn pid_container_shares_the_others_processes_and_needs_root() {
+    let ebb = Ebb::new();
+    ebb.ok(["run", "-d", "--name", "box", "busybox", "sleep", "1000"]);
+    let args = ["run", "--rm", "--pid", "container:box", "busybox", "ps", "-o", "pid,args"];
+    if !is_root() {
+        let said = ebb.fails(125, args);
+        assert!(said.contains("--pid container:box needs root"), "{said}");
+        return;
+    }
+    let shown = ebb.ok(args);
+    let lines: Vec<&str> = shown.lines().map(str::trim).collect();
+    assert!(lines.len() == 3 && lines[1] == "1 sleep 1000" && lines[2].ends_with(" ps -o pid,args"), "{shown}");
+    assert_eq!(ebb.ok(["ps", "-aq"]).lines().count(), 1);
+    // Who shares itself waits for nobody.
+    let said = ebb.fails(125, ["run", "--name", "self", "--pid", "container:self", "busybox", "true"]);
+    assert!(said.contains("self"), "{said}");
+}
+
+/// A process that shares the pid namespace, and the host's ids, looks at every other as fast as it can while containers
+/// start beside it: it must not get hold of the host's program, nor of its descriptors.
+#[test]
+fn nobody_looks_into_a_container_that_is_being_made() {
+    let ebb = Ebb::new();
+    if !is_root() {
+        // Of another user namespace nothing is to be seen anyway, and the host's processes are not shared without root.
+        assert!(ebb.run(["run", "--rm", "--pid", "host", "busybox", "ls", "/proc/1/fd"]).code != 0);
+        return;
+    }
+    ebb.ok(["run", "-d", "--name", "box", "--userns", "host", "busybox", "sleep", "1000"]);
+    let look = "while :; do for p in /proc/[0-9]*; do [ $p/exe -ef /ebb ] && echo seen; done; done";
+    let program = concat!(env!("CARGO_BIN_EXE_ebb"), ":/ebb:ro");
+    let spy = ["--pid", "container:box", "--userns", "host", "-v", program, "busybox", "sh", "-c", look];
+    ebb.ok([&["run", "-d", "--name", "spy"], &spy[..]].concat());
+    for _ in 0..60 {
+        ebb.ok(["run", "--rm", "--pid", "container:box", "--userns", "host", "busybox", "true"]);
+    }
+    assert_eq!(ebb.ok(["logs", "spy"]), "");
+}
+
+/// The limits are the program's, not those of the process that makes its view.
+#[test]
+fn a_small_limit_on_open_files_does_not_keep_a_container_from_starting() {
+    let ebb = Ebb::new();
+    let limited = ["run", "-d", "--name", "box", "--ulimit", "nofile=5:5", "busybox", "sleep", "1000"];
+    ebb.ok(limited);
+    assert_eq!(ebb.ok(["exec", "box", "sh", "-c", "ulimit -n"]), "5");
+}
+
+#[test]
+fn exec_takes_over_the_containers_oom_score() {
+    let ebb = Ebb::new();
+    ebb.ok(["run", "-d", "--name", "box", "--oom-score-adj", "300", "busybox", "sleep", "1000"]);
+    assert_eq!(ebb.ok(["exec", "box", "cat", "/proc/self/oom_score_adj"]), "300");
+}
