@@ -2,8 +2,9 @@
 
 mod common;
 
+use common::lesson::{leftovers, write as write_lesson};
 use common::{Ebb, answer};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 fn directories() -> Vec<String> {
     let lessons = Path::new(env!("CARGO_MANIFEST_DIR")).join("lessons");
@@ -24,12 +25,6 @@ fn school() -> Ebb {
     ebb
 }
 
-fn write_lesson(ebb: &Ebb, text: &str) -> PathBuf {
-    let path = ebb.dir.join("own.md");
-    std::fs::write(&path, text).expect("written");
-    path
-}
-
 /// Walks through the lesson on a terminal, with `keys` typed; what the screen then shows.
 fn on_a_terminal(ebb: &Ebb, lesson: &Path, keys: &str) -> String {
     let mut script = std::process::Command::new("script");
@@ -38,15 +33,6 @@ fn on_a_terminal(ebb: &Ebb, lesson: &Path, keys: &str) -> String {
     let said = common::answer_to(&mut script, keys.as_bytes());
     assert_eq!(said.code, 0, "{}", said.shown());
     said.stdout
-}
-
-fn leftovers(ebb: &Ebb) -> Vec<String> {
-    let tmp = ebb.store().join("tmp");
-    std::fs::read_dir(tmp)
-        .expect("tmp/")
-        .flatten()
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect()
 }
 
 #[test]
@@ -318,6 +304,30 @@ fn a_learner_who_presses_enter_answers_and_solves_is_scored() {
     let said = on_a_terminal(&ebb, &path, keys);
     assert!(said.contains("the hint text") && said.contains("1 of 1 predicted, 1 of 1 solved"), "{said}");
     assert_eq!(leftovers(&ebb), Vec::<String>::new());
+}
+
+/// Runs lesson `slug` with another way to solve it; what its check finds wrong with that.
+fn wrong_way(slug: &str, solution: &str, instead: &str) -> String {
+    let ebb = Ebb::new();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("lessons").join(slug).join("README.md");
+    let text = std::fs::read_to_string(source).expect("the lesson");
+    assert_eq!(text.matches(solution).count(), 1, "{slug} is solved by {solution}");
+    let path = write_lesson(&ebb, &text.replace(solution, instead));
+    let said = ebb.fails(1, ["lesson", path.to_str().expect("UTF-8"), "--check"]);
+    assert!(said.contains("the check fails after its solution"), "{said}");
+    said
+}
+
+#[test]
+fn a_backup_made_by_hand_does_not_mend_the_script_that_makes_none() {
+    let by_hand = "echo true > backup.sh; ebb volume export ledger -o ledger.tar";
+    wrong_way("08-backup-restore-disaster-drill", "echo 'ebb volume export ledger -o ledger.tar' > backup.sh", by_hand);
+}
+
+#[test]
+fn a_book_that_everybody_may_write_is_not_the_clerks_alone() {
+    let said = wrong_way("09-whose-files-are-these", "\nchmod 644 desk/book\n", "\nchmod 666 desk/book\n");
+    assert!(said.contains("expected  ") && said.contains("w--") && said.contains("found     www"), "{said}");
 }
 
 #[test]

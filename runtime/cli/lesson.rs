@@ -41,10 +41,16 @@ impl Execute for Lesson {
 
 fn list(store: &Store) -> Result<i32> {
     let progress = progress::read(store)?;
+    let mut next = None;
     output::line("LESSON")?;
     for lesson in lessons::all()? {
         let score = progress.lessons.get(&lesson.slug).filter(|score| score.finished);
+        let begun = progress.left.contains_key(&lesson.slug);
+        if next.is_none() && (begun || score.is_none()) {
+            next = Some((lesson.number, if begun { "goes on" } else { "begins" }));
+        }
         let how = match score {
+            None if begun => "   begun".to_owned(),
             None => String::new(),
             Some(score) => format!(
                 "   done: {} of {} predicted, {} of {} solved",
@@ -52,9 +58,10 @@ fn list(store: &Store) -> Result<i32> {
             ),
         };
         let mark = if score.is_some() { "✓" } else { " " };
-        output::line(&format!("{mark} {}   {}{how}", lesson.number, lesson.title))?;
+        output::line(&format!("{mark} {:>2}   {}{how}", lesson.number, lesson.title))?;
     }
-    output::line("\n`ebb lesson 1` begins.")?;
+    let (number, how) = next.unwrap_or((1, "begins once more"));
+    output::line(&format!("\n`ebb lesson {number}` {how}."))?;
     Ok(0)
 }
 
@@ -77,13 +84,22 @@ impl Lesson {
             let pace = if std::io::stdout().is_terminal() { 270 } else { 0 };
             return play::unattended(room, lesson, &Screen::new(pace));
         }
-        match play::attended(room, lesson, &Screen::new(0))? {
-            play::End::Left => Ok(0),
+        // A teacher's own file has no place in the list.
+        let listed = lesson.number > 0;
+        let left = progress::read(store)?.left.remove(&lesson.slug).filter(|_| listed);
+        match play::attended(room, lesson, &Screen::in_pages(), left)? {
+            play::End::Left(mark) if listed => {
+                let begun = mark.at > 1;
+                progress::leave(store, &lesson.slug, mark)?;
+                let again = if begun { "goes on here" } else { "begins again" };
+                output::line(&format!("left; nothing stays behind, and `ebb lesson {}` {again}", lesson.number))?;
+                Ok(0)
+            }
+            play::End::Left(_) => Ok(0),
             play::End::Finished(score) => {
                 let (right, asked) = (score.right, score.predictions);
                 let (solved, set) = (score.solved, score.exercises);
-                // A teacher's own file has no place in the list.
-                if lesson.number > 0 {
+                if listed {
                     progress::record(store, &lesson.slug, score)?;
                 }
                 output::line(&format!("done: {right} of {asked} predicted, {solved} of {set} solved"))?;

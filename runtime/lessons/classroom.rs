@@ -89,8 +89,8 @@ pub fn reset(room: &Room) -> Result<()> {
     // can remove where we are not root.
     sweep(
         room,
-        "find . -mindepth 1 -delete 2> /dev/null || for image in $(ebb images -q --no-trunc); do \
-         ebb run --rm -v \"$PWD:/room\" $image find /room -mindepth 1 -delete && break; done",
+        "rm -rf ./* ./.[!.]* ./..?* 2> /dev/null || for image in $(ebb images -q --no-trunc); do \
+         ebb run --rm -v \"$PWD:/room\" $image sh -c 'rm -rf /room/* /room/.[!.]* /room/..?*' && break; done",
     )
 }
 

@@ -8,6 +8,7 @@ pub mod compare;
 pub mod parse;
 pub mod play;
 pub mod progress;
+pub mod prompt;
 pub mod screen;
 pub mod shell;
 

@@ -3,16 +3,16 @@
 use super::check;
 use super::classroom::{self, Room};
 use super::parse::{Block, Exercise, File, Lesson, Predict, Step};
-use super::progress::Score;
+use super::progress::{Mark, Score};
+use super::prompt::{Typed, read};
 use super::screen::Screen;
 use super::shell;
-use crate::error::{Doing, Result};
-use std::io::{BufRead, Write};
+use crate::error::Result;
 
 /// How an attended lesson ended.
 pub enum End {
     Finished(Score),
-    Left,
+    Left(Mark),
 }
 
 /// Plays the whole lesson without a question; solves the exercises before the class's eyes. The exit code is 1 where
@@ -67,12 +67,16 @@ fn show_file(room: &Room, file: &File, screen: &Screen) -> Result<()> {
 fn verdict(room: &Room, exercise: &Exercise, screen: &Screen) -> Result<bool> {
     match check::exercise(room, exercise)? {
         None => {
-            screen.good(&format!("✓ {}\n", exercise.why));
+            screen.good(&format!("✓ {}", exercise.why));
+            screen.line("");
             Ok(true)
         }
         Some(miss) => {
             screen.bad("✗ not yet");
-            println!("  expected  {}\n  found     {}\n  why       {}\n", miss.expected, miss.found, exercise.why);
+            screen.line(&format!("  expected  {}", miss.expected));
+            screen.line(&format!("  found     {}", miss.found));
+            screen.quiet(&format!("  why       {}", exercise.why));
+            screen.line("");
             Ok(false)
         }
     }
@@ -81,41 +85,9 @@ fn verdict(room: &Room, exercise: &Exercise, screen: &Screen) -> Result<bool> {
 fn ask(predict: &Predict, screen: &Screen) {
     screen.markdown(&format!("**Predict.** {}", predict.question));
     for (index, choice) in predict.choices.iter().enumerate() {
-        println!("  {}) {}", index + 1, screen.inline(choice));
+        screen.line(&format!("  {}) {}", index + 1, screen.inline(choice)));
     }
-    println!();
-}
-
-/// What the learner typed.
-enum Typed {
-    Enter,
-    Hint,
-    Again,
-    Reset,
-    Skip,
-    Quit,
-    Help,
-    Line(String),
-}
-
-fn read(prompt: &str) -> Result<Typed> {
-    print!("{prompt} ");
-    std::io::stdout().flush().doing(|| "write to the terminal")?;
-    let mut line = String::new();
-    if std::io::stdin().lock().read_line(&mut line).doing(|| "read the terminal")? == 0 {
-        println!();
-        return Ok(Typed::Quit);
-    }
-    Ok(match line.trim() {
-        "" => Typed::Enter,
-        "hint" => Typed::Hint,
-        "again" => Typed::Again,
-        "reset" => Typed::Reset,
-        "skip" => Typed::Skip,
-        "quit" | "exit" | "q" => Typed::Quit,
-        "help" | "?" => Typed::Help,
-        line => Typed::Line(line.to_owned()),
-    })
+    screen.line("");
 }
 
 const HELP: &str = "Enter runs the command that is shown; or type it, or any other, and look around. \
@@ -124,29 +96,72 @@ const HELP: &str = "Enter runs the command that is shown; or type it, or any oth
 const TASK: &str = "Reach the state that the text asks for, by any way; Enter checks it. \
 `hint` gives a hint, `again` puts back what was there when this task began, `skip`, `reset` and `quit` are as ever.";
 
-/// Walks a learner through the lesson.
-pub fn attended(room: &Room, lesson: &Lesson, screen: &Screen) -> Result<End> {
+const LINES: &str = "every line is run by a shell of its own, in your directory: \
+what `cd` or a variable changes ends with it; `cd DIR && COMMAND` does both in one";
+
+/// Walks a learner through the lesson, from its beginning, or from where it was left.
+pub fn attended(room: &Room, lesson: &Lesson, screen: &Screen, left: Option<Mark>) -> Result<End> {
+    screen.markdown(HELP);
+    let mut from = match left.filter(|mark| mark.of == lesson.blocks.len() && mark.at < mark.of) {
+        None => Mark::default(),
+        Some(mark) => match return_to(&mark, lesson, screen)? {
+            Went::On => {
+                screen.quiet("what stands before that is played once more, unseen");
+                screen.line("");
+                replay(room, &lesson.blocks[..mark.at])?;
+                mark
+            }
+            Went::Away => return Ok(End::Left(mark)),
+            Went::Again | Went::Back => Mark::default(),
+        },
+    };
     loop {
-        match once(room, lesson, screen)? {
+        match once(room, lesson, screen, from)? {
             Some(end) => return Ok(end),
             None => {
                 classroom::reset(room)?;
-                screen.quiet("the lesson starts over, with nothing in its store but its images\n");
+                screen.quiet("the lesson starts over, with nothing in its store but its images");
+                screen.line("");
+                from = Mark::default();
             }
         }
     }
 }
 
-/// One pass; `None` when the learner asked to start over.
-fn once(room: &Room, lesson: &Lesson, screen: &Screen) -> Result<Option<End>> {
+/// Whether the learner wants to go on where the lesson was left.
+fn return_to(mark: &Mark, lesson: &Lesson, screen: &Screen) -> Result<Went> {
+    let before = lesson.blocks[..=mark.at].iter().rev();
+    let heading = before.filter_map(|block| match block {
+        Block::Text(text) => text.lines().rev().find(|line| line.starts_with('#')),
+        _ => None,
+    });
+    let heading = heading.map(|line| line.trim_start_matches('#').trim()).next().unwrap_or(&lesson.title);
+    screen
+        .markdown(&format!("You have left this lesson at **{heading}**. Enter goes on there, `reset` starts it over."));
+    loop {
+        match read(screen, "go on?")? {
+            Typed::Enter => return Ok(Went::On),
+            Typed::Reset => return Ok(Went::Back),
+            Typed::Quit => return Ok(Went::Away),
+            _ => screen.quiet("Enter, `reset` or `quit`"),
+        }
+    }
+}
+
+/// One pass, from a mark on; `None` when the learner asked to start over.
+fn once(room: &Room, lesson: &Lesson, screen: &Screen, from: Mark) -> Result<Option<End>> {
+    let count = |wanted: fn(&Block) -> bool| lesson.blocks.iter().filter(|block| wanted(block)).count();
     let mut score = Score {
         finished: true,
-        predictions: lesson.blocks.iter().filter(|block| matches!(block, Block::Predict(_))).count(),
-        exercises: lesson.blocks.iter().filter(|block| matches!(block, Block::Exercise(_))).count(),
-        ..Score::default()
+        predictions: count(|block| matches!(block, Block::Predict(_))),
+        exercises: count(|block| matches!(block, Block::Exercise(_))),
+        ..from.score
     };
-    screen.markdown(HELP);
-    let mut index = 0;
+    let mut index = from.at;
+    // What leads up to a command is read again.
+    while index > 0 && matches!(lesson.blocks[index - 1], Block::Text(_)) {
+        index -= 1;
+    }
     while let Some(block) = lesson.blocks.get(index) {
         let went = match block {
             Block::Text(text) => {
@@ -161,7 +176,11 @@ fn once(room: &Room, lesson: &Lesson, screen: &Screen) -> Result<Option<End>> {
                 Went::On
             }
             Block::Setup(setup) => {
-                shell::set_up(room, setup)?;
+                // A set-up builds on what stands before it, of which the learner may have left something out.
+                if shell::set_up(room, setup).is_err() {
+                    screen.quiet("the next task needs what stands before it, so that is played now, unseen");
+                    replay(room, &lesson.blocks[..=index])?;
+                }
                 Went::On
             }
             Block::Exercise(exercise) => solve(room, exercise, screen, &mut score)?,
@@ -173,7 +192,7 @@ fn once(room: &Room, lesson: &Lesson, screen: &Screen) -> Result<Option<End>> {
                 replay(room, &lesson.blocks[..index])?;
             }
             Went::Back => return Ok(None),
-            Went::Away => return Ok(Some(End::Left)),
+            Went::Away => return Ok(Some(End::Left(Mark { at: index, of: lesson.blocks.len(), score }))),
         }
     }
     Ok(Some(End::Finished(score)))
@@ -207,18 +226,20 @@ enum Went {
 }
 
 fn walk_step(room: &Room, step: &Step, screen: &Screen) -> Result<Went> {
-    println!("  {}", step.command.replace('\n', "\n  "));
     loop {
-        match read("$")? {
+        for line in step.command.lines() {
+            screen.line(&format!("  {line}"));
+        }
+        match read(screen, "$")? {
             Typed::Line(line) if !same_command(&line, &step.command) => {
-                shell::run_on_terminal(room, &line)?;
-                screen.quiet("that was yours; Enter runs the lesson's own command");
+                own(room, &line, screen)?;
+                screen.quiet("that was yours; Enter runs the lesson's own, `skip` goes on without it:");
             }
             Typed::Enter | Typed::Line(_) => {
                 show_step(room, step, screen)?;
                 return Ok(Went::On);
             }
-            Typed::Hint => screen.quiet("press Enter, or type the command that is shown above"),
+            Typed::Hint => screen.quiet("press Enter, or type the command that is shown:"),
             Typed::Again => screen.quiet("`again` is for a task of your own; `reset` starts the lesson over"),
             Typed::Help => screen.markdown(HELP),
             Typed::Skip => return Ok(Went::On),
@@ -228,14 +249,28 @@ fn walk_step(room: &Room, step: &Step, screen: &Screen) -> Result<Went> {
     }
 }
 
+/// Runs what the learner typed.
+fn own(room: &Room, line: &str, screen: &Screen) -> Result<()> {
+    if shell::run_on_terminal(room, line)? == 130 {
+        // The terminal has written `^C`, and nothing after it.
+        println!();
+    }
+    if shell::ends_with_its_shell(line) {
+        screen.quiet(LINES);
+    }
+    Ok(())
+}
+
+/// Whether the learner has typed what is shown, on as many lines as he likes.
 fn same_command(typed: &str, shown: &str) -> bool {
-    typed.split_whitespace().eq(shown.split_whitespace())
+    let words = |text: &str| text.replace("\\\n", " ").split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    words(typed) == words(shown)
 }
 
 fn guess(predict: &Predict, screen: &Screen, score: &mut Score) -> Result<Went> {
     ask(predict, screen);
     loop {
-        match read("your guess:")? {
+        match read(screen, "your guess:")? {
             Typed::Line(line) if line.parse::<usize>().is_ok_and(|n| (1..=predict.choices.len()).contains(&n)) => {
                 if line.parse::<usize>() == Ok(predict.right + 1) {
                     score.right += 1;
@@ -257,9 +292,9 @@ fn guess(predict: &Predict, screen: &Screen, score: &mut Score) -> Result<Went> 
 fn solve(room: &Room, exercise: &Exercise, screen: &Screen, score: &mut Score) -> Result<Went> {
     let mut hints = exercise.hints.iter();
     loop {
-        match read("your turn $")? {
+        match read(screen, "your turn $")? {
             Typed::Line(line) => {
-                shell::run_on_terminal(room, &line)?;
+                own(room, &line, screen)?;
                 if check::exercise(room, exercise)?.is_none() {
                     score.solved += 1;
                     verdict(room, exercise, screen)?;

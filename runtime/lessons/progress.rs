@@ -11,6 +11,8 @@ pub struct Progress {
     pub version: u32,
     /// By the lesson's slug.
     pub lessons: BTreeMap<String, Score>,
+    /// Where a lesson was left, likewise.
+    pub left: BTreeMap<String, Mark>,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -21,6 +23,15 @@ pub struct Score {
     pub right: usize,
     pub exercises: usize,
     pub solved: usize,
+}
+
+/// The block at which a lesson was left, of how many, with the score up to there.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Mark {
+    pub at: usize,
+    pub of: usize,
+    pub score: Score,
 }
 
 impl atomic::Versioned for Progress {
@@ -45,6 +56,17 @@ pub fn record(store: &Store, slug: &str, score: Score) -> Result<()> {
     let known = progress.lessons.entry(slug.to_owned()).or_default();
     if !known.finished || (score.right, score.solved) >= (known.right, known.solved) {
         *known = score;
+    }
+    progress.left.remove(slug);
+    atomic::write_json(&store.root().join("lessons.json"), &progress)
+}
+
+/// Records where a lesson was left. At its very beginning there is nothing to come back to.
+pub fn leave(store: &Store, slug: &str, mark: Mark) -> Result<()> {
+    let mut progress = read(store)?;
+    progress.left.remove(slug);
+    if mark.at > 1 {
+        progress.left.insert(slug.to_owned(), mark);
     }
     atomic::write_json(&store.root().join("lessons.json"), &progress)
 }

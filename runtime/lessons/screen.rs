@@ -1,13 +1,22 @@
 //! A lesson on the screen: Markdown in a terminal's clothes, and the pauses of a reader.
 
+use super::prompt;
+use std::cell::Cell;
 use std::io::{IsTerminal, Write};
 use std::os::fd::AsFd;
 
 /// How the lesson is shown.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct Screen {
     pub colour: bool,
+    /// Where text is wrapped.
     pub width: usize,
+    /// Where the terminal itself wraps a line.
+    columns: usize,
+    /// How many lines a learner sees at once; 0 where nobody waits for anybody.
+    rows: usize,
+    /// How many of them are taken since the learner last pressed Enter.
+    taken: Cell<usize>,
     /// Milliseconds a word; 0 shows everything at once.
     pub pace: u64,
 }
@@ -17,9 +26,32 @@ impl Screen {
     pub fn new(pace: u64) -> Screen {
         let out = std::io::stdout();
         let terminal = out.is_terminal();
-        let columns = crate::kernel::window_size(out.as_fd()).map_or(80, |(_, columns)| usize::from(columns));
+        let known = crate::kernel::window_size(out.as_fd()).ok().map(|(_, columns)| usize::from(columns));
+        let columns = known.filter(|columns| *columns > 0).unwrap_or(80);
         let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        Screen { colour, width: columns.clamp(40, 100), pace }
+        Screen { colour, width: columns.clamp(40, 100), columns, rows: 0, taken: Cell::new(0), pace }
+    }
+
+    /// For a learner, who turns the page: nothing scrolls away unread.
+    pub fn in_pages() -> Screen {
+        let rows = crate::kernel::window_size(std::io::stdout().as_fd()).map_or(0, |(rows, _)| usize::from(rows));
+        Screen { rows: if rows < 8 { 0 } else { rows }, ..Screen::new(0) }
+    }
+
+    /// What is shown from here on is a new page.
+    pub fn turn_page(&self) {
+        self.taken.set(0);
+    }
+
+    /// One line, on the next page where this one is full.
+    pub fn line(&self, line: &str) {
+        let tall = 1 + seen(line).saturating_sub(1) / self.columns;
+        if self.rows > 0 && self.taken.get() > 0 && self.taken.get() + tall >= self.rows {
+            prompt::pause(&self.paint("2", "-- Enter --"));
+            self.turn_page();
+        }
+        self.taken.set(self.taken.get() + tall);
+        println!("{line}");
     }
 
     fn paint(&self, code: &str, text: &str) -> String {
@@ -38,19 +70,19 @@ impl Screen {
             if line.starts_with("```") {
                 self.flush(&mut paragraph);
                 if fenced {
-                    println!();
+                    self.line("");
                 }
                 fenced = !fenced;
             } else if fenced {
-                println!("    {}", self.paint("2", line));
+                self.line(&format!("    {}", self.paint("2", line)));
             } else if let Some(heading) = line.strip_prefix('#') {
                 self.flush(&mut paragraph);
-                println!("\n{}\n", self.paint("1;36", heading.trim_start_matches('#').trim()));
+                self.heading(heading.trim_start_matches('#').trim());
             } else if line.trim().is_empty() {
                 let ends_list = paragraph.starts_with("- ");
                 self.flush(&mut paragraph);
                 if ends_list {
-                    println!();
+                    self.line("");
                 }
             } else if line.starts_with('|') {
                 self.flush(&mut paragraph);
@@ -66,7 +98,17 @@ impl Screen {
             }
         }
         self.table(&table);
+        let ends_list = paragraph.starts_with("- ");
         self.flush(&mut paragraph);
+        if ends_list {
+            self.line("");
+        }
+    }
+
+    fn heading(&self, text: &str) {
+        self.line("");
+        self.line(&self.paint("1;36", &if self.colour { text.replace('`', "") } else { text.to_owned() }));
+        self.line("");
     }
 
     /// A table's rows, in columns that fit the screen; a cell that is too long goes on below.
@@ -86,11 +128,8 @@ impl Screen {
             *widest -= 1;
         }
         for (index, row) in rows.iter().enumerate() {
-            let cells: Vec<Vec<String>> = row
-                .iter()
-                .zip(&widths)
-                .map(|(cell, width)| balanced(wrap(cell, width + cell.chars().count() - self.seen(cell), "")))
-                .collect();
+            let cells: Vec<Vec<String>> =
+                row.iter().zip(&widths).map(|(cell, width)| balanced(self.wrap(cell, *width, ""))).collect();
             for line in 0..cells.iter().map(Vec::len).max().unwrap_or(0) {
                 let mut shown = String::new();
                 for (cell, width) in cells.iter().zip(&widths) {
@@ -100,15 +139,15 @@ impl Screen {
                     let text = if bold { self.paint("1", text) } else { self.inline(text) };
                     shown.push_str(&format!("  {text}{blank}"));
                 }
-                println!("{}", shown.trim_end());
+                self.line(shown.trim_end());
             }
         }
-        println!();
+        self.line("");
         let words = lines.iter().map(|line| line.split_whitespace().count()).sum::<usize>() as u64;
         self.rest(words * self.pace);
     }
 
-    /// How many columns a cell takes, without the marks that are not shown.
+    /// How many columns a cell or a word takes, without the marks that are not shown.
     fn seen(&self, cell: &str) -> usize {
         cell.chars().filter(|letter| *letter != '*' && !(self.colour && *letter == '`')).count()
     }
@@ -119,11 +158,11 @@ impl Screen {
         }
         let indent = if paragraph.starts_with("- ") { "  " } else { "" };
         let words = paragraph.split_whitespace().count() as u64;
-        for line in balanced(wrap(paragraph, self.width.saturating_sub(indent.len()), indent)) {
-            println!("{}", self.inline(&line));
+        for line in balanced(self.wrap(paragraph, self.width, indent)) {
+            self.line(&self.inline(&line));
         }
         if indent.is_empty() {
-            println!();
+            self.line("");
         }
         paragraph.clear();
         self.rest(words * self.pace);
@@ -159,6 +198,7 @@ impl Screen {
 
     /// A command, typed at the pace of the lesson.
     pub fn command(&self, command: &str) {
+        self.taken.set(self.taken.get() + command.lines().count());
         print!("{} ", self.paint("32", "$"));
         for (index, line) in command.lines().enumerate() {
             if index > 0 {
@@ -180,27 +220,38 @@ impl Screen {
 
     /// What a command answered: stdout plain, stderr and the exit code set apart.
     pub fn answer(&self, answer: &super::shell::Answer) {
-        print!("{}", answer.stdout);
+        for line in answer.stdout.lines() {
+            self.line(line);
+        }
         for line in answer.stderr.lines() {
-            println!("{}", self.paint("31", line));
+            self.line(&self.paint("31", line));
         }
         if answer.code != 0 {
-            println!("{}", self.paint("2", &format!("[exit code {}]", answer.code)));
+            self.line(&self.paint("2", &format!("[exit code {}]", answer.code)));
         }
-        println!();
+        self.line("");
         self.rest(answer.stdout.split_whitespace().count().clamp(4, 20) as u64 * self.pace);
     }
 
     pub fn good(&self, text: &str) {
-        println!("{}", self.paint("32", text));
+        self.told("32", text);
     }
 
     pub fn bad(&self, text: &str) {
-        println!("{}", self.paint("31", text));
+        self.told("31", text);
     }
 
     pub fn quiet(&self, text: &str) {
-        println!("{}", self.paint("2", text));
+        self.told("2", text);
+    }
+
+    fn told(&self, code: &str, text: &str) {
+        for paragraph in text.lines() {
+            for line in self.wrap(paragraph, self.width, "  ") {
+                let line = if self.colour { line.replace('`', "") } else { line };
+                self.line(&self.paint(code, &line));
+            }
+        }
     }
 
     /// Waits, or until someone presses Enter; nothing is read that a later question could need.
@@ -220,6 +271,27 @@ impl Screen {
             let _ = std::io::stdin().read_line(&mut String::new());
         }
     }
+
+    /// Breaks a paragraph where it reaches `width`; what follows the first line begins with `indent`.
+    fn wrap(&self, text: &str, width: usize, indent: &str) -> Vec<String> {
+        let mut lines: Vec<String> = Vec::new();
+        let (mut line, mut taken) = (String::new(), 0);
+        for word in text.split_whitespace() {
+            let wide = self.seen(word);
+            if !line.is_empty() && taken + 1 + wide > width {
+                lines.push(std::mem::take(&mut line));
+                line.push_str(indent);
+                taken = indent.len();
+            } else if !line.is_empty() {
+                line.push(' ');
+                taken += 1;
+            }
+            line.push_str(word);
+            taken += wide;
+        }
+        lines.push(line);
+        lines
+    }
 }
 
 /// A line on stderr about what goes on, on a terminal only.
@@ -229,20 +301,21 @@ pub fn note(text: &str) {
     }
 }
 
-fn wrap(text: &str, width: usize, indent: &str) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    let mut line = String::new();
-    for word in text.split_whitespace() {
-        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > width {
-            lines.push(std::mem::take(&mut line));
-            line.push_str(indent);
-        } else if !line.is_empty() {
-            line.push(' ');
+/// How many columns a line takes: all but the escape sequences that paint it.
+fn seen(line: &str) -> usize {
+    let mut painted = false;
+    let shown = line.chars().filter(|letter| match letter {
+        '\x1b' => {
+            painted = true;
+            false
         }
-        line.push_str(word);
-    }
-    lines.push(line);
-    lines
+        'm' if painted => {
+            painted = false;
+            false
+        }
+        _ => !painted,
+    });
+    shown.count()
 }
 
 /// What a line leaves open, code or emphasis, is closed at its end and opened again in the next.
@@ -279,14 +352,23 @@ fn balanced(lines: Vec<String>) -> Vec<String> {
 mod tests {
     use super::*;
 
-    const PLAIN: Screen = Screen { colour: false, width: 40, pace: 0 };
-    const COLOUR: Screen = Screen { colour: true, width: 40, pace: 0 };
+    fn screen(colour: bool) -> Screen {
+        Screen { colour, width: 40, columns: 40, rows: 0, taken: Cell::new(0), pace: 0 }
+    }
 
     #[test]
     fn marks_are_painted_or_left_out() {
-        assert_eq!(PLAIN.inline("a **b** *c* `d*e`"), "a b c `d*e`");
-        assert_eq!(COLOUR.inline("**b** *c* `d`"), "\x1b[1mb\x1b[0m \x1b[3mc\x1b[0m \x1b[33md\x1b[0m");
-        assert_eq!(PLAIN.inline("2 * 3"), "2 * 3");
+        assert_eq!(screen(false).inline("a **b** *c* `d*e`"), "a b c `d*e`");
+        assert_eq!(screen(true).inline("**b** *c* `d`"), "\x1b[1mb\x1b[0m \x1b[3mc\x1b[0m \x1b[33md\x1b[0m");
+        assert_eq!(screen(false).inline("2 * 3"), "2 * 3");
+    }
+
+    #[test]
+    fn marks_that_are_not_shown_take_no_room() {
+        let text = "`aaaaaaaaa` `bbbbbbbbb` `ccccccccc` **ddddddddd**";
+        assert_eq!(screen(true).wrap(text, 39, "").len(), 1);
+        assert_eq!(screen(false).wrap(text, 39, "").len(), 2);
+        assert_eq!(seen("\x1b[1mb\x1b[0m \x1b[33md\x1b[0m"), 3);
     }
 
     #[test]

@@ -52,6 +52,58 @@ pub fn run_on_terminal(room: &Room, line: &str) -> Result<i32> {
     undisturbed(|| child.wait()).doing(|| format!("run {line}")).map(code)
 }
 
+/// Whether a shell would ask for more: inside of quotes, of a loop, of a here-document, or after a backslash.
+pub fn goes_on(text: &str) -> Result<bool> {
+    if text.ends_with("\\\n") || here_document_is_open(text) {
+        return Ok(true);
+    }
+    let mut sh = Command::new("/bin/sh");
+    sh.args(["-n", "-c", text]).env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::null());
+    let said = sh.output().doing(|| "ask the shell whether the line goes on")?.stderr;
+    let said = String::from_utf8_lossy(&said).to_lowercase();
+    // In these words dash, bash and busybox say that the text has ended too early.
+    Ok(["end of file", "unterminated", "unexpected eof"].iter().any(|words| said.contains(words)))
+}
+
+/// Looked for here, since `sh -n` takes the text's end for a here-document's.
+fn here_document_is_open(text: &str) -> bool {
+    let mut wanted: Option<String> = None;
+    for line in text.lines() {
+        match &wanted {
+            Some(end) if line.trim_start_matches('\t') == end => wanted = None,
+            Some(_) => {}
+            // `$((1 << n))` is a shift.
+            None if line.contains("((") => {}
+            None => {
+                let after = line.split_once("<<").map(|(_, after)| after.trim_start_matches('-').trim_start());
+                let end = after.map(|after| after.trim_start_matches(['\'', '"', '\\']));
+                let name = |end: &str| {
+                    end.split(|letter: char| !letter.is_alphanumeric() && letter != '_').next().map(str::to_owned)
+                };
+                wanted = end
+                    .filter(|end| end.starts_with(|first: char| first.is_alphabetic() || first == '_'))
+                    .and_then(name);
+            }
+        }
+    }
+    wanted.is_some()
+}
+
+/// Whether the line changes nothing but the shell that runs it, which ends with it.
+pub fn ends_with_its_shell(line: &str) -> bool {
+    let mut words = line.split_whitespace();
+    let changes = match words.next() {
+        Some("cd" | "export" | "unset" | "alias" | "umask" | "set" | "pushd" | "popd") => true,
+        Some(first) => words.next().is_none() && first.split_once('=').is_some_and(|(name, _)| is_name(name)),
+        None => false,
+    };
+    changes && !line.contains([';', '&', '|', '\n'])
+}
+
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
+}
+
 /// Ctrl-C is for the command that runs, not for the lesson around it, as in every shell.
 fn undisturbed<T>(wait: impl FnOnce() -> T) -> T {
     use nix::sys::signal::Signal::SIGINT;

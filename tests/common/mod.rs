@@ -4,6 +4,7 @@
 
 pub mod bundle;
 pub mod layers;
+pub mod lesson;
 pub mod record;
 pub mod terminal;
 

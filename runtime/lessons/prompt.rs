@@ -1,0 +1,113 @@
+//! What a learner types: a word to the lesson, or a command, over as many lines as a shell would ask for.
+
+use super::screen::Screen;
+use super::shell;
+use crate::error::{Doing, Result};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use std::io::{BufRead, Write};
+use std::os::fd::AsFd;
+
+pub enum Typed {
+    Enter,
+    Hint,
+    Again,
+    Reset,
+    Skip,
+    Quit,
+    Help,
+    Line(String),
+}
+
+/// Asks, and waits for an answer. Ctrl-C gives up the line, as in every shell; once more, and it leaves the lesson.
+pub fn read(screen: &Screen, prompt: &str) -> Result<Typed> {
+    screen.turn_page();
+    let mut text = String::new();
+    let mut given_up = false;
+    loop {
+        match line(if text.is_empty() { prompt } else { ">" })? {
+            Got::End => {
+                println!();
+                return Ok(Typed::Quit);
+            }
+            Got::Interrupt if given_up => {
+                println!();
+                return Ok(Typed::Quit);
+            }
+            Got::Interrupt => {
+                println!();
+                screen.quiet("Ctrl-C once more, or `quit`, leaves the lesson");
+                given_up = true;
+                text.clear();
+            }
+            Got::Line(line) => {
+                text.push_str(&line);
+                if !shell::goes_on(&text)? {
+                    return Ok(word(text.trim()));
+                }
+            }
+        }
+    }
+}
+
+/// Waits for Enter, and takes the question away again.
+pub fn pause(question: &str) {
+    // Whatever else was pressed, it is met again at the next prompt.
+    if !matches!(line(question), Ok(Got::Line(_))) {
+        println!();
+    }
+}
+
+fn word(text: &str) -> Typed {
+    match text {
+        "" => Typed::Enter,
+        "hint" => Typed::Hint,
+        "again" => Typed::Again,
+        "reset" => Typed::Reset,
+        "skip" => Typed::Skip,
+        "quit" | "exit" | "q" => Typed::Quit,
+        "help" | "?" => Typed::Help,
+        line => Typed::Line(line.to_owned()),
+    }
+}
+
+enum Got {
+    Line(String),
+    Interrupt,
+    End,
+}
+
+/// One line of the terminal. For as long as we wait, Ctrl-C is a message and not our end; the terminal itself forgets
+/// what was typed of the line.
+fn line(prompt: &str) -> Result<Got> {
+    let interrupt = SigSet::from_iter([Signal::SIGINT]);
+    interrupt.thread_block().doing(|| "hold Ctrl-C back")?;
+    print!("{prompt} ");
+    let got = std::io::stdout().flush().doing(|| "write to the terminal").and_then(|()| held(&interrupt));
+    interrupt.thread_unblock().doing(|| "let Ctrl-C through")?;
+    got
+}
+
+fn held(interrupt: &SigSet) -> Result<Got> {
+    let signals = SignalFd::with_flags(interrupt, SfdFlags::SFD_CLOEXEC).doing(|| "watch for Ctrl-C")?;
+    let stdin = std::io::stdin();
+    loop {
+        let mut fds = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN), PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut fds, PollTimeout::NONE) {
+            Err(Errno::EINTR) => continue,
+            result => result.doing(|| "wait for the terminal")?,
+        };
+        if fds[1].any().unwrap_or(false) {
+            signals.read_signal().doing(|| "read the signal")?;
+            return Ok(Got::Interrupt);
+        }
+        if fds[0].any().unwrap_or(false) {
+            let mut line = String::new();
+            // A terminal hands out one line a read, so that nothing of the next one is kept back from poll.
+            let length = stdin.lock().read_line(&mut line).doing(|| "read the terminal")?;
+            return Ok(if length == 0 { Got::End } else { Got::Line(line) });
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! A learner at a terminal: what is typed is understood as a shell would, and nobody is thrown out or loses the way.
+
+mod common;
+
+use common::Ebb;
+use common::lesson::{leftovers, write};
+use common::terminal::Terminal;
+
+/// `ebb lesson NAME` on a terminal of 33 rows and 77 columns.
+fn play(ebb: &Ebb, name: &str) -> Terminal {
+    let mut command = ebb.command();
+    Terminal::start(command.args(["lesson", name]).env("NO_COLOR", "1").env("TERM", "xterm"))
+}
+
+fn play_own(ebb: &Ebb, text: &str) -> Terminal {
+    play(ebb, write(ebb, text).to_str().expect("UTF-8"))
+}
+
+const ONE_STEP: &str = "# T\n```console\n$ echo the lesson speaks\nthe lesson speaks\n```\n";
+
+#[test]
+fn a_command_may_be_typed_over_as_many_lines_as_a_shell_asks_for() {
+    let ebb = Ebb::empty();
+    let mut terminal = play_own(&ebb, ONE_STEP);
+    for (lines, answer) in [
+        (vec!["for n in 1 2; do", "echo round $n; done"], "round 1\r\nround 2\r\n"),
+        (vec!["echo one \\", "two"], "one two\r\n"),
+        (vec!["echo 'first", "second'"], "first\r\nsecond\r\n"),
+        (vec!["cat > file <<'END'", "a line", "another", "END"], "that was yours"),
+        (vec!["cat file; echo $((1 << 4))"], "a line\r\nanother\r\n16\r\n"),
+    ] {
+        terminal.shows("$ ");
+        let last = lines.len() - 1;
+        for (index, line) in lines.iter().enumerate() {
+            terminal.types(&format!("{line}\n"));
+            terminal.shows(&format!("{line}\r\n"));
+            if index < last {
+                terminal.shows("> ");
+            }
+        }
+        terminal.shows(answer);
+    }
+    terminal.shows("`skip` goes on without it:\r\n  echo the lesson speaks\r\n$ ");
+    terminal.types("\n");
+    terminal.shows("the lesson speaks\r\n");
+    assert_eq!(terminal.ends(), 0);
+}
+
+#[test]
+fn what_ends_with_its_line_is_said_to_end() {
+    let ebb = Ebb::empty();
+    let mut terminal = play_own(&ebb, ONE_STEP);
+    for line in ["cd /", "TIDE=low"] {
+        terminal.shows("$ ");
+        terminal.types(&format!("{line}\n"));
+        terminal.shows("every line is run by a shell of its own");
+    }
+    terminal.shows("$ ");
+    terminal.types("cd / && pwd\n");
+    let said = terminal.shows("that was yours");
+    assert!(said.contains("\r\n/\r\n") && !said.contains("every line"), "{said}");
+    terminal.shows("$ ");
+    terminal.types("skip\n");
+    assert_eq!(terminal.ends(), 0);
+}
+
+#[test]
+fn ctrl_c_at_the_prompt_gives_up_the_line_and_once_more_leaves_the_lesson() {
+    let ebb = Ebb::empty();
+    let mut terminal = play_own(&ebb, ONE_STEP);
+    terminal.shows("$ ");
+    terminal.types("echo never run");
+    terminal.shows("never run");
+    terminal.types("\x03");
+    terminal.shows("Ctrl-C once more, or `quit`, leaves the lesson\r\n$ ");
+    terminal.types("echo still here\n");
+    let said = terminal.shows("still here\r\nthat was yours");
+    assert!(!said.contains("never run"), "{said}");
+    terminal.shows("$ ");
+    // The first one is answered before the second is pressed: what was said once counts for one question only.
+    terminal.types("\x03");
+    terminal.shows("leaves the lesson\r\n$ ");
+    terminal.types("\x03");
+    assert_eq!(terminal.ends(), 0);
+    assert_eq!(leftovers(&ebb), Vec::<String>::new());
+}
+
+#[test]
+fn a_lesson_that_was_left_goes_on_where_it_was_left() {
+    let ebb = Ebb::new();
+    let mut terminal = play(&ebb, "2");
+    terminal.shows("$ ");
+    terminal.types("\n");
+    terminal.shows("$ ");
+    terminal.shows("/note.txt'\r\n$ ");
+    terminal.types("quit\n");
+    terminal.shows("`ebb lesson 2` goes on here");
+    assert_eq!(terminal.ends(), 0);
+    assert_eq!(leftovers(&ebb), Vec::<String>::new());
+    assert!(ebb.ok(["lesson"]).contains("   begun\n"), "{}", ebb.ok(["lesson"]));
+
+    let mut terminal = play(&ebb, "2");
+    terminal.shows("You have left this lesson at Write something.");
+    terminal.types("\n");
+    // The container was started unseen, so that the command which was next finds it.
+    terminal.shows("$ ");
+    terminal.types("\n");
+    terminal.shows("cat /note.txt\r\n$ ");
+    terminal.types("\n");
+    terminal.shows("\r\nbuy bread\r\n");
+    terminal.shows("$ ");
+    terminal.types("quit\n");
+    assert_eq!(terminal.ends(), 0);
+
+    let mut terminal = play(&ebb, "2");
+    terminal.shows("go on? ");
+    terminal.types("reset\n");
+    terminal.shows("ebb run -d --name writer busybox sleep 1000\r\n$ ");
+    terminal.types("quit\n");
+    terminal.shows("`ebb lesson 2` begins again");
+    assert_eq!(terminal.ends(), 0);
+    assert!(!ebb.ok(["lesson"]).contains("begun"), "{}", ebb.ok(["lesson"]));
+}
+
+#[test]
+fn who_skips_what_a_task_builds_on_is_not_thrown_out() {
+    let ebb = Ebb::empty();
+    let text = "# T\n```console\n$ ebb volume create one\none\n```\n```setup\nebb volume rename one broken\n```\n\
+                ```check\nvolume broken is gone\nwhy: it was mended\n```\n```hint\nh\n```\n\
+                ```solve\nebb volume rm broken\n```\n";
+    let mut terminal = play_own(&ebb, text);
+    terminal.shows("$ ");
+    terminal.types("skip\n");
+    terminal.shows("so that is played now, unseen");
+    terminal.shows("your turn $ ");
+    terminal.types("ebb volume rm broken\n");
+    terminal.shows("it was mended");
+    assert_eq!(terminal.ends(), 0);
+    assert_eq!(leftovers(&ebb), Vec::<String>::new());
+}
+
+#[test]
+fn again_takes_back_what_the_learner_has_given_away() {
+    let ebb = Ebb::new();
+    let text = "# T\n<!-- images: busybox -->\n```setup\nmkdir desk .hidden && echo dear > desk/book\n```\n\
+                ```check\n$ cat desk/book\nmended\n\nwhy: it was mended\n```\n```hint\nh\n```\n\
+                ```solve\necho mended > desk/book\n```\n";
+    let mut terminal = play_own(&ebb, text);
+    terminal.shows("your turn $ ");
+    // Without root, the directory and the book in it now belong to a subordinate id.
+    terminal.types("ebb run --rm -u 33 -v $PWD/desk:/desk:U busybox touch /desk/by-33\n");
+    terminal.shows("your turn $ ");
+    terminal.types("again\n");
+    terminal.shows("where this task began");
+    terminal.shows("your turn $ ");
+    terminal.types("ls -A1 . desk; echo mended > desk/book\n");
+    terminal.shows(".hidden\r\n");
+    let listed = terminal.shows("it was mended");
+    assert!(!listed.contains("by-33"), "{listed}");
+    assert_eq!(terminal.ends(), 0);
+    assert_eq!(leftovers(&ebb), Vec::<String>::new());
+}
+
+#[test]
+fn a_text_that_is_longer_than_the_screen_waits_for_enter() {
+    let ebb = Ebb::empty();
+    let lines: String = (1..=40).map(|n| format!("- entry {n}.\n")).collect();
+    let mut terminal = play_own(&ebb, &format!("# T\n{lines}{}", ONE_STEP.trim_start_matches("# T\n")));
+    let page = terminal.shows("-- Enter -- ");
+    assert!(page.lines().count() < 33 && page.contains("entry 20.") && !page.contains("entry 40."), "{page}");
+    terminal.types("\n");
+    terminal.shows("entry 40.");
+    terminal.shows("$ ");
+    terminal.types("\n");
+    terminal.shows("the lesson speaks\r\n");
+    assert_eq!(terminal.ends(), 0);
+}
