@@ -83,9 +83,17 @@ impl<D: Inflates> Bounded<D> {
     }
 }
 
+/// "incomplete frame" means little to who has lost the end of a file.
+fn in_our_words(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => io::Error::new(error.kind(), "the archive is cut off: its end is missing"),
+        _ => error,
+    }
+}
+
 impl<D: Inflates> Read for Bounded<D> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = self.inner.read(buffer)?;
+        let length = self.inner.read(buffer).map_err(in_our_words)?;
         self.length += length as u64;
         if self.length > HARMLESS && self.length / STEEPEST > self.inner.consumed() {
             return Err(io::Error::other("it unpacks to more than 200 times its size: a decompression bomb"));
