@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::terminal::Terminal;
 use common::{Ebb, answer};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -64,6 +65,39 @@ fn an_unknown_command_is_named_with_the_one_that_was_meant() {
         "",
         &format!("ebb: unknown command: ebb volume isnpect\n\nDid you mean 'ebb volume inspect'?{rest}"),
     );
+}
+
+#[test]
+fn what_docker_has_and_ebb_has_not_is_refused_with_what_does_its_work() {
+    for (command, instead) in [
+        (&["build", "."][..], "`ebb import`"),
+        (&["commit", "box", "image"], "`ebb export CONTAINER | ebb import - IMAGE`"),
+        (&["push", "image"], "`ebb save`"),
+        (&["network", "ls"], "`--network host`"),
+        (&["compose", "up"], "`ebb volume create`"),
+    ] {
+        let ebb = Ebb::empty();
+        let said = ebb.fails(1, command);
+        assert!(said.contains(&format!("ebb: ebb {} is not here yet\n  ", command[0])), "{said}");
+        assert!(said.contains(instead) && !said.contains("Did you mean"), "{said}");
+    }
+}
+
+#[test]
+fn help_on_a_terminal_breaks_no_word() {
+    let ebb = Ebb::empty();
+    for family in [&["--help"][..], &["volume", "trash", "--help"]] {
+        let whole = ebb.ok(family);
+        let mut terminal = Terminal::start(ebb.command().args(family));
+        // The last words of either: after them there is nothing more to be shown.
+        let shown = terminal.shows("for more information on a command.");
+        assert_eq!(terminal.ends(), 0);
+        assert!(whole.lines().any(|line| line.chars().count() > 77), "there is something to break: {whole}");
+        assert!(shown.lines().all(|line| line.chars().count() <= 77), "{shown}");
+        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let end = words("for more information on a command.");
+        assert_eq!([words(&shown), end].concat(), words(&whole));
+    }
 }
 
 #[test]

@@ -256,6 +256,39 @@ fn listed(lines: &[(String, String)]) -> String {
     lines.iter().map(|(name, about)| format!("  {name:width$}{about}\n")).collect()
 }
 
+/// `text` for a terminal of that size: a line that is too long goes on below where its last column begins.
+pub fn folded(text: &str, size: nix::Result<(u16, u16)>) -> String {
+    let columns = size.map_or(0, |(_, columns)| usize::from(columns));
+    if columns < 40 {
+        return text.to_owned();
+    }
+    let fold = |line: &str| -> String {
+        let letters: Vec<char> = line.chars().collect();
+        let start = line.chars().take_while(|letter| *letter == ' ').count();
+        let gap = letters.windows(3).skip(start).rposition(|letters| letters[..2] == [' '; 2] && letters[2] != ' ');
+        let column = gap.map_or(start, |at| start + at + 2);
+        let room = columns - if column > columns / 2 { start } else { column };
+        let (mut rest, mut shown) = (letters.as_slice(), String::new());
+        let mut width = columns;
+        while rest.len() > width {
+            let Some(space) = rest[..=width].iter().rposition(|letter| *letter == ' ').filter(|at| *at > 0) else {
+                break;
+            };
+            if rest[..space].iter().all(|letter| *letter == ' ') {
+                break;
+            }
+            shown.extend(&rest[..space]);
+            shown.push('\n');
+            shown.push_str(&" ".repeat(columns - room));
+            rest = &rest[space + 1..];
+            width = room;
+        }
+        shown.extend(rest);
+        shown
+    };
+    text.split('\n').map(fold).collect::<Vec<_>>().join("\n")
+}
+
 /// The known command that is a slip or two away from `path`.
 pub fn closest(path: &str) -> Option<&'static str> {
     let known = TABLE.iter().map(|entry| entry.path).chain(FAMILIES.iter().map(|(name, _)| *name));

@@ -5,6 +5,7 @@ use super::help;
 use super::table::Entry;
 use crate::error::{Error, Kind, Result};
 use crate::explain::Manner;
+use crate::kernel;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use std::ffi::{OsStr, OsString};
 
@@ -243,6 +244,9 @@ pub fn no_command(words: &[OsString]) -> i32 {
 
 /// `unknown command`, and the one that was probably meant.
 fn unknown(path: &str, family: &str) -> i32 {
+    if let Some(instead) = absent(path.split(' ').next().unwrap_or_default()) {
+        return report(&Error::new(format!("ebb {path} is not here yet")).with_cure(instead), None);
+    }
     let meant = match help::closest(path) {
         Some(known) => format!("Did you mean 'ebb {known}'?\n\n"),
         None => String::new(),
@@ -252,13 +256,32 @@ fn unknown(path: &str, family: &str) -> i32 {
     1
 }
 
+/// What a Docker user's fingers type and Ebb has not yet, with what does its work here.
+fn absent(word: &str) -> Option<&'static str> {
+    Some(match word {
+        "build" | "builder" | "buildx" => {
+            "images come from recipes (`ebb pull`), from `docker save` (`ebb load`) and from a root file system's tar \
+             (`ebb import`)"
+        }
+        "commit" => "`ebb export CONTAINER | ebb import - IMAGE` makes an image of a container's files",
+        "push" | "login" | "logout" | "search" => {
+            "Ebb speaks to no registry; `ebb save` writes what `docker load` reads"
+        }
+        "network" | "port" => "`--network none` and `--network host` are what there is",
+        "compose" => "containers and volumes are made one by one: `ebb run`, `ebb volume create`",
+        "events" => "`ebb ps -a` and `ebb logs -f` tell what goes on",
+        _ => return None,
+    })
+}
+
 /// As in Docker, help that was asked for goes to stdout, help in the place of a command to stderr.
 fn to_stderr(text: &str) -> i32 {
-    eprint!("{text}");
+    eprint!("{}", help::folded(text, kernel::window_size(std::io::stderr())));
     0
 }
 
 fn to_stdout(text: &str) -> i32 {
+    let text = help::folded(text, kernel::window_size(std::io::stdout()));
     match super::output::bytes(text.as_bytes()) {
         Ok(()) => 0,
         Err(error) => report(&error, None),
