@@ -175,3 +175,22 @@ fn a_text_that_is_longer_than_the_screen_waits_for_enter() {
     terminal.shows("the lesson speaks\r\n");
     assert_eq!(terminal.ends(), 0);
 }
+
+#[test]
+fn a_state_that_is_not_reached_is_told_with_what_was_expected_what_was_found_and_why() {
+    let ebb = Ebb::empty();
+    let why = "a reason which is so long that no terminal of seventy-seven columns has room for all of it in one line";
+    let text = format!(
+        "# T\n```check\nvolume vase exists\nwhy: {why}\n```\n```hint\nh\n```\n```solve\nebb volume create vase\n```\n"
+    );
+    let mut terminal = play_own(&ebb, &text);
+    terminal.shows("your turn $ ");
+    terminal.types("\n");
+    terminal.shows("✗ not yet\r\n  expected  volume vase exists\r\n  found     there is no such volume\r\n");
+    terminal.shows("  why       a reason which is so long that no terminal of seventy-seven\r\n");
+    terminal.shows("            columns has room for all of it in one line\r\n");
+    terminal.shows("your turn $ ");
+    terminal.types("ebb volume create vase\n");
+    terminal.shows("✓ a reason");
+    assert_eq!(terminal.ends(), 0);
+}

@@ -75,7 +75,7 @@ fn verdict(room: &Room, exercise: &Exercise, screen: &Screen) -> Result<bool> {
             screen.bad("✗ not yet");
             screen.line(&format!("  expected  {}", miss.expected));
             screen.line(&format!("  found     {}", miss.found));
-            screen.quiet(&format!("  why       {}", exercise.why));
+            screen.entry("  why       ", &exercise.why);
             screen.line("");
             Ok(false)
         }
@@ -85,7 +85,7 @@ fn verdict(room: &Room, exercise: &Exercise, screen: &Screen) -> Result<bool> {
 fn ask(predict: &Predict, screen: &Screen) {
     screen.markdown(&format!("**Predict.** {}", predict.question));
     for (index, choice) in predict.choices.iter().enumerate() {
-        screen.line(&format!("  {}) {}", index + 1, screen.inline(choice)));
+        screen.entry(&format!("  {}) ", index + 1), choice);
     }
     screen.line("");
 }

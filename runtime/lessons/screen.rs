@@ -147,6 +147,14 @@ impl Screen {
         self.rest(words * self.pace);
     }
 
+    /// What stands behind a label, and goes on below its own beginning.
+    pub fn entry(&self, label: &str, text: &str) {
+        let indent = " ".repeat(label.len());
+        for (index, line) in balanced(self.wrap(text, self.width - label.len(), "")).iter().enumerate() {
+            self.line(&format!("{}{}", if index == 0 { label } else { &indent }, self.inline(line)));
+        }
+    }
+
     /// How many columns a cell or a word takes, without the marks that are not shown.
     fn seen(&self, cell: &str) -> usize {
         cell.chars().filter(|letter| *letter != '*' && !(self.colour && *letter == '`')).count()
