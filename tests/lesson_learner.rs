@@ -102,7 +102,8 @@ fn a_lesson_that_was_left_goes_on_where_it_was_left() {
     let mut terminal = play(&ebb, "2");
     terminal.shows("You have left this lesson at Write something.");
     terminal.types("\n");
-    // The container was started unseen, so that the command which was next finds it.
+    // The container was started unseen, so that the command which was next finds it; what led up to that is read again.
+    terminal.shows("\r\nebb run -d --name writer busybox sleep 1000\r\n\r\n  ebb exec writer");
     terminal.shows("$ ");
     terminal.types("\n");
     terminal.shows("cat /note.txt\r\n$ ");

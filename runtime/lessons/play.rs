@@ -130,12 +130,7 @@ pub fn attended(room: &Room, lesson: &Lesson, screen: &Screen, left: Option<Mark
 
 /// Whether the learner wants to go on where the lesson was left.
 fn return_to(mark: &Mark, lesson: &Lesson, screen: &Screen) -> Result<Went> {
-    let before = lesson.blocks[..=mark.at].iter().rev();
-    let heading = before.filter_map(|block| match block {
-        Block::Text(text) => text.lines().rev().find(|line| line.starts_with('#')),
-        _ => None,
-    });
-    let heading = heading.map(|line| line.trim_start_matches('#').trim()).next().unwrap_or(&lesson.title);
+    let heading = lesson.blocks[..=mark.at].iter().rev().find_map(heading).unwrap_or(&lesson.title);
     screen
         .markdown(&format!("You have left this lesson at **{heading}**. Enter goes on there, `reset` starts it over."));
     loop {
@@ -144,6 +139,30 @@ fn return_to(mark: &Mark, lesson: &Lesson, screen: &Screen) -> Result<Went> {
             Typed::Reset => return Ok(Went::Back),
             Typed::Quit => return Ok(Went::Away),
             _ => screen.quiet("Enter, `reset` or `quit`"),
+        }
+    }
+}
+
+/// The last heading in a piece of text.
+fn heading(block: &Block) -> Option<&str> {
+    let Block::Text(text) = block else { return None };
+    let line = text.lines().rev().find(|line| line.starts_with('#'))?;
+    Some(line.trim_start_matches('#').trim())
+}
+
+/// What the learner has read and typed since the last heading: it leads up to what comes.
+fn recall(blocks: &[Block], screen: &Screen) {
+    let from = blocks.iter().rposition(|block| heading(block).is_some()).unwrap_or(0);
+    for block in &blocks[from..] {
+        match block {
+            Block::Text(text) => screen.markdown(text),
+            Block::Step(step) => {
+                for line in step.command.lines() {
+                    screen.quiet(line);
+                }
+                screen.line("");
+            }
+            _ => {}
         }
     }
 }
@@ -158,10 +177,7 @@ fn once(room: &Room, lesson: &Lesson, screen: &Screen, from: Mark) -> Result<Opt
         ..from.score
     };
     let mut index = from.at;
-    // What leads up to a command is read again.
-    while index > 0 && matches!(lesson.blocks[index - 1], Block::Text(_)) {
-        index -= 1;
-    }
+    recall(&lesson.blocks[..index], screen);
     while let Some(block) = lesson.blocks.get(index) {
         let went = match block {
             Block::Text(text) => {
