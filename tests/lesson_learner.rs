@@ -3,7 +3,7 @@
 mod common;
 
 use common::Ebb;
-use common::lesson::{leftovers, write};
+use common::lesson::write;
 use common::terminal::Terminal;
 
 /// `ebb lesson NAME` on a terminal of 33 rows and 77 columns.
@@ -82,7 +82,7 @@ fn ctrl_c_at_the_prompt_gives_up_the_line_and_once_more_leaves_the_lesson() {
     terminal.shows("leaves the lesson\r\n$ ");
     terminal.types("\x03");
     assert_eq!(terminal.ends(), 0);
-    assert_eq!(leftovers(&ebb), Vec::<String>::new());
+    assert_eq!(ebb.leftovers(), Vec::<String>::new());
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn a_lesson_that_was_left_goes_on_where_it_was_left() {
     terminal.types("quit\n");
     terminal.shows("`ebb lesson 2` goes on here");
     assert_eq!(terminal.ends(), 0);
-    assert_eq!(leftovers(&ebb), Vec::<String>::new());
+    assert_eq!(ebb.leftovers(), Vec::<String>::new());
     assert!(ebb.ok(["lesson"]).contains("   begun\n"), "{}", ebb.ok(["lesson"]));
 
     let mut terminal = play(&ebb, "2");
@@ -137,7 +137,7 @@ fn who_skips_what_a_task_builds_on_is_not_thrown_out() {
     terminal.types("ebb volume rm broken\n");
     terminal.shows("it was mended");
     assert_eq!(terminal.ends(), 0);
-    assert_eq!(leftovers(&ebb), Vec::<String>::new());
+    assert_eq!(ebb.leftovers(), Vec::<String>::new());
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn again_takes_back_what_the_learner_has_given_away() {
     let listed = terminal.shows("it was mended");
     assert!(!listed.contains("by-33"), "{listed}");
     assert_eq!(terminal.ends(), 0);
-    assert_eq!(leftovers(&ebb), Vec::<String>::new());
+    assert_eq!(ebb.leftovers(), Vec::<String>::new());
 }
 
 #[test]

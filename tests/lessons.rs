@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::lesson::{leftovers, write as write_lesson};
+use common::lesson::write as write_lesson;
 use common::{Ebb, answer};
 use std::path::Path;
 
@@ -96,7 +96,7 @@ fn check(number: &str) {
     let ebb = school();
     let said = ebb.ok(["lesson", number, "--check"]);
     assert!(said.ends_with("all as written"), "{said}");
-    assert_eq!(leftovers(&ebb), Vec::<String>::new(), "the lesson left something behind");
+    assert_eq!(ebb.leftovers(), Vec::<String>::new(), "the lesson left something behind");
     assert_eq!(ebb.ok(["ps", "-aq"]), "");
     assert_eq!(ebb.ok(["volume", "ls", "-q"]), "");
 }
@@ -119,7 +119,7 @@ fn the_first_difference_is_named_by_file_and_line() {
         said.contains("own.md:6: $ echo two") && said.contains("expected  three") && said.contains("found     two"),
         "{said}"
     );
-    assert_eq!(leftovers(&ebb), Vec::<String>::new());
+    assert_eq!(ebb.leftovers(), Vec::<String>::new());
 }
 
 #[test]
@@ -142,7 +142,7 @@ fn a_solution_that_does_not_solve_fails_and_says_expected_and_found() {
         said.contains("expected  volume vase exists") && said.contains("found     there is no such volume"),
         "{said}"
     );
-    assert_eq!(leftovers(&ebb), Vec::<String>::new(), "a failed lesson leaves nothing behind either");
+    assert_eq!(ebb.leftovers(), Vec::<String>::new(), "a failed lesson leaves nothing behind either");
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn a_setup_is_run_unseen_and_its_failure_is_told_by_line() {
     write_lesson(&ebb, "# T\n```setup\necho why not >&2\nfalse\n```\n");
     let said = ebb.fails(1, ["lesson", path, "--check"]);
     assert!(said.contains("own.md:3: the set-up failed with exit code 1: why not"), "{said}");
-    assert_eq!(leftovers(&ebb), Vec::<String>::new());
+    assert_eq!(ebb.leftovers(), Vec::<String>::new());
 }
 
 #[test]
@@ -253,7 +253,7 @@ fn again_puts_back_what_a_task_began_with() {
     let keys = "\nebb volume rm one\nrm clue\nebb volume rm broken\nagain\nebb volume rm broken\n";
     let said = on_a_terminal(&ebb, &path, keys);
     assert!(said.contains("where this task began") && said.contains("1 of 1 solved"), "{said}");
-    assert_eq!(leftovers(&ebb), Vec::<String>::new());
+    assert_eq!(ebb.leftovers(), Vec::<String>::new());
 }
 
 #[test]
@@ -283,7 +283,7 @@ fn a_terminal_that_is_closed_in_the_midst_of_a_lesson_leaves_nothing_behind() {
     std::os::unix::fs::OpenOptionsExt::custom_flags(open.write(true), nix::libc::O_NONBLOCK);
     let _ = open.open(&gate);
     assert_eq!(common::exit_code(status), 129);
-    assert_eq!(leftovers(&ebb), Vec::<String>::new());
+    assert_eq!(ebb.leftovers(), Vec::<String>::new());
 }
 
 #[test]
@@ -303,7 +303,7 @@ fn a_learner_who_presses_enter_answers_and_solves_is_scored() {
     let keys = "\n2\nhint\necho wrong-try\nebb volume create second\n";
     let said = on_a_terminal(&ebb, &path, keys);
     assert!(said.contains("the hint text") && said.contains("1 of 1 predicted, 1 of 1 solved"), "{said}");
-    assert_eq!(leftovers(&ebb), Vec::<String>::new());
+    assert_eq!(ebb.leftovers(), Vec::<String>::new());
 }
 
 /// Runs lesson `slug` with another way to solve it; what its check finds wrong with that.
