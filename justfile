@@ -44,11 +44,11 @@ test *ARGS:
 torture *ARGS:
     EBB_TORTURE=all cargo test --test torture -- {{ARGS}}
 
-# start ten thousand containers while a symlink is swapped in where their mounts lead through (about 10 minutes)
+# start twice ten thousand containers while a symlink is swapped in where their mounts lead through (about 20 minutes)
 swap-race STARTS="10000":
     EBB_SWAPS={{STARTS}} cargo test --test swap_race -- --nocapture
 
-# cut the power of a virtual machine within and after commands, and see that what was answered is there (about 30 minutes)
+# cut the power of a virtual machine within and after commands, and see that what was answered is there (about 15 minutes)
 power-cut *ARGS:
     cargo test --test power -- {{ARGS}}
 

@@ -6,6 +6,7 @@ use common::{Ebb, has_one_id, is_root};
 use serde_json::Value;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 fn asked(ebb: &Ebb, words: &[&str]) -> Value {
     serde_json::from_str(&ebb.ok([&["where", "--format", "json"], words].concat())).expect("JSON")
@@ -125,6 +126,37 @@ fn u_gives_the_files_to_the_container_s_user_once_and_says_so() {
         "/c/part/f",
     ]);
     assert_eq!(shown, "50:60\n50:60\n44:44\n44:44");
+}
+
+/// The command dies after some of the files; it is the next `start` of whatever container that finds what it began.
+#[test]
+fn u_that_was_killed_half_way_is_finished_by_the_next_start_which_says_so() {
+    if !is_root() {
+        // strace would take newuidmap its setuid bit; tests/torture kills it there, too.
+        return;
+    }
+    if Command::new("strace").arg("-V").output().is_err() {
+        return common::skip("strace is not installed");
+    }
+    let ebb = Ebb::new();
+    let host = host_directory(&ebb);
+    let before = owner(&host);
+    ebb.ok(["create", "--name", "waiting", "-v", &format!("{}:/c", host.display()), "busybox", "true"]);
+    let mut killed = Command::new("strace");
+    killed.args(["-f", "-o", "/dev/null", "-e", "trace=fchownat", "-e", "inject=fchownat:signal=SIGKILL:when=2"]);
+    killed.arg(env!("CARGO_BIN_EXE_ebb")).args(["create", "--name", "box", "-u", "33:44", "-v"]);
+    killed.arg(format!("{}:/c:U", host.display())).args(["busybox", "true"]).env("EBB_ROOT", ebb.store());
+    let killed = common::answer(killed.current_dir(&ebb.dir));
+    let owners = || [host.clone(), host.join("a"), host.join("d"), host.join("d/b")].map(|path| owner(&path));
+    assert!(killed.code != 0 && owners().contains(&before) && owners().contains(&(33, 44)), "{}", killed.shown());
+    let started = ebb.run(["start", "-a", "waiting"]);
+    assert_eq!((started.code, owners()), (0, [(33, 44); 4]), "{}", started.shown());
+    for said in ["a command was killed while it gave", "changed the owner of 4 files in"] {
+        assert!(started.stderr.contains(said), "{}", started.shown());
+    }
+    let again = ebb.run(["start", "-a", "waiting"]);
+    assert_eq!((again.code, again.stderr.as_str()), (0, ""), "once");
+    assert_eq!(ebb.run(["inspect", "box"]).code, 1, "what was killed left no container");
 }
 
 #[test]

@@ -41,7 +41,7 @@ const SLEEPERS: &[(&str, &str)] = &[
     ),
     ("runtime/engine/volume/frozen.rs", "a process that stops tells its parent, and nobody else"),
     ("tests/bench/peers.rs", "dockerd tells nobody when it listens"),
-    ("tests/power/machine.rs", "a power cut comes when it comes: the moment is what it varies"),
+    ("tests/power/main.rs", "the kernel tells nobody when the mounts of a process that has ended are gone"),
 ];
 
 /// Calls that are made in `runtime/explain/calls` only, where each is told.

@@ -1,7 +1,7 @@
 //! What a killed command left behind is cleared by the next one that makes something: half-made directories in `tmp/`,
 //! half-removed ones in `trash/`.
 
-use crate::engine::{idmap, volume};
+use crate::engine::{idmap, owners, volume};
 use crate::oci;
 use crate::store::{Store, tree};
 
@@ -13,6 +13,7 @@ pub fn clear(store: &Store) {
     let busy = tree::has_forgotten(store);
     if busy {
         volume::thaw_forgotten(&store.tmp());
+        owners::finish(store);
     }
     if busy && let Ok(ids) = idmap::store_ids() {
         // Layers and upper directories hold files of all the store's ids.

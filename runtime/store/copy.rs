@@ -5,7 +5,7 @@ use super::extents;
 use crate::error::{Doing, Error, Result};
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, readlinkat, renameat};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, RenameFlags, openat, readlinkat, renameat, renameat2};
 use nix::sys::stat::{
     FchmodatFlags, FileStat, Mode, SFlag, UtimensatFlags, fchmod, fchmodat, fstat, fstatat, futimens, mkdirat, mknodat,
     utimensat,
@@ -76,11 +76,13 @@ struct Copying<'a> {
 
 impl Copying<'_> {
     fn contents(&mut self, source: OwnedFd, target: &OwnedFd, below: &Path) -> Result<()> {
+        // What was being made here when a copy was killed.
+        let _ = unlinkat(target, UNFINISHED, UnlinkatFlags::NoRemoveDir);
         let mut directory = Dir::from_fd(source).doing(|| "read a directory")?;
         let mut names: Vec<CString> = Vec::new();
         for entry in directory.iter() {
             let name = entry.doing(|| "read a directory")?.file_name().to_owned();
-            if name.as_c_str() != c"." && name.as_c_str() != c".." {
+            if ![c".", c"..", UNFINISHED].contains(&name.as_c_str()) {
                 names.push(name);
             }
         }
@@ -127,15 +129,17 @@ impl Copying<'_> {
             SFlag::S_IFREG => self.regular(source, target, name, stat),
             SFlag::S_IFLNK => {
                 let to = readlinkat(source, name).doing(|| "read the symlink")?;
-                symlinkat(to.as_os_str(), target, name).doing(|| "make the symlink")?;
-                own_at(target, name, stat)
+                symlinkat(to.as_os_str(), target, UNFINISHED).doing(|| "make the symlink")?;
+                own_at(target, UNFINISHED, stat)?;
+                give_name(target, name)
             }
             kind if matches!(kind, SFlag::S_IFIFO | SFlag::S_IFSOCK) || self.what == What::Everything => {
                 let mode = Mode::from_bits_truncate(stat.st_mode & 0o7777);
-                mknodat(target, name, kind, mode, stat.st_rdev).doing(|| "make it")?;
-                own_at(target, name, stat)?;
+                mknodat(target, UNFINISHED, kind, mode, stat.st_rdev).doing(|| "make it")?;
+                own_at(target, UNFINISHED, stat)?;
                 // The umask had its say, and a change of owner takes bits away. What stands there is no symlink.
-                fchmodat(target, name, mode, FchmodatFlags::FollowSymlink).doing(|| "set its mode")
+                fchmodat(target, UNFINISHED, mode, FchmodatFlags::FollowSymlink).doing(|| "set its mode")?;
+                give_name(target, name)
             }
             // A device in a volume would be the host's; the mount is nodev in any case.
             _ => Ok(()),
@@ -172,24 +176,36 @@ impl Copying<'_> {
                 linkat(AT_FDCWD, this.as_str(), target, name, LinkatFlags::AT_SYMLINK_FOLLOW)
                     .doing(|| "give it its name")
             }
-            Some(unfinished) => renameat(target, unfinished, target, name).doing(|| "give it its name"),
+            Some(()) => give_name(target, name),
         }
     }
 }
 
-/// A file without a name (O_TMPFILE), which is gone if we are killed; or with one of its own, where the file system knows
-/// no other.
-fn nameless(directory: &OwnedFd) -> Result<(OwnedFd, Option<&'static CStr>)> {
-    const UNFINISHED: &CStr = c".ebb-copying";
+/// What has no owner and no time yet has this name: under its own it appears whole.
+const UNFINISHED: &CStr = c".ebb-copying";
+
+/// Whoever has taken the name meanwhile keeps it.
+fn give_name(directory: &OwnedFd, name: &CStr) -> Result<()> {
+    let given = match renameat2(directory, UNFINISHED, directory, name, RenameFlags::RENAME_NOREPLACE) {
+        // Not every file system can.
+        Err(Errno::EINVAL | Errno::ENOSYS) => renameat(directory, UNFINISHED, directory, name),
+        Err(Errno::EEXIST) => unlinkat(directory, UNFINISHED, UnlinkatFlags::NoRemoveDir),
+        given => given,
+    };
+    given.doing(|| "give it its name")
+}
+
+/// A file without a name (O_TMPFILE), which is gone if we are killed; or with that of all that is unfinished, where the
+/// file system knows no other.
+fn nameless(directory: &OwnedFd) -> Result<(OwnedFd, Option<()>)> {
     let owner = Mode::S_IRUSR | Mode::S_IWUSR;
     match openat(directory, ".", OFlag::O_TMPFILE | OFlag::O_WRONLY | OFlag::O_CLOEXEC, owner) {
         Err(Errno::EOPNOTSUPP | Errno::EISDIR | Errno::EINVAL) => {}
         made => return made.map(|made| (made, None)).doing(|| "make the copy"),
     }
-    let _ = unlinkat(directory, UNFINISHED, UnlinkatFlags::NoRemoveDir);
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let made = openat(directory, UNFINISHED, flags, owner).doing(|| "make the copy")?;
-    Ok((made, Some(UNFINISHED)))
+    Ok((made, Some(())))
 }
 
 /// The attributes that a file keeps. Overlayfs takes its own for its word: a layer must not bring them.

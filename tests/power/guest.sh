@@ -1,5 +1,5 @@
 #!/bin/busybox sh
-# The machine whose power is cut. Its root is in memory; only the store is on a disk. What a command has answered is told
+# The machine whose power goes. Its root is in memory; only the store is on a disk. What a command has answered is told
 # on the second serial line; the first has the kernel's messages.
 export PATH=/bin
 /bin/busybox --install -s /bin
@@ -25,18 +25,28 @@ mount -t cgroup2 cgroup /sys/fs/cgroup
 mount -t ext4 /dev/vda /disk
 export EBB_ROOT=/disk/store
 stty -F /dev/ttyS1 raw -echo
-exec 3>/dev/ttyS1
+exec 3<>/dev/ttyS1
+# What nobody forces to the disk is written to it all the same, at once, and not flushed: so there is much to lose.
+echo 1 > /proc/sys/vm/dirty_writeback_centisecs
+echo 1 > /proc/sys/vm/dirty_expire_centisecs
+echo 1 > /proc/sys/vm/dirty_background_bytes
+
+# tell LINE: goes on when it has been heard.
+tell() {
+    echo "$1" >&3
+    read -r _ <&3
+}
 
 # each N COMMAND: so many times in turn, $i being the number; tells which were answered.
 each() {
     i=1
     while [ $i -le "$1" ]; do
-        if eval "$2" >/tmp/out 2>&1; then echo "answered $i" >&3; else echo "failed $i: $(tr '\n' ' ' </tmp/out)" >&3; fi
+        if eval "$2" >/tmp/out 2>&1; then tell "answered $i"; else tell "failed $i: $(tr '\n' ' ' </tmp/out)"; fi
         i=$((i + 1))
     done
 }
 
-echo ready >&3
+tell ready
 . "/work/$(sed 's/.*scenario=\([a-z-]*\).*/\1/' /proc/cmdline)"
 echo done >&3
 while :; do sleep 1000; done

@@ -1,7 +1,8 @@
-//! A machine of qemu's, and its end: SIGKILL, by which all that its kernel had in memory is lost.
+//! A machine of qemu's, whose disk remembers all that it was told, and when each answer was given.
 
-use crate::disk::{Disk, Fate};
-use std::io::{BufRead, BufReader};
+use crate::disk::{Disk, Event, History};
+use crate::unsynced;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -17,20 +18,11 @@ pub struct Machine {
     initramfs: PathBuf,
 }
 
-/// When the power goes: so long after the answer of that number.
-#[derive(Debug, Clone, Copy)]
-pub struct Cut {
-    pub after: u32,
-    pub delay: Duration,
-    pub fate: Fate,
-}
-
-/// What was seen until then.
-#[derive(Debug, Default)]
+/// What was seen of it.
+#[derive(Default)]
 pub struct Seen {
-    pub answered: u32,
+    pub history: History,
     pub failed: Vec<String>,
-    pub lost_bytes: u64,
 }
 
 impl Machine {
@@ -45,6 +37,8 @@ impl Machine {
         sh("cp -a \"$0\" \"$1/work\"", &[work, &root]);
         sh("cp /bin/busybox \"$0/bin/busybox\" && chmod 755 \"$0/bin/busybox\"", &[&root]);
         sh("strip -o \"$1/bin/ebb\" \"$0\"", &[Path::new(env!("CARGO_BIN_EXE_ebb")), &root]);
+        let own = std::env::current_exe().expect("its own path");
+        sh("strip -o \"$1/bin/$2\" \"$0\"", &[&own, &root, Path::new(unsynced::NAME)]);
         let guest = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/power/guest.sh");
         sh("cp \"$0\" \"$1/init\" && chmod 755 \"$1/init\"", &[&guest, &root]);
         let modules = "n=100; for module in virtio_pci virtio_blk ext4 overlay; do \
@@ -57,13 +51,14 @@ impl Machine {
         Machine { kernel, initramfs }
     }
 
-    /// Starts it on the disk at `image`, lets it play `scenario`, and cuts.
-    pub fn run(&self, image: &Path, scenario: &str, cut: Cut) -> Seen {
+    /// Starts it on the disk at `image`, and lets it play `scenario` up to that answer.
+    pub fn run(&self, image: &Path, scenario: &str, answers: u32) -> Seen {
+        let mut seen = Seen::default();
         let socket = image.with_extension("sock");
         let _ = std::fs::remove_file(&socket);
         let listener = UnixListener::bind(&socket).expect("a socket");
-        let disk = Disk::open(image);
-        let served = std::thread::spawn(move || disk.serve(&listener, cut.fate));
+        let disk = Disk::open(image, seen.history.clone());
+        let served = std::thread::spawn(move || disk.serve(&listener));
         let mut qemu = Command::new("qemu-system-x86_64");
         qemu.args(["-nodefaults", "-no-reboot", "-display", "none", "-m", "768", "-accel", "tcg"]);
         qemu.arg("-kernel").arg(&self.kernel).arg("-initrd").arg(&self.initramfs);
@@ -74,30 +69,35 @@ impl Machine {
         let node = format!("driver=nbd,node-name=disk,server.type=unix,server.path={}", socket.display());
         qemu.args(["-blockdev", &node, "-device", "virtio-blk-pci,drive=disk,write-cache=on"]);
         let mut child =
-            qemu.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().expect("qemu");
-        let mut seen = Seen::default();
+            qemu.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().expect("qemu");
+        let mut stdin = child.stdin.take().expect("a pipe");
         let (told, lines) = std::sync::mpsc::channel();
         let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
         std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| told.send(line)));
+        let mut answered = 0;
         while let Ok(line) = lines.recv_timeout(SILENCE) {
             let line = line.trim();
-            if let Some(number) = line.strip_prefix("answered ") {
-                seen.answered = number.parse().unwrap_or(seen.answered);
+            if let Some(number) = line.strip_prefix("answered ").and_then(|number| number.parse().ok()) {
+                answered = number;
+                seen.history.add(Event::Answered(number));
+            } else if line == "ready" {
+                seen.history.add(Event::Ready);
             } else if line.starts_with("failed") {
                 seen.failed.push(line.to_owned());
             }
-            if seen.answered >= cut.after || line == "done" {
+            // The next command begins when the answer stands in the history: what was written before is before it there.
+            let _ = writeln!(stdin);
+            if answered >= answers || line == "done" {
                 break;
             }
         }
-        std::thread::sleep(cut.delay);
         let _ = child.kill();
         let _ = child.wait();
-        seen.lost_bytes = served.join().expect("the disk");
-        if seen.answered == 0 && seen.failed.is_empty() {
+        served.join().expect("the disk");
+        if answered < answers {
             let console = std::fs::read_to_string(&shown).unwrap_or_default();
             let tail: Vec<&str> = console.lines().rev().take(20).collect();
-            seen.failed.push(format!("it answered nothing; its console, the last line first: {tail:#?}"));
+            seen.failed.push(format!("it answered {answered} times; its console, the last line first: {tail:#?}"));
         }
         seen
     }

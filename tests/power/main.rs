@@ -1,5 +1,6 @@
-//! The power goes: a machine of qemu's is killed at some moment after, or within, a command, and with it all that was in its
-//! memory; its disk has lost what nobody had flushed. Whatever was answered before must be there, and whole.
+//! The power goes: a machine of qemu's plays commands, and its disk remembers all that it was told. For many moments, that
+//! disk is made which a power cut would have left: what was in the machine's memory is gone, and so is what nobody had
+//! flushed. Whatever was answered before must be there, and whole.
 //!
 //! Not part of `cargo test`: `just power-cut`, as root, says what it needs. tests/power/README.md has the results.
 
@@ -8,20 +9,23 @@ mod common;
 mod disk;
 mod machine;
 mod scenarios;
+mod unsynced;
 
 use disk::Fate;
-use machine::{Cut, Machine, sh};
+use machine::{Machine, sh};
 use scenarios::{Host, SCENARIOS, Scenario};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::time::Duration;
 
-/// Rounds of each scenario, each with a cut at another moment.
-const ROUNDS: u32 = 20;
-/// Milliseconds from an answer to the cut.
-const DELAYS: &[u64] = &[0, 0, 1, 0, 20, 3, 0, 100, 10, 50, 0, 400];
+/// Moments of each scenario at which the power goes.
+const CUTS: usize = 100;
 
 fn main() {
-    let words: Vec<String> = std::env::args().skip(1).collect();
+    let mut words: Vec<String> = std::env::args().collect();
+    if words.remove(0).ends_with(unsynced::NAME) {
+        eprintln!("{}: {}", words.join(" "), unsynced::execute(&words));
+        std::process::exit(127);
+    }
     if words.iter().any(|word| word == "--list") {
         return;
     }
@@ -31,7 +35,7 @@ fn main() {
         eprintln!("  apt-get install qemu-system-x86 linux-image-amd64 busybox-static kmod binutils e2fsprogs");
         std::process::exit(1);
     }
-    let rounds = std::env::var("EBB_POWER_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(ROUNDS);
+    let cuts = std::env::var("EBB_POWER_CUTS").map_or(CUTS, |text| text.parse().expect("a number of cuts"));
     let only = words.iter().find(|word| !word.starts_with('-'));
     let dir = common::scratch("power");
     let work = dir.join("work");
@@ -41,14 +45,28 @@ fn main() {
     }
     for scenario in SCENARIOS {
         std::fs::write(work.join(scenario.name), format!("{}\n", scenario.script)).expect("a script");
+        let script = format!("ebb() {{ {} ebb \"$@\"; }}\n{}\n", unsynced::NAME, scenario.script);
+        std::fs::write(work.join(format!("{}-{}", unsynced::NAME, scenario.name)), script).expect("a script");
     }
     scenarios::make_archives(&archives);
     let machine = Machine::new(&dir, &work);
-    println!("| what is under way | cuts | answers given before | bytes that the disk lost | answers not kept |");
+    println!("| what is under way | cuts | with bytes lost | bytes that the disk lost | answers not kept |");
     println!("|---|--:|--:|--:|--:|");
     let mut failures = Vec::new();
     for scenario in SCENARIOS.iter().filter(|scenario| only.is_none_or(|only| scenario.name.contains(only.as_str()))) {
-        failures.extend(cut_often(&dir, &machine, scenario, rounds));
+        let name = scenario.name.replace('-', " ");
+        let row = play(&dir, &machine, scenario, scenario.name, cuts);
+        row.print(&name);
+        // What fails to lose without a sync shows nothing by keeping all with one.
+        let mut control = row;
+        if !scenario.is_control {
+            failures.extend(control.wrong);
+            control = play(&dir, &machine, scenario, &format!("{}-{}", unsynced::NAME, scenario.name), cuts);
+            control.print(&format!("{name}, its syncs answered and not done"));
+        }
+        if control.not_kept == 0 {
+            failures.push(format!("{name}: nothing is lost without syncs, either: these cuts are none to fear"));
+        }
     }
     std::fs::remove_dir_all(&dir).expect("removed");
     if !failures.is_empty() {
@@ -72,8 +90,8 @@ fn missing() -> Vec<&'static str> {
     missing
 }
 
-/// The rounds of one scenario, and its line of the table.
-fn cut_often(dir: &Path, machine: &Machine, scenario: &Scenario, rounds: u32) -> Vec<String> {
+/// What became of one scenario: the rest of its line of the table, and what went wrong.
+fn play(dir: &Path, machine: &Machine, scenario: &Scenario, script: &str, most: usize) -> Row {
     let base = dir.join("base.img");
     sh(
         "rm -f \"$0\" && truncate -s 256M \"$0\" && mkfs.ext4 -q -E lazy_itable_init=0,lazy_journal_init=0 \"$0\"",
@@ -83,39 +101,55 @@ fn cut_often(dir: &Path, machine: &Machine, scenario: &Scenario, rounds: u32) ->
         host.ok(["system", "check"]);
         (scenario.prepare)(host);
     });
-    let (mut answers, mut lost_bytes, mut lost) = (0, 0, 0);
-    let mut failures = Vec::new();
-    for round in 0..rounds {
-        let image = dir.join("disk.img");
-        sh("cp --sparse=always \"$0\" \"$1\"", &[&base, &image]);
-        let seed = u64::from(round);
-        let cut = Cut {
-            after: 1 + round * 5 % scenario.answers,
-            delay: Duration::from_millis(DELAYS[round as usize % DELAYS.len()]),
-            fate: if round % 2 == 0 { Fate::AllLost } else { Fate::SomeLost { seed } },
+    let image = dir.join("disk.img");
+    sh("cp --sparse=always \"$0\" \"$1\"", &[&base, &image]);
+    let seen = machine.run(&image, script, scenario.answers);
+    let mut row = Row { wrong: seen.failed, ..Row::default() };
+    for (round, moment) in seen.history.moments(most).into_iter().enumerate() {
+        let fate = match round % 4 {
+            0 => Fate::AllLost,
+            3 => Fate::NoneLost,
+            _ => Fate::SomeLost { seed: round as u64 * 1_000_003 },
         };
-        let seen = machine.run(&image, scenario.name, cut);
-        answers += seen.answered;
-        lost_bytes += seen.lost_bytes;
-        let mut wrong = with_mounted(dir, &image, |host| {
-            let mut wrong = (scenario.verify)(host, seen.answered);
-            lost += wrong.len();
-            if !scenario.is_control {
-                wrong.extend(goes_on(host));
-            }
-            wrong
+        sh("cp --sparse=always \"$0\" \"$1\"", &[&base, &image]);
+        let lost = seen.history.replay(&image, moment, fate).expect("the disk is made");
+        let answered = seen.history.answered(moment);
+        let looked = catch_unwind(AssertUnwindSafe(|| {
+            with_mounted(dir, &image, |host| {
+                let wrong = (scenario.verify)(host, answered);
+                (wrong, if scenario.is_control { Vec::new() } else { goes_on(host) })
+            })
+        }));
+        let (not_kept, other) = looked.unwrap_or_else(|panic| {
+            let said = panic.downcast_ref::<String>().cloned().unwrap_or_else(|| "it panicked".into());
+            (vec![said], Vec::new())
         });
-        wrong.extend(seen.failed);
-        if !scenario.is_control {
-            let shown = wrong.iter().map(|wrong| format!("{}, round {round}, {cut:?}: {wrong}", scenario.name));
-            failures.extend(shown);
-        }
+        row.cuts += 1;
+        row.with_loss += usize::from(lost > 0);
+        row.lost_bytes += lost;
+        row.not_kept += not_kept.len();
+        let shown = |wrong: String| format!("{script}, moment {moment}, {fate:?}, {answered} answered: {wrong}");
+        row.wrong.extend(not_kept.into_iter().chain(other).map(shown));
     }
-    println!("| {} | {rounds} | {answers} | {lost_bytes} | {lost} |", scenario.name.replace('-', " "));
-    if scenario.is_control && lost == 0 && rounds > 2 {
-        failures.push("the control lost nothing: this disk is none to fear".into());
+    row
+}
+
+/// A line of the table.
+#[derive(Default)]
+struct Row {
+    cuts: usize,
+    /// Cuts at which the disk had something to lose, and lost it.
+    with_loss: usize,
+    lost_bytes: u64,
+    not_kept: usize,
+    /// What went wrong, in full.
+    wrong: Vec<String>,
+}
+
+impl Row {
+    fn print(&self, name: &str) {
+        println!("| {name} | {} | {} | {} | {} |", self.cuts, self.with_loss, self.lost_bytes, self.not_kept);
     }
-    failures
 }
 
 /// The store is sound, the next command works, and clears what was left.
@@ -146,6 +180,18 @@ fn with_mounted<T>(dir: &Path, image: &Path, look: impl FnOnce(&Host) -> T) -> T
     let host = Host { disk };
     // A panic would leave the mount behind.
     let looked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| look(&host)));
-    sh("umount \"$0\"", &[&host.disk]);
+    unmount(&host.disk);
     looked.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// The mounts of a container that has just ended hold the file system for a moment longer than its process lives.
+fn unmount(disk: &Path) {
+    for _ in 0..200 {
+        let umount = std::process::Command::new("umount").arg(disk).stderr(std::process::Stdio::null()).status();
+        if umount.expect("umount starts").success() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    panic!("{} stays busy", disk.display());
 }

@@ -7,6 +7,8 @@ mod commands;
 #[path = "../common/mod.rs"]
 mod common;
 mod crowd;
+mod prepared;
+mod strike;
 mod tracer;
 
 use commands::COMMANDS;
@@ -22,19 +24,24 @@ fn main() {
         return;
     }
     let whole = std::env::var_os("EBB_TORTURE").is_some_and(|value| value == "all");
-    let only = words.iter().find(|word| !word.starts_with('-'));
+    let only: Vec<&String> = words.iter().filter(|word| !word.starts_with('-')).collect();
+    let is_wanted = |name: &str| only.is_empty() || only.iter().any(|word| name.contains(word.as_str()));
     println!("| what is done | points | failed to go on | bytes lost |\n|---|---|---|---|");
     let mut failures = Vec::new();
-    for command in COMMANDS.iter().filter(|command| only.is_none_or(|only| command.name.contains(only.as_str()))) {
+    for command in COMMANDS.iter().filter(|command| is_wanted(command.name)) {
+        if let Some(why) = (command.lacks)() {
+            println!("| `{}`: {why} | | | |", command.name);
+            continue;
+        }
         let blows: &[Blow] = &[Blow::Kill, Blow::Error(libc::ENOSPC), Blow::Error(libc::EIO)];
         for blow in blows {
             let sample = if *blow == Blow::Kill { SAMPLE.0 } else { SAMPLE.1 };
-            let row = commands::try_points(command, *blow, if whole { usize::MAX } else { sample });
+            let row = strike::try_points(command, *blow, if whole { usize::MAX } else { sample });
             row.print(&format!("`{}`, {}", command.name, blow.words()));
             failures.extend(row.failures);
         }
     }
-    for (name, crowd) in crowd::CROWDS.iter().filter(|(name, _)| only.is_none_or(|only| name.contains(only.as_str()))) {
+    for (name, crowd) in crowd::CROWDS.iter().filter(|(name, _)| is_wanted(name)) {
         let row = crowd(whole);
         row.print(name);
         failures.extend(row.failures);

@@ -59,6 +59,13 @@ const DISK: &[i64] = &[
     libc::SYS_fdatasync,
     libc::SYS_syncfs,
     libc::SYS_ftruncate,
+    libc::SYS_mknod,
+    libc::SYS_mknodat,
+    libc::SYS_chown,
+    libc::SYS_fchown,
+    libc::SYS_lchown,
+    libc::SYS_fchownat,
+    libc::SYS_fsetxattr,
 ];
 
 const KILLED_AT: &[i64] = &[
@@ -82,10 +89,10 @@ const KILLED_AT: &[i64] = &[
     libc::SYS_wait4,
     libc::SYS_waitid,
     libc::SYS_poll,
-    libc::SYS_chown,
-    libc::SYS_fchownat,
     libc::SYS_chmod,
+    libc::SYS_fchmod,
     libc::SYS_fchmodat,
+    libc::SYS_utimensat,
     libc::SYS_exit_group,
 ];
 

@@ -71,7 +71,7 @@ pub fn create(store: &Store, request: &Request) -> Result<Container> {
     let claim = take_name(store, request.name.as_deref(), &mut container)?;
     atomic::fill_json(&made.path.join("container.json"), &container, container.durability())?;
     // After all that can be refused: on the host's own files there is no way back.
-    let written = owners::give(store, &container)
+    let written = owners::give(store, &made.path, &container)
         .and_then(|()| names::settle(store, container.durability()))
         .and_then(|()| request.cidfile.as_deref().map(|path| write_cidfile(path, &id)).transpose());
     if let Err(error) = written.and_then(|_| atomic::publish_dir(&made.path, &directory, container.durability())) {

@@ -6,7 +6,7 @@ use super::relay::Relay;
 use super::remove::{self, Gone};
 use super::state::{self, ProcessId, State, Status};
 use super::{exec, life};
-use crate::engine::time;
+use crate::engine::{mounts, owners, time};
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
 use crate::kernel::{self, Cloned};
@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 /// Starts a created or stopped container under a new supervisor. Returns when its program has been executed, or with
 /// the reason why not.
 pub fn start(store: &Store, container: &Container, client: Client) -> Result<()> {
+    finish_what_was_killed(store, container);
     let (report, reporter) = pipe2(nix::fcntl::OFlag::O_CLOEXEC).doing(|| "make a pipe")?;
     explain::step("a supervisor: it will be the container's parent, and keep its output and its end", "");
     match calls::fork().doing(|| "fork the supervisor")? {
@@ -50,6 +51,15 @@ pub struct Client {
     pub socket: Option<OwnedFd>,
     /// Rows and columns of its terminal.
     pub size: (u16, u16),
+}
+
+/// What killed commands left half-done in the container's mounts is done first; here, where what must be said is still
+/// heard. Where it fails, the supervisor tries again, and reports it.
+fn finish_what_was_killed(store: &Store, container: &Container) {
+    if container.mounts.iter().any(|mount| mount.kind != "tmpfs") {
+        owners::finish(store);
+        let _ = mounts::finish_copy_up(store, &container.mounts);
+    }
 }
 
 /// How the first start went, said once, to the command that waits for it.

@@ -9,7 +9,7 @@ mod peers;
 mod resolve;
 
 pub use api::to_api;
-pub use copy_up::{copy_up, mark as copy_up_mark};
+pub use copy_up::{copy_up, finish_copy_up, mark as copy_up_mark};
 pub use parse::{parse_tmpfs, parse_volume};
 pub use parse_mount::parse_mount;
 pub use peers::has_mounts_below;
@@ -126,7 +126,7 @@ pub fn clean(path: &str) -> PathBuf {
 /// What a start needs that may have changed since `create`: what a killed command left half-copied is finished, and the
 /// host's mounts still have the peers that were asked for.
 pub fn prepare(store: &Store, mounts: &[MountPoint]) -> Result<()> {
-    copy_up::finish_copy_up(store, mounts)?;
+    finish_copy_up(store, mounts)?;
     mounts.iter().try_for_each(|mount| peers::check(Path::new(&mount.source), &mount.propagation))
 }
 

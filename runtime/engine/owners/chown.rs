@@ -2,8 +2,9 @@
 //!
 //! The source is looked up once and held by a descriptor; from there everything is reached by descriptors, no symlink is
 //! followed and no other mount entered. A first walk only looks, so that what must not be given away is refused before
-//! anything has changed.
+//! anything has changed. What fails half-way is taken back; what is killed half-way is finished later (unfinished.rs).
 
+use super::unfinished::{self, Giving};
 use crate::engine::container::record::MountPoint;
 use crate::engine::container::users::User;
 use crate::engine::idmap::{self, StoreIds};
@@ -16,12 +17,12 @@ use crate::store::{Store, beneath, walk};
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, fstat};
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// Who the files are given to: the ids in the container, and the same on the disk.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Owner {
     pub inside: (u32, u32),
     pub on_host: (u32, u32),
@@ -58,24 +59,72 @@ pub fn check(store: &Store, mount: &MountPoint) -> Result<()> {
     open(store, mount).map(drop)
 }
 
-/// Gives the files of the mount's source to `owner`, and says on stderr what that changed.
-pub fn give(store: &Store, mount: &MountPoint, ids: &StoreIds, owner: &Owner) -> Result<()> {
+/// Gives the files of the mount's source to `owner`, and says on stderr what that changed. Until it is done, `made`, the
+/// container's directory, says what is being done.
+pub fn give(store: &Store, made: &Path, mount: &MountPoint, ids: &StoreIds, owner: &Owner) -> Result<()> {
     let doing = || format!("give {} to the container's user", mount.source);
     let top = open(store, mount)?;
-    let source = Path::new(&mount.source);
+    let survey = look(&top, mount, ids, owner).doing(doing)?;
+    if survey.to_change > 0 {
+        let stat = fstat(&top).doing(doing)?;
+        let giving = Giving {
+            mount: mount.clone(),
+            owner: *owner,
+            before: survey.before,
+            to_change: survey.to_change,
+            source: (stat.st_dev, stat.st_ino),
+        };
+        unfinished::begin(made, &giving)?;
+        change(&top, mount, ids, owner, &survey).doing(doing)?;
+    }
+    tell(&mount.source, &survey, owner);
+    unfinished::end(made)
+}
+
+/// Does the rest of what a killed command began, where the source is still the same, and says what that command could not.
+pub fn finish(store: &Store, giving: &Giving, ids: &StoreIds) -> Result<()> {
+    let top = open(store, &giving.mount)?;
+    let stat = fstat(&top).doing(|| format!("look at {}", giving.mount.source))?;
+    // A volume's own file system has the number of whichever loop device is free.
+    let is_device = giving.mount.kind == "volume" || stat.st_dev == giving.source.0;
+    if !is_device || stat.st_ino != giving.source.1 {
+        return Err(Error::new(format!("{} is another directory by now", giving.mount.source)));
+    }
+    let mut survey = look(&top, &giving.mount, ids, &giving.owner)?;
+    if survey.to_change > 0 {
+        change(&top, &giving.mount, ids, &giving.owner, &survey)?;
+    }
+    (survey.before, survey.to_change) = (giving.before, giving.to_change);
+    tell(&giving.mount.source, &survey, &giving.owner);
+    Ok(())
+}
+
+fn look(top: &OwnedFd, mount: &MountPoint, ids: &StoreIds, owner: &Owner) -> Result<Survey> {
     let map = ids.map().map(idmap::beyond_overflow);
     let target = inside_of(map.as_ref(), owner)?;
-    let survey = oci::with_ids(map.as_ref(), || {
-        let top = part(&top, mount)?;
-        let survey = survey(&top, source, map.as_ref(), target, u64::MAX)?;
-        if survey.to_change > 0 {
-            change(&top, source, &survey, target, owner.on_host)?;
-        }
-        Ok(survey)
-    })
-    .doing(doing)?;
-    tell(source, &survey, owner);
-    Ok(())
+    oci::with_ids(map.as_ref(), || survey(&part(top, mount)?, Path::new(&mount.source), map.as_ref(), target, u64::MAX))
+}
+
+fn change(top: &OwnedFd, mount: &MountPoint, ids: &StoreIds, owner: &Owner, survey: &Survey) -> Result<()> {
+    let map = ids.map().map(idmap::beyond_overflow);
+    let target = inside_of(map.as_ref(), owner)?;
+    // What went wrong, if anything did; of that nothing is left.
+    let attempt = || {
+        oci::with_ids(map.as_ref(), || {
+            let top = part(top, mount)?;
+            let source = Path::new(&mount.source);
+            let mut given = Given::default();
+            let Err(error) = change_each(&top, source, survey, target, owner.on_host, &mut given) else {
+                return Ok(None);
+            };
+            Ok(Some(match take_back(&top, source, target, &given) {
+                Ok(()) => format!("{}; nothing was changed", error.message),
+                Err(other) => format!("{}; and what was given cannot be taken back: {other}", error.message),
+            }))
+        })
+    };
+    // If the child that does it was killed, another does the rest.
+    attempt().or_else(|_| attempt())?.map_or(Ok(()), |wrong| Err(Error::new(wrong)))
 }
 
 /// Whether `:U` could do its work on the mount, as far as the first `most` files tell.
@@ -235,7 +284,17 @@ fn survey(top: &OwnedFd, source: &Path, map: Option<&IdMap>, target: (u32, u32),
     Ok(found)
 }
 
-fn change(top: &OwnedFd, source: &Path, survey: &Survey, (uid, gid): (u32, u32), on_host: (u32, u32)) -> Result<()> {
+/// Files that were given, by device and inode, and whose they were.
+type Given = HashMap<(u64, u64), (u32, u32)>;
+
+fn change_each(
+    top: &OwnedFd,
+    source: &Path,
+    survey: &Survey,
+    (uid, gid): (u32, u32),
+    on_host: (u32, u32),
+    given: &mut Given,
+) -> Result<()> {
     let mut progress = Progress::new("changing owners", survey.to_change);
     let mut done = 0;
     explain::step(
@@ -251,6 +310,7 @@ fn change(top: &OwnedFd, source: &Path, survey: &Survey, (uid, gid): (u32, u32),
                 return Err(Error::new(format!("{} got another name meanwhile", path.display())));
             }
             chown(file.as_fd()).doing(|| format!("change the owner of {}", path.display()))?;
+            given.insert((stat.st_dev, stat.st_ino), (stat.st_uid, stat.st_gid));
             done += 1;
             progress.set(done);
             Ok(true)
@@ -261,8 +321,25 @@ fn change(top: &OwnedFd, source: &Path, survey: &Survey, (uid, gid): (u32, u32),
     changed
 }
 
-fn tell(source: &Path, survey: &Survey, owner: &Owner) {
-    let source = source.display();
+/// Gives each file back to whom it was taken from.
+fn take_back(top: &OwnedFd, source: &Path, target: (u32, u32), given: &Given) -> Result<()> {
+    let owners: HashSet<(u32, u32)> = given.values().copied().collect();
+    for owner in owners {
+        calls::chown_each(owner.0, owner.1, |chown| {
+            walk::tree(top, source, &mut |file, stat, path| {
+                let was = given.get(&(stat.st_dev, stat.st_ino));
+                if was == Some(&owner) && (stat.st_uid, stat.st_gid) == target {
+                    chown(file.as_fd()).doing(|| format!("change the owner of {} back", path.display()))?;
+                }
+                Ok(true)
+            })
+            .map(drop)
+        })?;
+    }
+    Ok(())
+}
+
+fn tell(source: &str, survey: &Survey, owner: &Owner) {
     if survey.to_change > 0 {
         let (inside, on_host) = (owner.inside, owner.on_host);
         let files = if survey.to_change == 1 { "1 file".into() } else { format!("{} files", survey.to_change) };

@@ -4,6 +4,9 @@
 
 pub mod chown;
 pub mod translate;
+mod unfinished;
+
+pub use unfinished::finish;
 
 use crate::engine::container::record::Container;
 use crate::engine::container::users::{self, User};
@@ -11,6 +14,7 @@ use crate::engine::idmap::{self, StoreIds};
 use crate::error::{Error, Result};
 use crate::oci::IdMap;
 use crate::store::Store;
+use std::path::Path;
 
 /// Refuses what cannot be, before anything is made: `--userns keep-id` for who has nothing to keep, `:idmap` where the
 /// kernel will not, `:U` on what belongs to the system.
@@ -31,15 +35,16 @@ pub fn check(store: &Store, container: &Container) -> Result<()> {
     Ok(())
 }
 
-/// `:U`: gives the files of each such mount to the container's user, and says so.
-pub fn give(store: &Store, container: &Container) -> Result<()> {
+/// `:U`: gives the files of each such mount to the container's user, and says so. `made` is the container's directory.
+pub fn give(store: &Store, made: &Path, container: &Container) -> Result<()> {
     if !container.mounts.iter().any(|mount| mount.chowned) {
         return Ok(());
     }
     let ids = idmap::store_ids()?;
     let (user, map) = who(store, container, &ids)?;
     let owner = chown::Owner::of(&user, &ids, map.as_ref())?;
-    container.mounts.iter().filter(|mount| mount.chowned).try_for_each(|mount| chown::give(store, mount, &ids, &owner))
+    let chowned = container.mounts.iter().filter(|mount| mount.chowned);
+    chowned.into_iter().try_for_each(|mount| chown::give(store, made, mount, &ids, &owner))
 }
 
 /// The container's user, and an ordinary user's id map for it. (As root, ids on the disk are those inside.)
