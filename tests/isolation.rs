@@ -203,6 +203,14 @@ fn a_passwd_that_is_no_file_does_not_hang_us() {
 }
 
 #[test]
+fn a_passwd_that_the_container_has_deleted_is_not_read_from_the_layer_below() {
+    let ebb = Ebb::new();
+    ebb.ok(["run", "--name", "box", "-u", "root", "busybox", "rm", "/etc/passwd"]);
+    let said = ebb.fails(1, ["start", "-a", "box"]);
+    assert!(said.contains("unable to find user root"), "{said}");
+}
+
+#[test]
 fn supplementary_groups_are_exact() {
     let ebb = Ebb::new();
     let groups = |args: &[&str]| {
@@ -216,6 +224,67 @@ fn supplementary_groups_are_exact() {
     }
     assert_eq!(groups(&["-u", "1:1"]), "");
     assert_eq!(groups(&["-u", "1:1", "--group-add", "7", "--group-add", "9"]), "7 9");
+}
+
+#[test]
+fn the_number_that_is_no_id_makes_nobody_root() {
+    let ebb = Ebb::new();
+    ebb.ok(["run", "-d", "--name", "box", "busybox", "sleep", "1000"]);
+    for user in ["4294967295", "2147483648", "5:4294967295", "99999999999"] {
+        for refused in [
+            ebb.fails(125, ["run", "--rm", "-u", user, "busybox", "id"]),
+            ebb.fails(1, ["exec", "-u", user, "box", "id"]),
+        ] {
+            assert!(refused.contains("uids and gids must be in range 0-2147483647"), "{refused}");
+        }
+    }
+    let group = ebb.fails(125, ["run", "--rm", "--group-add", "4294967295", "busybox", "id"]);
+    assert!(group.contains("must be in range"), "{group}");
+    common::image_with(&ebb, "sly", &[], |builder| {
+        let line = b"web:x:4294967295:4294967295::/:/bin/sh\n";
+        let mut header = tar::Header::new_gnu();
+        header.set_size(line.len() as u64);
+        header.set_mode(0o644);
+        header.set_mtime(0);
+        header.set_uid(0);
+        header.set_gid(0);
+        builder.append_data(&mut header, "etc/passwd", &line[..]).expect("written");
+    });
+    assert!(ebb.fails(125, ["run", "--rm", "-u", "web", "sly", "id"]).contains("must be in range"));
+}
+
+#[test]
+fn an_id_that_the_container_does_not_have_is_refused_with_a_cure() {
+    if common::has_one_id() {
+        return; // Its one id is mapped to whoever the container's user is.
+    }
+    let ebb = Ebb::new();
+    ebb.ok(["run", "-d", "--name", "box", "busybox", "sleep", "1000"]);
+    for said in [
+        ebb.fails(125, ["run", "--rm", "-u", "7000000", "busybox", "id"]),
+        ebb.fails(1, ["exec", "-u", "7000000", "box", "id"]),
+    ] {
+        assert!(said.contains("user 7000000 is none of the container's 6553"), "{said}");
+    }
+    let said = ebb.fails(125, ["run", "--rm", "--group-add", "7000000", "busybox", "id"]);
+    assert!(said.contains("group 7000000 is none of the container's"), "{said}");
+    if common::is_root() {
+        assert!(said.contains("--userns host"), "{said}");
+        assert_eq!(ebb.ok(["run", "--rm", "--userns", "host", "-u", "7000000", "busybox", "id", "-u"]), "7000000");
+    }
+}
+
+#[test]
+fn a_device_is_shown_under_another_name_and_only_with_letters_that_mean_something() {
+    let ebb = Ebb::new();
+    let script = "stat -c '%t:%T' /dev/mine; echo x > /dev/mine";
+    for device in ["/dev/null:/dev/mine", "/dev/null:/dev/mine:rw"] {
+        assert_eq!(ebb.ok(["run", "--rm", "--device", device, "busybox", "sh", "-c", script]), "1:3", "{device}");
+    }
+    for device in ["/dev/null:/dev/mine:zzz", "/dev/null:zzz"] {
+        let said = ebb.fails(125, ["run", "--rm", "--device", device, "busybox", "true"]);
+        assert!(said.contains("bad mode specified: zzz"), "{said}");
+    }
 }
 
 #[test]

@@ -139,6 +139,12 @@ fn what_would_harm_the_host_is_refused() {
             let run = ["--without", step, "run", "--rm", "--userns", "host", "busybox", "true"];
             let said = ebb.fails(125, run);
             assert!(said.contains(&format!("--without {step} is refused: ")), "{said}");
+            // Nor beside a user namespace that is left out itself, whichever is named first.
+            for both in [[step, "user"], ["user", step]] {
+                let run = ["--without", both[0], "--without", both[1], "run", "--rm", "busybox", "true"];
+                let said = ebb.fails(125, run);
+                assert!(said.contains(&format!("--without {step} is refused: ")), "{both:?}: {said}");
+            }
         }
     }
     assert!(ebb.fails(125, ["--without", "sanity", "run", "busybox"]).contains("it is one of pivot_root, pid"));

@@ -368,6 +368,55 @@ fn a_hook_that_fails_or_does_not_end_keeps_the_container_from_being_created() {
 }
 
 #[test]
+fn a_root_of_states_that_others_may_have_filled_is_not_believed() {
+    use std::os::unix::fs::PermissionsExt;
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    bundle.create("c1");
+    let ran = bundle.dir.join("ran");
+    let config = bundle.root().join("c1/config.json");
+    let mut planted: Value = serde_json::from_str(&std::fs::read_to_string(&config).unwrap()).unwrap();
+    planted["hooks"] = json!({"poststop": [{"path": "/bin/touch", "args": ["touch", ran]}]});
+    std::fs::write(&config, planted.to_string()).unwrap();
+    let open = |mode| std::fs::set_permissions(bundle.root(), std::fs::Permissions::from_mode(mode)).unwrap();
+    let refused = |why: &str| {
+        let commands: [&[&str]; 5] =
+            [&["list"], &["state", "c1"], &["delete", "-f", "c1"], &["kill", "c1"], &["create", "c2"]];
+        for command in commands {
+            let said = bundle.fails(1, command);
+            assert!(said.contains(why), "{command:?}: {said}");
+        }
+        assert!(!ran.exists(), "a hook of somebody else's ran");
+    };
+    open(0o777);
+    refused("can be written to by other users");
+    open(0o700);
+    let aside = bundle.dir.join("aside");
+    std::fs::rename(bundle.root(), &aside).unwrap();
+    std::os::unix::fs::symlink(&aside, bundle.root()).unwrap();
+    refused("is no directory");
+    std::fs::remove_file(bundle.root()).unwrap();
+    std::fs::rename(&aside, bundle.root()).unwrap();
+    if is_root() {
+        std::os::unix::fs::chown(bundle.root(), Some(1), None).unwrap();
+        refused("belongs to another user");
+        std::os::unix::fs::chown(bundle.root(), Some(0), None).unwrap();
+    }
+    bundle.ok(&["delete", "-f", "c1"]);
+    assert!(ran.exists(), "one's own hooks do run");
+}
+
+#[test]
+fn a_user_that_is_no_id_is_refused_and_does_not_stay_root() {
+    let mut bundle = Bundle::new(&["id"]);
+    for user in [json!({"uid": u32::MAX, "gid": 0}), json!({"uid": 0, "gid": u32::MAX})] {
+        bundle.config["process"]["user"] = user;
+        let said = bundle.fails(1, &["run", "c1"]);
+        assert!(said.contains("4294967295 is no id"), "{said}");
+    }
+    assert_eq!(bundle.ok(&["list", "-q"]), "");
+}
+
+#[test]
 fn errors_are_written_to_the_log_as_runc_writes_them() {
     let bundle = Bundle::new(&["true"]);
     let log = bundle.dir.join("log");

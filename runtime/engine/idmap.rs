@@ -72,6 +72,16 @@ fn subordinate(file: &str, uid: u32) -> Vec<(u32, u32)> {
     text.lines().filter_map(range).filter(|(_, count)| *count > 0).collect()
 }
 
+/// All ranges of `file`, whoever has them.
+fn ranges(file: &str) -> Vec<(u32, u32)> {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let range = |line: &str| {
+        let mut fields = line.split(':').skip(1);
+        Some((fields.next()?.trim().parse().ok()?, fields.next()?.trim().parse().ok()?))
+    };
+    text.lines().filter_map(range).collect()
+}
+
 /// The name of a user in /etc/passwd. (Never through getpwuid(3): that loads name service modules.)
 fn login_name(uid: u32) -> Option<String> {
     let text = std::fs::read_to_string("/etc/passwd").ok()?;
@@ -93,8 +103,8 @@ const RANGE: u32 = 65_536;
 
 /// The maps of one container's user namespace.
 ///
-/// Root's containers get 65536 ids each, at a place that follows from the container's id, so that no two share a user
-/// on the host. An ordinary user's container has the ids of the store; where that is only one, it is mapped to the user
+/// Root's containers get 65536 ids each, at a place that follows from the container's id and that is nobody's subordinate
+/// ids. There are some 28,000 places: two containers share one seldom, but nothing keeps them from it. An ordinary user's container has the ids of the store; where that is only one, it is mapped to the user
 /// that the container runs as.
 ///
 /// With `keep` it is that user of the container who is the caller on the host.
@@ -103,7 +113,8 @@ pub fn container_map(ids: &StoreIds, container_id: &str, uid: u32, gid: u32, kee
         StoreIds::Host => {
             let slots = (LAST - FIRST) / u64::from(RANGE);
             let number = u64::from_str_radix(container_id.get(..12).unwrap_or("0"), 16).unwrap_or(0);
-            let first = (FIRST + number % slots * u64::from(RANGE)) as u32;
+            let taken: Vec<_> = ["/etc/subuid", "/etc/subgid"].iter().flat_map(|file| ranges(file)).collect();
+            let first = free_place(number % slots, slots, &taken);
             IdMap { uids: vec![(0, first, RANGE)], gids: vec![(0, first, RANGE)] }
         }
         StoreIds::Subordinate(map) => match keep {
@@ -115,6 +126,18 @@ pub fn container_map(ids: &StoreIds, container_id: &str, uid: u32, gid: u32, kee
             IdMap { uids: one(uid, &map.uids), gids: one(gid, &map.gids) }
         }
     }
+}
+
+/// The first host id of the place `wanted`, or of the next one that overlaps none of `taken`.
+fn free_place(wanted: u64, slots: u64, taken: &[(u32, u32)]) -> u32 {
+    let first = |slot: u64| FIRST + slot % slots * u64::from(RANGE);
+    let is_free = |place: &u64| {
+        let overlaps = |&(start, count): &(u32, u32)| {
+            u64::from(start) < place + u64::from(RANGE) && *place < u64::from(start) + u64::from(count)
+        };
+        !taken.iter().any(overlaps)
+    };
+    (wanted..wanted + slots).map(first).find(is_free).unwrap_or_else(|| first(wanted)) as u32
 }
 
 /// `--userns keep-id[:uid=UID,gid=GID]`: who in the container is the caller on the host.
@@ -157,7 +180,9 @@ fn kept(map: &[(u32, u32, u32)], wanted: u32) -> Vec<(u32, u32, u32)> {
     if !map.iter().any(|(inside, _, length)| within(wanted, *inside, *length)) {
         // No subordinate id is called so. The last of them goes for root's, which a container cannot be without.
         if let Some((inside, outside, length)) = map.pop() {
-            map.extend([(inside, outside, length - 1), (wanted, outside + (length - 1), 1)]);
+            // The kernel takes no extent of nothing, which is what is left of a single id.
+            map.extend((length > 1).then_some((inside, outside, length - 1)));
+            map.push((wanted, outside + (length - 1), 1));
         }
     }
     exchange(&map, 0, wanted)
@@ -276,6 +301,7 @@ mod tests {
         let map = kept(&STORE, 1_000_000);
         assert_eq!(map, [(0, 165_535, 1), (1, 100_000, 65_535), (1_000_000, 1000, 1)]);
         assert_eq!(inside(&map, 1000), Some(1_000_000));
+        assert_eq!(kept(&[(0, 1000, 1), (1, 100_000, 1)], 33), [(0, 100_000, 1), (33, 1000, 1)]);
     }
 
     #[test]
@@ -291,6 +317,16 @@ mod tests {
         assert_eq!(exchange(&STORE, 7, 7), STORE);
         let everybody = exchange(&[(0, 0, u32::MAX)], 0, u32::MAX - 1);
         assert_eq!(everybody, [(0, u32::MAX - 1, 1), (1, 1, u32::MAX - 2), (u32::MAX - 1, 0, 1)]);
+    }
+
+    #[test]
+    fn a_container_of_root_is_put_where_nobody_has_subordinate_ids() {
+        assert_eq!(free_place(0, 100, &[]), 524_288);
+        // u6 and ebb-ci of the machine that this was found on.
+        assert_eq!(free_place(0, 100, &[(493_216, 65_536), (558_752, 65_536)]), 655_360);
+        assert_eq!(free_place(7, 100, &[(493_216, 65_536)]), 524_288 + 7 * 65_536);
+        // The last place is followed by the first.
+        assert_eq!(free_place(99, 100, &[(524_288 + 99 * 65_536, 1)]), 524_288);
     }
 
     #[test]

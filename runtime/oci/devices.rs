@@ -26,6 +26,8 @@ const LINKS: [(&str, &str); 5] = [
 
 struct Device {
     path: PathBuf,
+    /// Where the host has it.
+    source: PathBuf,
     kind: SFlag,
     number: u64,
     mode: u32,
@@ -36,6 +38,7 @@ struct Device {
 pub fn populate(spec: &Spec, root: &OwnedFd) -> Result<()> {
     let defaults = DEFAULT.iter().map(|(name, major, minor)| Device {
         path: Path::new("/dev").join(name),
+        source: Path::new("/dev").join(name),
         kind: SFlag::S_IFCHR,
         number: makedev(*major, *minor),
         mode: 0o666,
@@ -50,6 +53,7 @@ pub fn populate(spec: &Spec, root: &OwnedFd) -> Result<()> {
         };
         Some(Device {
             path: device.path().clone(),
+            source: source(spec, device.path()),
             kind,
             number: makedev(device.major() as u64, device.minor() as u64),
             mode: device.file_mode().unwrap_or(0o666) & 0o7777,
@@ -108,9 +112,15 @@ fn node(directory: &OwnedFd, name: &OsStr, device: &Device) -> nix::Result<()> {
     }
 }
 
-/// Shows the host's device of the same path, checked to be the one that was asked for.
+fn source(spec: &Spec, path: &Path) -> PathBuf {
+    let key = format!("{}{}", super::DEVICE_SOURCE, path.display());
+    let named = spec.annotations().as_ref().and_then(|all| all.get(&key));
+    named.map_or_else(|| path.to_owned(), PathBuf::from)
+}
+
+/// Shows the host's device, checked to be the one that was asked for.
 fn bind(directory: &OwnedFd, name: &OsStr, device: &Device) -> Result<()> {
-    let copy = mounts::copy(&device.path, false)?;
+    let copy = mounts::copy(&device.source, false)?;
     let found = fstat(&copy).doing(|| "look at the host's device")?;
     if SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT != device.kind || found.st_rdev != device.number {
         return Err(Error::new("the host has another device there"));

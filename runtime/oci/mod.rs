@@ -18,7 +18,7 @@ mod create;
 mod devices;
 mod exec;
 mod gate;
-mod ids;
+pub mod ids;
 mod mapped;
 mod masks;
 mod mounts;
@@ -73,6 +73,10 @@ impl Init {
 /// is for. It is honoured in a user namespace only.
 pub const CHROOT_ONLY: &str = "dev.ebb.chroot-only";
 
+/// The annotation that names the host's path of a device which the bundle shows under another: this, and the path inside.
+/// It is needed where the host's node is bound, in a user namespace; the type and the number must be the bundle's.
+pub const DEVICE_SOURCE: &str = "dev.ebb.device:";
+
 /// What the bundle itself does not say.
 #[derive(Debug, Default, Clone)]
 pub struct CreateOptions {
@@ -117,6 +121,7 @@ pub fn create_while(
 /// Runs one more process in the container whose first process is `target`, which `pidfd` is a handle on. `spec` is the
 /// container's bundle (its seccomp filter, its cgroup), `process` the new process.
 pub fn exec(target: Pid, pidfd: OwnedFd, spec: &Spec, process: &Process, io: Io) -> Result<Init> {
+    refuse_no_id(process)?;
     exec::exec(target, pidfd, spec, process, io)
 }
 
@@ -189,7 +194,19 @@ pub fn map_ids_for_a_try(path: &Path, recursive: bool) -> Result<()> {
 pub fn read_bundle(bundle: &Path) -> Result<Spec> {
     let path = bundle.join("config.json");
     let bytes = std::fs::read(&path).doing(|| format!("read {}", path.display()))?;
-    serde_json::from_slice(&bytes).doing(|| format!("read {}", path.display()))
+    let spec: Spec = serde_json::from_slice(&bytes).doing(|| format!("read {}", path.display()))?;
+    spec.process().as_ref().map_or(Ok(()), refuse_no_id)?;
+    Ok(spec)
+}
+
+/// The largest number is no id: setresuid(2) takes it for "stay who you are", which is root.
+fn refuse_no_id(process: &Process) -> Result<()> {
+    let user = process.user();
+    let all = [user.uid(), user.gid()].into_iter().chain(user.additional_gids().iter().flatten().copied());
+    match all.into_iter().any(|id| id == u32::MAX) {
+        true => Err(Error::new(format!("{} is no id: process.user names a user or a group that cannot be", u32::MAX))),
+        false => Ok(()),
+    }
 }
 
 /// Why a clone into a user namespace is refused, and where to look.

@@ -83,11 +83,7 @@ pub fn claim(root: &Path, id: &str) -> Result<PathBuf> {
     let mut private = std::fs::DirBuilder::new();
     private.mode(0o700);
     private.recursive(true).create(root).doing(|| format!("make {}", root.display()))?;
-    // The place in /tmp could have been made by another user before us.
-    if std::fs::metadata(root).doing(|| format!("look at {}", root.display()))?.uid() != nix::unistd::geteuid().as_raw()
-    {
-        return Err(Error::new(format!("{} belongs to another user", root.display())).with_cure("give --root DIR"));
-    }
+    is_ours(root)?;
     let dir = root.join(id);
     match private.recursive(false).create(&dir) {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
@@ -100,6 +96,9 @@ pub fn claim(root: &Path, id: &str) -> Result<PathBuf> {
 /// The container `id`. One whose `create` has not finished does not exist yet.
 pub fn find(root: &Path, id: &str) -> Result<Container> {
     check_id(id)?;
+    if !is_ours(root)? {
+        return Err(Error::not_found("container does not exist"));
+    }
     let dir = root.join(id);
     match atomic::read_json(&dir.join("state.json")) {
         Ok(record) => Ok(Container { dir, record }),
@@ -109,11 +108,32 @@ pub fn find(root: &Path, id: &str) -> Result<Container> {
 }
 
 /// All containers of this root, by id.
-pub fn list(root: &Path) -> Vec<Container> {
+pub fn list(root: &Path) -> Result<Vec<Container>> {
+    is_ours(root)?;
     let entries = std::fs::read_dir(root).into_iter().flatten().flatten();
     let mut ids: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
     ids.sort();
-    ids.iter().filter_map(|id| find(root, id).ok()).collect()
+    Ok(ids.iter().filter_map(|id| find(root, id).ok()).collect())
+}
+
+/// Whether there is such a root. One that another user made, or can write to, is refused: what it says of a container is
+/// done as us, hooks and all, and the place in /tmp can be made by anybody before we do.
+fn is_ours(root: &Path) -> Result<bool> {
+    let meta = match std::fs::symlink_metadata(root) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        other => other.doing(|| format!("look at {}", root.display()))?,
+    };
+    let why = if !meta.is_dir() {
+        "is no directory"
+    } else if meta.uid() != nix::unistd::geteuid().as_raw() {
+        "belongs to another user"
+    } else if meta.mode() & 0o022 != 0 {
+        "can be written to by other users"
+    } else {
+        return Ok(true);
+    };
+    Err(Error::new(format!("the state of containers is not taken from {}: it {why}", root.display()))
+        .with_cure("give --root DIR"))
 }
 
 fn check_id(id: &str) -> Result<()> {

@@ -79,7 +79,7 @@ pub struct List {
 impl Execute for List {
     fn execute(self) -> Result<i32> {
         self.globals.report(|| {
-            let containers = state::list(&self.globals.root());
+            let containers = state::list(&self.globals.root())?;
             if self.quiet {
                 containers.iter().try_for_each(|container| output::line(&container.record.id))?;
             } else if self.format == "json" {

@@ -46,8 +46,15 @@ pub fn spec(store: &Store, container: &Container, held: &volume::Held) -> Result
         user.groups.clear();
     }
     let namespaces = Namespaces::decide(store, container, &ids, (user.uid, user.gid), held)?;
+    if let Some(map) = &namespaces.map {
+        user.check_mapped(map)?;
+    }
     let mut spec = Spec::default();
     spec.set_version("1.2.0".into());
+    let sources = security::device_sources(host)?;
+    if !sources.is_empty() {
+        spec.set_annotations(Some(sources));
+    }
     let mut root = Root::default();
     root.set_path(PathBuf::from("rootfs")).set_readonly(Some(host.readonly_rootfs));
     spec.set_root(Some(root));

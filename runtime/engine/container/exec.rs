@@ -139,6 +139,9 @@ pub fn process(spec: &mut Spec, container: &Container, init: &ProcessId, request
             users::resolve(root, user, &groups)
         })?
         .as_far_as_ids_go()?;
+        if let Some(map) = oci::ids::of(spec) {
+            found.check_mapped(&map)?;
+        }
         // A HOME of the user's own or the image's stays; the one that the runtime had filled in goes with the user.
         if !container.config.image.env.iter().any(|entry| entry.starts_with("HOME=")) {
             set_env(&mut env, &format!("HOME={}", found.home));

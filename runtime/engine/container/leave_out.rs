@@ -6,7 +6,7 @@
 use super::record::Container;
 use crate::engine::idmap::{self, StoreIds};
 use crate::error::{Doing, Error, Result};
-use crate::explain::without::{Step, left_out};
+use crate::explain::without::{Step, leaves_out, left_out};
 use crate::oci::{self, View};
 use crate::store::{Store, beneath, copy};
 use oci_spec::runtime::{Capability, LinuxCapabilitiesBuilder, LinuxNamespaceType as Type, MountBuilder, Spec};
@@ -43,7 +43,8 @@ pub fn apply(spec: &mut Spec, store: &Store, container: &Container) -> Result<()
 
 /// What would harm the host, or other containers, is refused, with the reason.
 fn refuse_danger(step: Step, spec: &Spec) -> Result<()> {
-    let has_user_namespace = namespaces(spec).any(|kind| kind == Type::User);
+    // Judged by all that is left out: in whatever order the steps are named, they go together.
+    let has_user_namespace = namespaces(spec).any(|kind| kind == Type::User) && !leaves_out(Step::User);
     let reason = match step {
         Step::PivotRoot => {
             "the container's root would be the host's, and can walk out of a chroot to every file of the host"
@@ -58,8 +59,9 @@ fn refuse_danger(step: Step, spec: &Spec) -> Result<()> {
     if has_user_namespace {
         return Ok(());
     }
-    Err(Error::new(format!("--without {} is refused: {reason}", step.name()))
-        .with_cure("it goes where the container has a user namespace: without --privileged and --userns host"))
+    Err(Error::new(format!("--without {} is refused: {reason}", step.name())).with_cure(
+        "it goes where the container has a user namespace: without --privileged, --userns host and --without user",
+    ))
 }
 
 fn namespaces(spec: &Spec) -> impl Iterator<Item = Type> {

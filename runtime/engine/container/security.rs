@@ -9,7 +9,7 @@ use oci_spec::runtime::{
     Capabilities, Capability, LinuxCapabilities, LinuxCapabilitiesBuilder, LinuxDevice, LinuxDeviceBuilder,
     LinuxDeviceType, LinuxSeccomp,
 };
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::str::FromStr;
 
@@ -132,9 +132,7 @@ fn allow_all() -> LinuxSeccomp {
 pub fn devices(host: &HostConfig) -> Result<Vec<LinuxDevice>> {
     let mut list = Vec::new();
     for text in &host.devices {
-        let mut parts = text.split(':');
-        let outside = parts.next().unwrap_or_default();
-        let inside = parts.next().filter(|part| part.starts_with('/')).unwrap_or(outside);
+        let (outside, inside) = places(text)?;
         list.push(device(outside, inside)?);
     }
     if host.privileged {
@@ -150,6 +148,33 @@ pub fn devices(host: &HostConfig) -> Result<Vec<LinuxDevice>> {
         }
     }
     Ok(list)
+}
+
+/// What a bundle says beside, of each device that has another path on the host than inside.
+pub fn device_sources(host: &HostConfig) -> Result<HashMap<String, String>> {
+    let mut sources = HashMap::new();
+    for text in &host.devices {
+        let (outside, inside) = places(text)?;
+        if outside != inside {
+            sources.insert(format!("{}{inside}", oci::DEVICE_SOURCE), outside.to_owned());
+        }
+    }
+    Ok(sources)
+}
+
+/// A device's path on the host and inside. As with Docker, the second word may be the letters already.
+fn places(text: &str) -> Result<(&str, &str)> {
+    let is_mode = |word: &str| !word.is_empty() && word.bytes().all(|letter| b"rwm".contains(&letter));
+    let bad_mode = |word: &str| Error::new(format!("invalid --device \"{text}\": bad mode specified: {word}"));
+    let words: Vec<&str> = text.split(':').collect();
+    match words[..] {
+        [outside] => Ok((outside, outside)),
+        [outside, inside] if inside.starts_with('/') => Ok((outside, inside)),
+        [outside, mode] if is_mode(mode) => Ok((outside, outside)),
+        [outside, inside, mode] if inside.starts_with('/') && is_mode(mode) => Ok((outside, inside)),
+        [_, mode] | [_, _, mode] => Err(bad_mode(mode)),
+        _ => Err(Error::new(format!("invalid --device \"{text}\": it is HOST[:INSIDE[:rwm]]"))),
+    }
 }
 
 fn device(outside: &str, inside: &str) -> Result<LinuxDevice> {

@@ -3,7 +3,9 @@
 use super::record::Container;
 use crate::engine::idmap::{self, StoreIds};
 use crate::error::{Doing, Error, Result};
+use crate::oci::{self, IdMap};
 use crate::store::{Store, beneath};
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use serde::{Deserialize, Serialize};
@@ -29,6 +31,28 @@ impl User {
         user
     }
 
+    /// Refuses ids that the container's user namespace does not have: nobody can become them.
+    pub fn check_mapped(&self, map: &IdMap) -> Result<()> {
+        let count = |map: &[(u32, u32, u32)]| map.iter().map(|(.., length)| u64::from(*length)).sum::<u64>();
+        let refuse = |what: &str, id: u32, map: &[(u32, u32, u32)]| {
+            let (count, word) = (count(map), if count(map) == 1 { "id" } else { "ids" });
+            let error = Error::new(format!("{what} {id} is none of the container's {count} {word}"));
+            Err(match nix::unistd::geteuid().is_root() {
+                true => error.with_cure("--userns host, where the ids are the host's; or a smaller id"),
+                false => {
+                    error.with_cure("an id that the container has, or more subordinate ids (/etc/subuid, /etc/subgid)")
+                }
+            })
+        };
+        if map.host_uid(self.uid).is_none() {
+            return refuse("user", self.uid, &map.uids);
+        }
+        match self.groups.iter().chain([&self.gid]).find(|gid| map.host_gid(**gid).is_none()) {
+            Some(gid) => refuse("group", *gid, &map.gids),
+            None => Ok(()),
+        }
+    }
+
     /// Without supplementary groups where the caller's user has no subordinate ids: whoever maps a single id must give
     /// setgroups(2) up (user_namespaces(7)), so the container has none, whatever its /etc/group says.
     pub fn as_far_as_ids_go(mut self) -> Result<User> {
@@ -51,10 +75,13 @@ pub fn resolve(root: BorrowedFd, text: &str, more: &[String]) -> Result<User> {
 pub fn of_container(store: &Store, container: &Container) -> Result<User> {
     let upper = super::dir(store, &container.id).join("upper");
     let layers = super::layer_paths(store, container);
+    let ids = idmap::store_ids()?;
     let find = |path: &str| -> Result<String> {
         for layer in std::iter::once(&upper).chain(layers.iter().rev()) {
             let Ok(root) = beneath::root(layer) else { continue };
-            if let Some(text) = read_database(root.as_fd(), path)? {
+            // What is closed to us (another id's, 0600) may be open to the ids that the store's files carry.
+            let read = || read_database(root.as_fd(), path);
+            if let Some(text) = read().or_else(|_| oci::with_ids(ids.map(), read))? {
                 return Ok(text);
             }
         }
@@ -82,11 +109,17 @@ fn database(root: BorrowedFd, path: &str) -> Result<String> {
 /// nothing of that name.
 fn read_database(root: BorrowedFd, path: &str) -> Result<Option<String>> {
     const LARGEST: u64 = 16 << 20;
-    let Ok(fd) = beneath::open(root, Path::new(path), OFlag::O_RDONLY | OFlag::O_NONBLOCK, Mode::empty()) else {
-        return Ok(None);
-    };
-    let file = File::from(fd);
     let doing = || format!("read the container's {path}");
+    let open = |flags| beneath::open(root, Path::new(path), flags, Mode::empty());
+    // Looked at before it is opened: a device that is none (a whiteout) cannot be, and hides what lies below all the same.
+    let place = match open(OFlag::O_PATH) {
+        Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(None),
+        found => File::from(found.doing(doing)?),
+    };
+    if !place.metadata().doing(doing)?.is_file() {
+        return Ok(Some(String::new()));
+    }
+    let file = File::from(open(OFlag::O_RDONLY | OFlag::O_NONBLOCK).doing(doing)?);
     if !file.metadata().doing(doing)?.is_file() {
         return Ok(Some(String::new()));
     }
@@ -104,16 +137,17 @@ fn look_up(passwd: &str, group: &str, text: &str) -> Result<User> {
     let entries = || passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
     let named =
         entries().find(|fields| fields[0] == name).or_else(|| entries().find(|fields| fields.get(2) == Some(&name)));
-    let number = |fields: &[&str], at: usize| fields.get(at).and_then(|field| field.parse::<u32>().ok());
-    let mut user = match (&named, name.parse::<u32>()) {
-        (Some(fields), _) => User {
-            uid: number(fields, 2).ok_or_else(|| bad_user(name))?,
-            gid: number(fields, 3).ok_or_else(|| bad_user(name))?,
+    let mut user = match &named {
+        Some(fields) => User {
+            uid: number(fields, 2)?.ok_or_else(|| bad_user(name))?,
+            gid: number(fields, 3)?.ok_or_else(|| bad_user(name))?,
             groups: Vec::new(),
             home: fields.get(5).filter(|home| !home.is_empty()).map_or("/", |home| *home).to_owned(),
         },
-        (None, Ok(uid)) => User { uid, gid: 0, groups: Vec::new(), home: "/".to_owned() },
-        (None, Err(_)) => return Err(bad_user(name)),
+        None => {
+            let uid = id(name)?.ok_or_else(|| bad_user(name))?;
+            User { uid, gid: 0, groups: Vec::new(), home: "/".to_owned() }
+        }
     };
     match group_name {
         Some(group_name) => user.gid = group_id(group, group_name)?,
@@ -124,8 +158,8 @@ fn look_up(passwd: &str, group: &str, text: &str) -> Result<User> {
                 .lines()
                 .map(|line| line.split(':').collect::<Vec<_>>())
                 .filter(|fields| fields.get(3).is_some_and(|members| members.split(',').any(|member| member == login)))
-                .filter_map(|fields| number(&fields, 2))
-                .collect();
+                .filter_map(|fields| number(&fields, 2).transpose())
+                .collect::<Result<_>>()?;
         }
     }
     Ok(user)
@@ -142,10 +176,26 @@ fn add_groups(mut user: User, group: &str, more: &[String]) -> Result<User> {
 
 fn group_id(group: &str, name: &str) -> Result<u32> {
     let by_name = group.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|fields| fields[0] == name);
-    by_name
-        .and_then(|fields| fields.get(2).and_then(|gid| gid.parse().ok()))
-        .or_else(|| name.parse().ok())
+    let found = by_name.map_or(Ok(None), |fields| number(&fields, 2))?;
+    found
+        .map_or_else(|| id(name), |gid| Ok(Some(gid)))?
         .ok_or_else(|| Error::new(format!("unable to find group {name}: no matching entries in group file")))
+}
+
+fn number(fields: &[&str], at: usize) -> Result<Option<u32>> {
+    fields.get(at).map_or(Ok(None), |field| id(field))
+}
+
+/// An id, where `text` is a number. To setresuid(2) the largest one means "stay who you are", which is root.
+fn id(text: &str) -> Result<Option<u32>> {
+    const LARGEST: u32 = i32::MAX as u32;
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Ok(None);
+    }
+    match text.parse::<u32>() {
+        Ok(id) if id <= LARGEST => Ok(Some(id)),
+        _ => Err(Error::new(format!("invalid id {text}: uids and gids must be in range 0-{LARGEST}"))),
+    }
 }
 
 fn bad_user(name: &str) -> Error {
