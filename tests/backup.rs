@@ -192,6 +192,30 @@ fn gnu_tar_reads_what_is_written_its_sparse_files_too() {
     assert!(std::fs::metadata(ebb.dir.join("x/holes")).expect("it").blocks() < 2000);
 }
 
+/// The archive was written by podman 4.3.1 (tests/fixtures/make-podman-volume.sh), which leaves out the top directory.
+#[test]
+fn what_podman_exports_is_read_with_owners_modes_links_and_times() {
+    let ebb = Ebb::new();
+    let archive = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/podman-volume.tar.gz");
+    ebb.ok(["volume", "import", "shelf", archive]);
+    let long = "0".repeat(120);
+    let script = format!(
+        "cat a books/deep/{long} owned; [ a -ef b ] && readlink books/link; stat -c '%n %F %a %u:%g %s' *; \
+         stat -c %Y owned; tr -d '\\0' < holes"
+    );
+    let owner = if has_one_id() { "0:0" } else { "33:101" };
+    assert_eq!(
+        inside(&ebb, "shelf", &script),
+        format!(
+            "hello\nfar\nmine\n../a\na regular file 644 0:0 6\nb regular file 644 0:0 6\nbooks directory 2775 {owner} 4096\n\
+             empty regular empty file 644 0:0 0\nholes regular file 644 0:0 1048576\nowned regular file 4750 {owner} 5\n\
+             pipe fifo 644 0:0 0\n981173106\nmiddle"
+        )
+    );
+    let colour = xattr::get(data(&ebb, "shelf").join("a"), "user.colour").expect("read");
+    assert_eq!(colour, Some(b"blue".to_vec()));
+}
+
 #[test]
 fn an_archive_s_name_says_how_it_is_compressed_and_its_first_bytes_how_it_is_read() {
     let ebb = with_everything();

@@ -190,3 +190,54 @@ fn a_copy_made_in_a_pause_is_of_one_moment() {
         assert!(numbers.len() == 2 && numbers[0] - numbers[1] <= 1, "{numbers:?}");
     }
 }
+
+/// `--pid host` in mounts where no cgroup can be made: nothing tells its processes from the host's.
+#[test]
+fn one_whose_processes_cannot_be_told_is_not_paused_and_nothing_is_made() {
+    let ebb = Ebb::new();
+    let run = ["run", "-d", "--name", "web", "--pid", "host", "-v", "vase:/data", "busybox", "sh", "-c", ANSWERS];
+    if !is_root() {
+        let said = ebb.fails(125, run);
+        assert!(said.starts_with("ebb: --pid host takes root: "), "{said}");
+        assert_eq!((ebb.ok(["ps", "-aq"]), ebb.ok(["volume", "ls", "-q"])), ("".into(), "".into()));
+        return;
+    }
+    let mut apart = std::process::Command::new("unshare");
+    apart.args(["-m", "sh", "-ec", "mount -t tmpfs none /sys/fs/cgroup; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_ebb")]);
+    let started = common::answer(apart.args(run).env("EBB_ROOT", ebb.store()));
+    assert_eq!(started.code, 0, "{}", started.shown());
+    ebb.await_line("web", "up");
+    let export = ebb.run(["volume", "export", "--pause", "-o", "v.tar", "vase"]);
+    let clone = ebb.run(["volume", "clone", "--pause", "vase", "copy"]);
+    for answer in [&export, &clone] {
+        assert_eq!((answer.code, answer.stdout.as_str()), (1, ""), "{}", answer.shown());
+        assert_eq!(
+            answer.stderr,
+            "ebb: pause container web: it has no cgroup to freeze (it was started without one), and shares the host's pids, \
+             so that its processes cannot be told\n  stop it, or copy without --pause\n"
+        );
+    }
+    assert!(!ebb.dir.join("v.tar").exists());
+    assert_eq!(ebb.ok(["volume", "ls", "-q"]), "vase");
+    assert_eq!(std::fs::read_dir(ebb.store().join("tmp")).expect("tmp/").count(), 0);
+    await_life(&ebb, "web");
+    // As its message says.
+    ebb.ok(["volume", "export", "-o", "v.tar", "vase"]);
+    ebb.ok(["rm", "-f", "web"]);
+    ebb.ok(["volume", "export", "--pause", "-o", "v.tar", "vase"]);
+}
+
+/// With a cgroup it is frozen as any other.
+#[test]
+fn one_that_shares_the_host_s_pids_is_paused_by_its_cgroup() {
+    let ebb = Ebb::new();
+    if !is_root() {
+        // There is none: see above.
+        return;
+    }
+    ebb.ok(["run", "-d", "--name", "web", "--pid", "host", "-v", "vase:/data", "busybox", "sh", "-c", ANSWERS]);
+    ebb.await_line("web", "up");
+    ebb.ok(["volume", "export", "--pause", "-o", "v.tar", "vase"]);
+    ebb.ok(["volume", "clone", "--pause", "vase", "copy"]);
+    await_life(&ebb, "web");
+}

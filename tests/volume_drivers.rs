@@ -256,3 +256,139 @@ fn a_name_with_other_options_is_refused_and_with_the_same_ones_found() {
     assert_eq!(options, r#"{"device":"tmpfs","o":"size=1m,mode=1777","type":"tmpfs"}"#);
     assert!(Path::new(&ebb.ok(["volume", "inspect", "-f", "{{.Mountpoint}}", "cache"])).is_dir());
 }
+
+#[test]
+fn where_says_in_what_the_bytes_lie_and_what_ends_them() {
+    let ebb = Ebb::new();
+    let device = ebb.dir.join("device");
+    std::fs::create_dir(&device).expect("a directory");
+    let device_option = format!("device={}", device.display());
+    create(&ebb, "shown", &["-o", "type=none", "-o", "o=bind", "-o", &device_option]);
+    create(&ebb, "cache", &TMPFS);
+    create(&ebb, "disk", if is_root() { &["-o", "size=16m"] } else { &[] });
+    let mounts = ["-v", "shown:/shown", "-v", "cache:/cache", "-v", "disk:/disk"];
+    let script = "for at in shown cache disk; do echo $at > /$at/f; done; echo ready; sleep 1000";
+    let run = [&["run", "-d", "--name", "box"], &mounts[..], &["busybox", "sh", "-c", script]].concat();
+    ebb.ok(run);
+    ebb.await_line("box", "ready");
+    let disk = ebb.store().join(if is_root() { "volumes/disk/disk" } else { "volumes/disk/_data/f" });
+    let on_disk = if is_root() { "disk" } else { "file" };
+    let all = "stop, restart, rm, rm -v, volume rm";
+    let nothing = "nothing that Ebb does";
+    let look =
+        |place: &str| ebb.ok(["where", "--format", "{{.Source}}|{{.Storage}}|{{.Outlives}}|{{.GoneWith}}", place]);
+    let shown = format!("{}|file|{all}|{nothing}", device.join("f").display());
+    let limited = format!("{}|{on_disk}|stop, restart, rm, rm -v|volume rm", disk.display());
+    for running in [true, false] {
+        assert_eq!((look("box:/shown/f"), look("shown:/f")), (shown.clone(), shown.clone()));
+        assert_eq!((look("box:/disk/f"), look("disk:/f")), (limited.clone(), limited.clone()));
+        assert!(ebb.ok(["where", "cache"]).contains("on the host  in memory, until the last"));
+        if running {
+            let in_memory = ebb.ok(["where", "--format", "{{.HeldBy}}|{{.Storage}}|{{.GoneWith}}", "box:/cache/f"]);
+            assert_eq!(in_memory, format!("volume cache|memory|{all}"));
+            // While another container has it, it outlives this one.
+            user(&ebb, "other", "cache", "true");
+            assert_eq!(ebb.ok(["where", "--format", "{{.GoneWith}}", "box:/cache/f"]), "volume rm");
+            ebb.ok(["rm", "-f", "other"]);
+            let foreseen = ebb.ok(["rm", "-f", "--dry-run", "box"]);
+            assert!(foreseen.contains("volume cache (/cache), but what is in it is in memory"), "{foreseen}");
+        }
+        ebb.ok(["stop", "-t", "0", "box"]);
+    }
+    assert!(
+        ebb.fails(1, ["where", "box:/cache/f"]).contains("Could not find the file /cache/f"),
+        "it went with the stop"
+    );
+    ebb.ok(["rm", "box"]);
+    ebb.ok(["volume", "rm", "shown", "cache", "disk"]);
+    assert_eq!(std::fs::read_to_string(device.join("f")).expect("as foretold"), "shown\n");
+}
+
+#[test]
+fn a_clone_has_a_disk_of_its_own_with_the_same_limit_and_what_cannot_be_had_twice_is_refused() {
+    let ebb = Ebb::new();
+    let device = ebb.dir.join("device");
+    std::fs::create_dir(&device).expect("a directory");
+    create(&ebb, "cache", &TMPFS);
+    create(&ebb, "shown", &["-o", "type=none", "-o", "o=bind", "-o", &format!("device={}", device.display())]);
+    create(&ebb, "other", &["-o", "type=iso9660", "-o", "device=/dev/sr0"]);
+    for (source, why) in [
+        (
+            "cache",
+            "what is in cache is in memory, and a clone that no container uses would be empty at once".to_owned(),
+        ),
+        ("shown", format!("shown shows {}, and a clone of it would show the same files", device.display())),
+        ("other", "other is the file system on /dev/sr0, and a clone of it would be the same one".to_owned()),
+    ] {
+        let said = ebb.fails(1, ["volume", "clone", source, "copy"]);
+        let cure = format!("for an ordinary volume with a copy of what is in it: ebb volume export {source} | ");
+        assert!(said.starts_with(&format!("ebb: clone {source} to copy: {why}\n  {cure}")), "{said}");
+    }
+    assert_eq!(ebb.ok(["volume", "ls", "-q"]), "cache\nother\nshown");
+    if !is_root() {
+        // Nobody but root has a volume with a disk.
+        return;
+    }
+    ebb.ok(["volume", "create", "-o", "size=16m", "--label", "tier=db", "disk"]);
+    user(&ebb, "writer", "disk", "echo one > /data/f; chown 33:34 /data/f; ln /data/f /data/g; chmod 1770 /data");
+    ebb.ok(["volume", "clone", "--pause", "disk", "copy"]);
+    ebb.ok(["exec", "writer", "sh", "-c", "echo two > /data/f"]);
+    let look = "cat /data/f; stat -c '%u:%g %h' /data/f; stat -c %a /data; df -k /data | tail -1 | grep -c loop";
+    assert_eq!(sh(&ebb, "copy", look).stdout, "one\n33:34 2\n1770\n1\n");
+    let full = sh(&ebb, "copy", "dd if=/dev/zero of=/data/fill bs=1k count=20000");
+    assert!(full.stderr.contains("No space left on device"), "{}", full.shown());
+    let described = ebb.ok(["volume", "inspect", "-f", "{{json .Labels}} {{json .Options}}", "copy"]);
+    assert_eq!(described, r#"{"tier":"db"} {"size":"16m"}"#);
+    ebb.ok(["rm", "-f", "writer"]);
+    await_no_loop_device(&ebb);
+    assert_eq!(std::fs::read_dir(ebb.store().join("tmp")).expect("tmp/").count(), 0);
+}
+
+#[test]
+fn what_a_killed_create_left_is_cleared_by_the_next() {
+    let ebb = Ebb::empty();
+    let tmp = ebb.store().join("tmp");
+    create(&ebb, "first", &[]);
+    if is_root() {
+        // A mkfs that says when it is there, and then waits for ever: on a pipe that nobody opens.
+        let bin = ebb.dir.join("bin");
+        std::fs::create_dir(&bin).expect("a directory");
+        for pipe in ["says", "waits"] {
+            nix::unistd::mkfifo(&ebb.dir.join(pipe), nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+        }
+        let program = bin.join("mkfs.ext4");
+        let script = "#!/bin/sh\nexec 2>/dev/null\necho $$ > \"${0%/*}/../says\"\nread line < \"${0%/*}/../waits\"\n";
+        std::fs::write(&program, script).expect("written");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&program, mode).expect("executable");
+        let mut command = ebb.command();
+        command
+            .args(["volume", "create", "-o", "size=64m", "disk"])
+            .env("PATH", format!("{}:/usr/bin:/bin", bin.display()));
+        let mut child = command.spawn().expect("ebb starts");
+        let mkfs = std::fs::read_to_string(ebb.dir.join("says")).expect("it is there");
+        child.kill().expect("killed");
+        child.wait().expect("it ends");
+        std::fs::write(ebb.dir.join("waits"), "\n").expect("it goes on, and ends");
+        assert!(!mkfs.trim().is_empty());
+    } else {
+        // As such a kill leaves it.
+        std::fs::create_dir_all(tmp.join("volume.0123456789ab/_data")).expect("a directory");
+        std::fs::write(tmp.join("volume.0123456789ab/disk"), "half").expect("a file");
+    }
+    let left = || std::fs::read_dir(&tmp).expect("tmp/").count();
+    assert_eq!((left(), ebb.ok(["volume", "ls", "-q"])), (1, "first".into()));
+    create(&ebb, "second", &[]);
+    assert_eq!((left(), ebb.ok(["volume", "ls", "-q"])), (0, "first\nsecond".into()));
+    if is_root() {
+        // And what only fails clears up itself.
+        let mut command = ebb.command();
+        let failing = ebb.dir.join("bin/mkfs.ext4");
+        std::fs::write(&failing, "#!/bin/sh\necho no room >&2\nexit 1\n").expect("written");
+        command.args(["volume", "create", "-o", "size=64m", "disk"]);
+        let path = format!("{}:/usr/bin:/bin", ebb.dir.join("bin").display());
+        let failed = common::answer(command.env("PATH", path));
+        assert!(failed.code == 1 && failed.stderr.contains(": no room"), "{}", failed.shown());
+        assert_eq!((left(), ebb.ok(["volume", "ls", "-q"])), (0, "first\nsecond".into()));
+    }
+}

@@ -6,7 +6,7 @@ use super::format::table;
 use super::{Execute, output, store};
 use crate::engine::container;
 use crate::engine::container::record::Container;
-use crate::engine::container::whereabouts::{self, Holder, Place, Trash};
+use crate::engine::container::whereabouts::{self, Fate, Holder, Place, Storage, Trash};
 use crate::engine::volume::{self, Volume, trash};
 use crate::error::{Error, Result};
 use crate::store::Store;
@@ -99,18 +99,19 @@ impl Where {
         let what = if volume.is_anonymous() { "anonymous volume" } else { "volume" };
         let users: Vec<&str> = place.users.iter().map(|user| user.name.as_str()).collect();
         let used = if users.is_empty() { "no container".to_owned() } else { users.join(", ") };
-        let (outlives, gone) = place.fate.sorted();
-        let (outlives, gone) = (outlives.join(", "), gone.join(", "));
+        let (outlives, gone) = (kept_over(place.fate), ends(place.fate));
         let mut text = match path {
             Some(_) => format!("{} of {what} {}\n", shown(&place.path), volume.name),
             None => format!("{what} {}\n", volume.name),
         };
-        text.push_str(&format!("  on the host  {}\n  used by      {used}\n", shown(&place.on_host)));
+        text.push_str(&on_the_host(place.on_host.as_deref(), &place.storage));
+        text.push_str(&format!("  used by      {used}\n"));
         text.push_str(&format!("  outlives     {outlives}\n  gone with    {gone}\n"));
         text.push_str(&way_back(&place.trash, &volume.name));
         let row = json!({
             "Volume": volume.name, "Type": what, "Name": volume.name, "HeldBy": format!("{what} {}", volume.name),
-            "Path": place.path.to_string_lossy(), "Source": place.on_host.to_string_lossy(), "UsedBy": users,
+            "Path": place.path.to_string_lossy(), "Source": place.on_host.as_ref().map(|path| path.to_string_lossy()),
+            "Storage": stored(&place.storage), "UsedBy": users,
             "Outlives": outlives, "GoneWith": gone, "Trash": kept(&place.trash), "Fate": place.fate,
         });
         self.show(&row, text)
@@ -140,6 +141,7 @@ fn row(container: &str, place: &Place) -> Value {
         "Name": name,
         "HeldBy": held_by(&place.holder),
         "Source": text(&place.on_host),
+        "Storage": stored(&place.storage),
         "LeadsTo": text(&place.leads_to),
         "Outlives": place.fate.sorted().0.join(", "),
         "GoneWith": gone_with(place),
@@ -168,7 +170,46 @@ fn gone_with(place: &Place) -> String {
     match &place.holder {
         Holder::Image(_) => "image rm".to_owned(),
         Holder::Bind(_) => "nothing that Ebb does".to_owned(),
-        _ => place.fate.sorted().1.join(", "),
+        _ => ends(place.fate),
+    }
+}
+
+/// The commands that it outlives.
+fn kept_over(fate: Fate) -> String {
+    match fate.sorted().0.as_slice() {
+        [] => "nothing".to_owned(),
+        commands => commands.join(", "),
+    }
+}
+
+/// The commands that end it.
+fn ends(fate: Fate) -> String {
+    match fate.sorted().1.as_slice() {
+        [] => "nothing that Ebb does".to_owned(),
+        commands => commands.join(", "),
+    }
+}
+
+/// For programs: in what it is stored.
+fn stored(storage: &Storage) -> &str {
+    match storage {
+        Storage::File => "file",
+        Storage::Disk => "disk",
+        Storage::FileSystem(kind) => kind,
+        Storage::Memory => "memory",
+    }
+}
+
+/// The line that says where the bytes lie.
+fn on_the_host(path: Option<&Path>, storage: &Storage) -> String {
+    let path = path.map(shown).unwrap_or_default();
+    match storage {
+        Storage::File => format!("  on the host  {path}\n"),
+        Storage::Disk => format!("  on the host  in {path}, a disk that is mounted while a container uses it\n"),
+        Storage::FileSystem(kind) => {
+            format!("  on the host  in {path} (type {kind}), which is mounted while a container uses it\n")
+        }
+        Storage::Memory => "  on the host  in memory, until the last container that uses it stops\n".to_owned(),
     }
 }
 
@@ -188,14 +229,13 @@ fn held_by(holder: &Holder) -> String {
 }
 
 fn sentence(container: &str, place: &Place) -> String {
-    let outlives = place.fate.sorted().0;
-    let outlives = if outlives.is_empty() { "nothing".to_owned() } else { outlives.join(", ") };
+    let outlives = kept_over(place.fate);
     let mut text = format!("{} of {container}\n  held by      {}\n", shown(&place.path), held_by(&place.holder));
     if let Some(end) = &place.leads_to {
         text.push_str(&format!("  leads to     {}\n", shown(end)));
     }
-    if let Some(on_host) = &place.on_host {
-        text.push_str(&format!("  on the host  {}\n", shown(on_host)));
+    if place.on_host.is_some() || matches!(place.holder, Holder::Volume { .. }) {
+        text.push_str(&on_the_host(place.on_host.as_deref(), &place.storage));
     }
     text.push_str(&format!("  outlives     {outlives}\n  gone with    {}\n", gone_with(place)));
     text.push_str(&way_back(&place.trash, typed(&place.holder).1));

@@ -10,6 +10,11 @@ use crate::store::{Store, tree};
 pub fn clear(store: &Store) {
     // And what has lain in the volumes' trash for long enough.
     let _ = crate::engine::volume::trash::tidy(store);
+    clear_unfinished(store);
+}
+
+/// [`clear`] without the look at the volumes' trash, for what takes no longer than that.
+pub fn clear_unfinished(store: &Store) {
     let busy = tree::has_forgotten(store);
     if busy {
         volume::thaw_forgotten(&store.tmp());

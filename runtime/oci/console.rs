@@ -1,6 +1,6 @@
 //! A terminal for the container: a pseudo-terminal of its own devpts, whose master the outside keeps.
 
-use super::mounts;
+use super::{mounts, place};
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
 use crate::kernel;
@@ -39,7 +39,7 @@ pub fn open(root: impl AsFd, rows: u16, columns: u16, uid: u32) -> Result<Consol
 
 /// Shows the slave as /dev/console of the container.
 pub fn mount(root: &OwnedFd, console: &Console) -> Result<()> {
-    let place = mounts::place_for(root, Path::new("/dev/console"), false)?;
+    let place = place::place_for(root, Path::new("/dev/console"), false)?;
     let flags = libc::OPEN_TREE_CLONE | libc::AT_EMPTY_PATH as u32;
     explain::step("its terminal is also its console", "mount --bind /dev/pts/0 ROOTFS/dev/console");
     let copy = calls::open_tree(&console.slave, c"", flags).doing(|| "copy the terminal's mount")?;

@@ -24,6 +24,7 @@ mod masks;
 mod mounts;
 mod namespaces;
 mod options;
+mod place;
 mod process;
 mod rootfs;
 mod wire;

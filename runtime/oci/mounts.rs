@@ -3,6 +3,7 @@
 
 use super::Given;
 use super::options::{self, Options};
+use super::place::place_for;
 use super::rootfs::{self, c_path};
 use super::{cgroupfs, devices};
 use crate::error::{Cause, Doing, Error, Result};
@@ -318,37 +319,6 @@ fn file_system(kind: &str, mount: &Mount, options: &Options) -> Result<(OwnedFd,
             new(&name, &data, options.attributes).map(|made| (made, false)).doing(|| "mount devpts")
         }
         result => result.map(|made| (made, false)).doing(|| format!("make a file system of type {kind}")),
-    }
-}
-
-/// Finds, or makes, the place inside the root where a mount goes: symlinks are followed as inside, and never out.
-pub fn place_for(root: &OwnedFd, destination: &Path, directory: bool) -> Result<OwnedFd> {
-    let open = || beneath::open(root, destination, OFlag::O_PATH, Mode::empty());
-    match open() {
-        Err(Errno::ENOENT) => {}
-        result => return result.doing(|| format!("open {} in the container", destination.display())),
-    }
-    let make_dirs = |path: &Path| beneath::make_dirs(root, path, Mode::from_bits_truncate(0o755)).map_err(closed);
-    if directory {
-        return make_dirs(destination);
-    }
-    let parent = destination.parent().unwrap_or(Path::new("/"));
-    let name = destination.file_name().ok_or_else(|| Error::new("a file cannot be mounted on /"))?;
-    let parent = make_dirs(parent)?;
-    let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_WRONLY;
-    match nix::fcntl::openat(&parent, name, flags, Mode::from_bits_truncate(0o644)) {
-        Ok(_) | Err(Errno::EEXIST) => {}
-        Err(errno) => return Err(errno).doing(|| format!("make {} in the container", destination.display())),
-    }
-    open().doing(|| format!("open {} in the container", destination.display()))
-}
-
-fn closed(error: Error) -> Error {
-    match error.message.ends_with("read-only file system") {
-        true => error.with_cure(
-            "a mount needs a directory to lie on: make the directory in what is mounted above it, or mount that writable",
-        ),
-        false => error,
     }
 }
 

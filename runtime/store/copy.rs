@@ -1,7 +1,7 @@
 //! Copies a directory tree with all that belongs to it: owner, mode, times, extended attributes, hard links, symlinks,
 //! FIFOs. By descriptors from one end to the other, so that nothing that changes meanwhile can lead it elsewhere.
 
-use super::extents;
+use super::{attribute, extents};
 use crate::error::{Doing, Error, Result};
 use nix::dir::Dir;
 use nix::errno::Errno;
@@ -23,28 +23,29 @@ use xattr::FileExt;
 /// Copies what is in `source` into `target`. What is there under the same name is left as it is, so that a copy that was
 /// killed half-way can be done again: each file appears whole, with all that belongs to it, or not at all.
 pub fn tree(source: impl AsFd, target: impl AsFd) -> Result<()> {
-    all(source, target, What::Image, &mut |_| {})
+    all(source, target, What::Image, &mut |_| {}).map(drop)
 }
 
 /// Copies what is in `source` into the empty directory `target`, and makes that the same: with everything that can be known
 /// of a file, also what a layer must not have (devices, the marks of an overlay). Blocks are shared where the file system
 /// can, and holes stay holes. What goes while it is copied is left out; `told` hears of the bytes, file by file and
-/// piece by piece.
-pub fn whole(source: impl AsFd, target: impl AsFd, told: &mut dyn FnMut(u64)) -> Result<()> {
-    all(&source, &target, What::Everything, told)?;
+/// piece by piece. Returns how many files have not got all of their attributes.
+pub fn whole(source: impl AsFd, target: impl AsFd, told: &mut dyn FnMut(u64)) -> Result<u64> {
+    let mut left_out = all(&source, &target, What::Everything, told)?;
     let stat = fstat(&source).doing(|| "look at the source")?;
     let open = |fd: &dyn Fn() -> nix::Result<OwnedFd>| fd().map(File::from).doing(|| "open a directory");
     let from = open(&|| openat(&source, ".", DIRECTORY, Mode::empty()))?;
     let to = open(&|| openat(&target, ".", DIRECTORY, Mode::empty()))?;
-    describe(&from, &to, &stat, What::Everything)
+    left_out += u64::from(!describe(&from, &to, &stat, What::Everything)?);
+    Ok(left_out)
 }
 
-fn all(source: impl AsFd, target: impl AsFd, what: What, told: &mut dyn FnMut(u64)) -> Result<()> {
+fn all(source: impl AsFd, target: impl AsFd, what: What, told: &mut dyn FnMut(u64)) -> Result<u64> {
     let target = openat(&target, ".", DIRECTORY, Mode::empty()).doing(|| "open the target")?;
     let top = target.try_clone().doing(|| "open the target")?;
-    let mut copying = Copying { top, links: HashMap::new(), what, told };
+    let mut copying = Copying { top, links: HashMap::new(), what, told, left_out: 0 };
     let source = openat(&source, ".", DIRECTORY, Mode::empty()).doing(|| "open the source")?;
-    copying.contents(source, &target, Path::new(""))
+    copying.contents(source, &target, Path::new("")).map(|()| copying.left_out)
 }
 
 /// How much of a file is copied.
@@ -61,7 +62,7 @@ pub fn attributes(source: impl AsFd, target: impl AsFd) -> Result<()> {
     let open = |fd: &dyn Fn() -> nix::Result<OwnedFd>| fd().map(File::from).doing(|| "open a directory");
     let source = open(&|| openat(&source, ".", DIRECTORY, Mode::empty()))?;
     let target = open(&|| openat(&target, ".", DIRECTORY, Mode::empty()))?;
-    describe(&source, &target, &stat, What::Image)
+    describe(&source, &target, &stat, What::Image).map(drop)
 }
 
 const DIRECTORY: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
@@ -70,6 +71,8 @@ struct Copying<'a> {
     top: OwnedFd,
     what: What,
     told: &'a mut dyn FnMut(u64),
+    /// Files whose attributes could not all be set.
+    left_out: u64,
     /// Where a file with several names was first copied to.
     links: HashMap<(u64, u64), PathBuf>,
 }
@@ -160,7 +163,8 @@ impl Copying<'_> {
         let kept = from.try_clone().doing(|| "open the directory")?;
         self.contents(from, &made, path)?;
         // Its time changed with everything that was put into it.
-        describe(&File::from(kept), &File::from(made), stat, self.what)
+        self.left_out += u64::from(!describe(&File::from(kept), &File::from(made), stat, self.what)?);
+        Ok(())
     }
 
     fn regular(&mut self, source: &Dir, target: &OwnedFd, name: &CStr, stat: &FileStat) -> Result<()> {
@@ -169,7 +173,7 @@ impl Copying<'_> {
         let (made, unfinished) = nameless(target)?;
         let to = File::from(made);
         extents::copy(&from, &to, self.told).doing(|| "copy its contents")?;
-        describe(&from, &to, stat, self.what)?;
+        self.left_out += u64::from(!describe(&from, &to, stat, self.what)?);
         match unfinished {
             None => {
                 let this = format!("/proc/self/fd/{}", to.as_raw_fd());
@@ -211,15 +215,16 @@ fn nameless(directory: &OwnedFd) -> Result<(OwnedFd, Option<()>)> {
 /// The attributes that a file keeps. Overlayfs takes its own for its word: a layer must not bring them.
 fn keeps(name: &[u8], what: What) -> bool {
     let of_overlay = name.starts_with(b"user.overlay.");
-    let rights = [&b"security.capability"[..], b"system.posix_acl_access", b"system.posix_acl_default"];
     match what {
         What::Image => name.starts_with(b"user.") && !of_overlay,
-        What::Everything => name.starts_with(b"user.") || rights.contains(&name),
+        What::Everything => name.starts_with(b"user.") || name == b"security.capability" || attribute::is_acl(name),
     }
 }
 
 /// In this order: a change of owner takes setuid bits and capabilities away, and everything changes the time.
-fn describe(source: &File, target: &File, stat: &FileStat, what: What) -> Result<()> {
+/// Returns whether all of its attributes could be set.
+fn describe(source: &File, target: &File, stat: &FileStat, what: What) -> Result<bool> {
+    let mut whole = true;
     allow(fchown(target, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid))))?;
     fchmod(target, Mode::from_bits_truncate(stat.st_mode & 0o7777)).doing(|| "set its mode")?;
     for name in source.list_xattr().into_iter().flatten() {
@@ -227,14 +232,11 @@ fn describe(source: &File, target: &File, stat: &FileStat, what: What) -> Result
             continue;
         }
         if let Some(value) = source.get_xattr(&name).doing(|| "read its attributes")? {
-            match target.set_xattr(&name, &value) {
-                Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {}
-                result => result.doing(|| "set its attributes")?,
-            }
+            whole &= attribute::set(target, &name, &value).doing(|| "set its attributes")?;
         }
     }
     let (accessed, modified) = times(stat);
-    futimens(target, &accessed, &modified).doing(|| "set its time")
+    futimens(target, &accessed, &modified).doing(|| "set its time").map(|()| whole)
 }
 
 fn own_at(target: &OwnedFd, name: &CStr, stat: &FileStat) -> Result<()> {

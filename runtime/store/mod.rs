@@ -14,6 +14,7 @@
 
 pub mod archive;
 pub mod atomic;
+mod attribute;
 pub mod beneath;
 pub mod copy;
 mod extents;

@@ -3,7 +3,7 @@
 
 use super::archive::{Archive, End, Kind, Member};
 use super::pack::is_kept;
-use super::{beneath, id};
+use super::{attribute, beneath, id};
 use crate::error::{Doing, Error, Result};
 use crate::kernel;
 use nix::errno::Errno;
@@ -18,7 +18,6 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use xattr::FileExt as _;
 
 /// Who looks at the directory meanwhile, and what becomes of what is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -314,10 +313,7 @@ impl Unpacking<'_> {
                 whole = false;
                 continue;
             }
-            match file.set_xattr(OsStr::from_bytes(name), value) {
-                Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => whole = false,
-                result => result.doing(|| "set its attributes")?,
-            }
+            whole &= attribute::set(file, OsStr::from_bytes(name), value).doing(|| "set its attributes")?;
         }
         self.count.attributes_left_out += u64::from(!whole);
         Ok(())

@@ -130,6 +130,11 @@ fn whole_story(loss: &Loss) -> String {
         text.push_str(&match kept.kind.as_str() {
             "image" => format!("  image {}", kept.name),
             "bind" => format!("  the host's {} ({})\n", printable(&kept.source), printable(&kept.destination)),
+            kind if kept.source.is_empty() => format!(
+                "  {kind} {} ({}), but what is in it is in memory, and ends with the last container that uses it\n",
+                kept.name,
+                printable(&kept.destination)
+            ),
             kind => {
                 let (destination, source) = (printable(&kept.destination), printable(&kept.source));
                 format!("  {kind} {} ({destination}), in {source}\n", kept.name)
@@ -161,7 +166,12 @@ fn last_line(losses: &[Loss]) -> String {
         line.push_str(&format!("; in the trash: {}", counted(trashed.len(), "anonymous volume")));
     }
     // What the first of two containers left because of the second may have gone with that.
-    let went = |kept: &Kept| losses.iter().flat_map(|loss| &loss.volumes).any(|volume| volume.source == kept.source);
+    let went = |kept: &Kept| {
+        losses
+            .iter()
+            .flat_map(|loss| &loss.volumes)
+            .any(|volume| volume.name == kept.name && volume.source == kept.source)
+    };
     let stays: BTreeSet<String> = losses
         .iter()
         .flat_map(|loss| &loss.stays)

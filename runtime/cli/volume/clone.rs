@@ -1,8 +1,9 @@
 //! volume clone.
 
+use super::import::tell_left_out;
 use crate::cli::{Execute, output, store};
 use crate::engine::container::state;
-use crate::engine::volume;
+use crate::engine::volume::{self, Cloned};
 use crate::error::Result;
 use crate::store::Store;
 
@@ -31,11 +32,10 @@ impl Execute for Clone {
         let store = store()?;
         let copy = || volume::clone(&store, &self.source, &self.target);
         if self.pause {
-            output::line(&volume::while_frozen(&store, &self.source, copy)?.name)?;
-            return Ok(0);
+            return tell(&volume::while_frozen(&store, &self.source, copy)?);
         }
         let writers = writers(&store, &self.source)?;
-        output::line(&copy()?.name)?;
+        tell(&copy()?)?;
         if !writers.is_empty() {
             let who = writers.join(", ");
             output::complain(&format!(
@@ -45,6 +45,12 @@ impl Execute for Clone {
         }
         Ok(0)
     }
+}
+
+fn tell(cloned: &Cloned) -> Result<i32> {
+    tell_left_out(cloned.attributes_left_out);
+    output::line(&cloned.volume.name)?;
+    Ok(0)
 }
 
 /// The containers that run and may write to the volume.

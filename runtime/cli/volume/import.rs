@@ -41,13 +41,21 @@ impl Execute for Import {
         let imported = volume::import(&store()?, &self.name, &input, &mut |done| bar.set(done));
         bar.finish();
         let imported = imported?;
-        let left_out = imported.unpacked.attributes_left_out;
-        if left_out > 0 {
-            eprintln!(
-                "ebb: attributes of {left_out} files were left out: only user.* and binary ACLs are kept in a volume"
-            );
-        }
+        tell_left_out(imported.unpacked.attributes_left_out);
         output::line(&imported.digest)?;
         Ok(0)
     }
+}
+
+/// Says that files have not got all of their attributes.
+pub fn tell_left_out(files: u64) {
+    let files = match files {
+        0 => return,
+        1 => "1 file".to_owned(),
+        files => format!("{files} files"),
+    };
+    eprintln!(
+        "ebb: attributes of {files} were left out: only user.* and binary ACLs are kept in a volume, and of ACLs what \
+         they say of users and groups who have an id here"
+    );
 }

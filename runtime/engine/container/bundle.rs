@@ -227,17 +227,6 @@ fn all_mounts(
         list.push(mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"])?);
         list.push(mount("/dev/shm", "tmpfs", "shm", &["nosuid", "noexec", "nodev", "mode=1777", &shm])?);
     }
-    let directory = super::dir(store, &container.id);
-    for name in ["resolv.conf", "hostname", "hosts"] {
-        let target = Path::new("/etc").join(name);
-        // What the user mounts there is what the user wants there.
-        if container.mounts.iter().any(|own| Path::new(&own.destination) == target) {
-            continue;
-        }
-        let source = directory.join(name);
-        let one = mount(&target.to_string_lossy(), "bind", &source.to_string_lossy(), &["bind", "nosuid", "nodev"])?;
-        list.push(mapped(one, map)?);
-    }
     for own in &container.mounts {
         let mut one = mounts::to_oci(store, own)?;
         // An ordinary user's `:idmap` has been checked to be true as it is: the kernel lets nobody else map.
@@ -250,6 +239,18 @@ fn all_mounts(
         }
         let map = translated.as_ref().map(|(map, _)| map).or(map);
         list.push(if own.kind == "tmpfs" { one } else { mapped(one, map)? });
+    }
+    // After what the user mounts, since an /etc of theirs would cover them.
+    let directory = super::dir(store, &container.id);
+    for name in ["resolv.conf", "hostname", "hosts"] {
+        let target = Path::new("/etc").join(name);
+        // What the user mounts there is what the user wants there.
+        if container.mounts.iter().any(|own| Path::new(&own.destination) == target) {
+            continue;
+        }
+        let source = directory.join(name);
+        let one = mount(&target.to_string_lossy(), "bind", &source.to_string_lossy(), &["bind", "nosuid", "nodev"])?;
+        list.push(mapped(one, map)?);
     }
     if host.init {
         let this = std::fs::read_link("/proc/self/exe").doing(|| "find Ebb's own binary")?;

@@ -97,6 +97,12 @@ fn check(request: &Request) -> Result<()> {
     if host.auto_remove && host.restart_policy.name != "no" {
         return Err(Error::new("conflicting options: cannot specify both --restart and --rm"));
     }
+    if host.pid_mode == "host" && !nix::unistd::geteuid().is_root() {
+        return Err(Error::new(
+            "--pid host takes root: what an ordinary user's container is made in may have no /proc of the host's processes",
+        )
+        .with_cure("--pid container:NAME shares the processes of another container"));
+    }
     let shared = |mount: &mounts::Request| matches!(mount.propagation.as_deref(), Some("shared" | "rshared"));
     if let Some(mount) = request.mounts.iter().find(|mount| shared(mount) && !host.runtime.is_empty()) {
         return Err(Error::new(format!(

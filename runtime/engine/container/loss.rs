@@ -3,7 +3,7 @@
 use super::diff;
 use super::record::Container;
 use super::remove::{self, Options};
-use super::state;
+use super::{state, whereabouts};
 use crate::engine::mounts::clean;
 use crate::engine::{settings, volume};
 use crate::error::Result;
@@ -52,7 +52,7 @@ pub struct Kept {
     pub name: String,
     /// Where the container has it.
     pub destination: String,
-    /// Where the host has it.
+    /// Where the host has it; empty for what is in memory.
     pub source: String,
     /// It goes into the trash, from where it can be brought back.
     pub trash: bool,
@@ -82,11 +82,12 @@ pub fn foresee(store: &Store, container: &Container, options: Options, earlier: 
             && with_volumes
             && !is_shared(store, container, &mount.name, earlier)?;
         let kind = if mount.kind == "volume" && mount.anonymous { "anonymous volume" } else { &mount.kind };
+        let (_, on_host) = whereabouts::on_host(store, mount)?;
         let kept = Kept {
             kind: kind.to_owned(),
             name: mount.name.clone(),
             destination: mount.destination.clone(),
-            source: mount.source.clone(),
+            source: on_host.unwrap_or_default().to_string_lossy().into_owned(),
             trash: goes && !container.host_config.auto_remove && trash_days > 0,
         };
         if goes { &mut volumes } else { &mut stays }.push(kept);

@@ -1,6 +1,7 @@
 //! A copy of a volume: a snapshot, where the old one goes on; a starting point, where the new one does.
 
-use super::{ANONYMOUS, Volume, check_name, contents, get, is_plain, mountpoint, open};
+use super::options::{self, Place};
+use super::{ANONYMOUS, Volume, check_name, contents, disk, driver, get, mountpoint, open};
 use crate::engine::{idmap, leftovers};
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
@@ -8,25 +9,32 @@ use crate::oci;
 use crate::progress::Progress;
 use crate::store::atomic::{self, Durability};
 use crate::store::{Store, beneath, copy, tree};
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
+use std::fs::File;
 use std::io::IsTerminal;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+
+/// What [`clone`] made.
+#[derive(Debug)]
+pub struct Cloned {
+    pub volume: Volume,
+    /// Files whose attributes could not all be taken over: a list that names users who have no id here.
+    pub attributes_left_out: u64,
+}
 
 /// Makes the volume `target` with all that is in `source`, its labels and its options. Where the file system can, the two
 /// share blocks until one of them is changed. It appears whole, in one rename, and is on the disk when this returns.
 ///
 /// Nothing is locked meanwhile: a container can start with `source`, and write to it. What is removed or replaced while it
 /// is copied makes this an error.
-pub fn clone(store: &Store, source: &str, target: &str) -> Result<Volume> {
+pub fn clone(store: &Store, source: &str, target: &str) -> Result<Cloned> {
     let doing = || format!("clone {source} to {target}");
     let volume = get(store, source)?;
     check_name(target).doing(doing)?;
-    if !is_plain(&volume) {
-        return Err(Error::new(format!("{}: {source} is a place of its own kind, which cannot be had twice", doing()))
-            .with_cure(format!(
-                "for a copy of what is in it: ebb volume export {source} | ebb volume import {target} -"
-            )));
-    }
+    let kind = options::read(&volume.options).doing(doing)?;
+    possible(&kind, source, target).doing(doing)?;
     let place = store.volumes().join(target);
     let taken = || {
         Error::conflict(format!("{}: there is a volume {target}", doing()))
@@ -41,20 +49,42 @@ pub fn clone(store: &Store, source: &str, target: &str) -> Result<Volume> {
     let mut clone = Volume { name: target.to_owned(), created_at: now, ..volume.clone() };
     // A snapshot is made to stay, whoever named what it was made of.
     clone.labels.remove(ANONYMOUS);
-    let published = fill(store, &volume, &made.path.join("_data"))
-        .and_then(|()| atomic::fill_json(&made.path.join("volume.json"), &clone, Durability::Unsynced))
-        .and_then(|()| store.sync())
-        .and_then(|()| atomic::publish_dir(&made.path, &place, Durability::Synced));
-    match published {
-        Ok(()) => Ok(clone),
+    let publish = |left_out: u64| {
+        atomic::fill_json(&made.path.join("volume.json"), &clone, Durability::Unsynced)?;
+        store.sync()?;
+        atomic::publish_dir(&made.path, &place, Durability::Synced).map(|()| left_out)
+    };
+    match fill(store, &volume, &kind, &made.path.join("_data")).and_then(publish) {
+        Ok(attributes_left_out) => Ok(Cloned { volume: clone, attributes_left_out }),
         // Another command took the name while we copied. (What is published and not synced has left its place in tmp/.)
         Err(_) if place.exists() && made.path.exists() => discard(&made.path).and(Err(taken())),
         Err(error) => discard(&made.path).and(Err(error)).doing(doing),
     }
 }
 
-/// Copies the data of `volume` to the new directory `target`.
-fn fill(store: &Store, volume: &Volume, target: &Path) -> Result<()> {
+/// Refuses what could only be the same data under another name, or data that nobody would find.
+fn possible(kind: &Place, source: &str, target: &str) -> Result<()> {
+    let why = match kind {
+        Place::Plain => return Ok(()),
+        Place::Disk { .. } => return disk::check(kind),
+        Place::Directory { device, .. } => {
+            format!("{source} shows {}, and a clone of it would show the same files", device.display())
+        }
+        Place::FileSystem { kind, .. } if matches!(kind.as_str(), "tmpfs" | "ramfs") => {
+            format!("what is in {source} is in memory, and a clone that no container uses would be empty at once")
+        }
+        Place::FileSystem { device, .. } => {
+            format!("{source} is the file system on {device}, and a clone of it would be the same one")
+        }
+    };
+    Err(Error::new(why).with_cure(format!(
+        "for an ordinary volume with a copy of what is in it: ebb volume export {source} | ebb volume import {target} -"
+    )))
+}
+
+/// Copies the data of `volume` to the new directory `target`, or to a new disk beside it. Returns how many files have not
+/// got all of their attributes.
+fn fill(store: &Store, volume: &Volume, kind: &Place, target: &Path) -> Result<u64> {
     let data = mountpoint(store, &volume.name);
     let source = open(store, volume)?;
     let before = identity(&data);
@@ -62,13 +92,19 @@ fn fill(store: &Store, volume: &Volume, target: &Path) -> Result<()> {
     let total = if std::io::stderr().is_terminal() { contents(store, volume)?.bytes } else { 0 };
     let label = format!("cloning {}", volume.name);
     calls::mkdir(target, 0o700).doing(|| format!("make {}", target.display()))?;
-    let into = beneath::root(target)?;
+    let into = match kind {
+        Place::Disk { kind: type_, bytes, .. } => {
+            disk::make(&target.with_file_name(disk::FILE), type_, *bytes)?;
+            driver::mount_apart(target, kind)?
+        }
+        _ => beneath::root(target)?,
+    };
     explain::step(
         "everything in it is copied; blocks are shared where the file system can",
         format_args!("cp -a --reflink=auto {}/. {}", data.display(), target.display()),
     );
     let ids = idmap::store_ids()?;
-    oci::with_ids(ids.map(), || {
+    let left_out = oci::with_ids(ids.map(), || {
         let mut bar = Progress::new(&label, total);
         let mut done = 0;
         copy::whole(&source, &into, &mut |bytes| {
@@ -76,11 +112,22 @@ fn fill(store: &Store, volume: &Volume, target: &Path) -> Result<()> {
             bar.set(done);
         })
     })?;
+    if let Place::Disk { .. } = kind {
+        set_mode(target)?;
+        let top = beneath::open(&into, Path::new("/"), OFlag::O_RDONLY, Mode::empty()).doing(|| "open the copy")?;
+        calls::syncfs(&File::from(top)).doing(|| "sync the copy")?;
+    }
     // Whoever removes or replaces it moves it away first, and deletes then: what is still here was here all the time.
     if before.is_none() || identity(&data) != before {
         return Err(Error::conflict(format!("{} was removed or replaced while it was copied", volume.name)));
     }
-    Ok(())
+    Ok(left_out)
+}
+
+/// Of the place where a disk is mounted: as `volume create` makes it.
+fn set_mode(directory: &Path) -> Result<()> {
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(directory, mode).doing(|| format!("make {}", directory.display()))
 }
 
 fn identity(data: &Path) -> Option<(u64, u64)> {

@@ -37,12 +37,17 @@ pub fn open(store: &Store, volume: &Volume) -> Result<OwnedFd> {
             if let Some(mount) = taken(store, &volume.name, "")? {
                 return Ok(mount);
             }
-            let ids = idmap::store_ids()?;
-            let (_, mut made) = detached::in_new_namespace(ids.map(), || Ok((true, vec![mount(&data, &place)?])))
-                .map_err(|error| explain(error, &place, &ids))?;
-            made.pop().ok_or_else(|| Error::new("the volume's mount got lost"))
+            mount_apart(&data, &place)
         }
     }
+}
+
+/// Mounts the file system of the volume whose `_data` this is, for this command only.
+pub(super) fn mount_apart(data: &Path, place: &Place) -> Result<OwnedFd> {
+    let ids = idmap::store_ids()?;
+    let (_, mut made) = detached::in_new_namespace(ids.map(), || Ok((true, vec![mount(data, place)?])))
+        .map_err(|error| explain(error, place, &ids))?;
+    made.pop().ok_or_else(|| Error::new("the volume's mount got lost"))
 }
 
 /// Whether `volumes/NAME/_data` itself holds the data.

@@ -32,10 +32,11 @@ mod clone;
 mod rename;
 pub mod trash;
 
-pub use clone::clone;
+pub use clone::{Cloned, clone};
 pub use remove::{Removal, prune_by};
 pub use rename::rename;
 
+use crate::engine::leftovers;
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
 use crate::store::atomic::Durability;
@@ -80,6 +81,11 @@ pub fn mountpoint(store: &Store, name: &str) -> PathBuf {
     store.volumes().join(name).join("_data")
 }
 
+/// The file that is the disk of a volume with `size=`.
+pub fn disk(store: &Store, name: &str) -> PathBuf {
+    store.volumes().join(name).join(disk::FILE)
+}
+
 /// What `volume create` is asked for.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
@@ -98,6 +104,8 @@ pub fn create(store: &Store, request: &Request) -> Result<Volume> {
     } else {
         check_options(&request.options)?;
     }
+    // A disk that was half made when its command was killed may be large.
+    leftovers::clear_unfinished(store);
     find_or_create(store, request)
 }
 

@@ -3,6 +3,7 @@
 use super::Keep;
 use super::blocks::Blocks;
 use crate::error::{Doing, Result};
+use crate::store::attribute;
 use nix::sys::stat::{FileStat, major, minor};
 use std::fs::File;
 use std::io::{self, Write};
@@ -130,8 +131,7 @@ impl Entry {
 
 /// Whether an extended attribute of this name goes into an archive, and comes out of one.
 pub fn is_kept(name: &[u8]) -> bool {
-    let acl = matches!(name, b"system.posix_acl_access" | b"system.posix_acl_default");
-    acl || (name.starts_with(b"user.") && !name.starts_with(b"user.overlay."))
+    attribute::is_acl(name) || (name.starts_with(b"user.") && !name.starts_with(b"user.overlay."))
 }
 
 /// Seconds with a fraction, where a time before 1970 counts down from it: -1.5 is a second and a half before.

@@ -6,10 +6,12 @@ mod layers;
 mod mounted;
 mod reason;
 mod resolve;
+mod storage;
 mod volumes;
 
 pub use access::{Access, Who};
 pub use cures::Cure;
+pub use storage::Storage;
 pub use volumes::{VolumePlace, of_volume};
 
 use self::layers::in_layers;
@@ -58,6 +60,7 @@ pub struct Place {
     pub holder: Holder,
     /// `None` for what is in memory.
     pub on_host: Option<PathBuf>,
+    pub storage: Storage,
     /// It is a symlink, and leads there.
     pub leads_to: Option<PathBuf>,
     pub fate: Fate,
@@ -150,7 +153,7 @@ pub fn find(store: &Store, container: &Container, path: &Path, user: Option<&str
         // A stopped container's memory is empty: what was there is gone, and what will be there is not yet.
         Mounted::Of(at, mount) if exists || (mount.kind == "tmpfs" && lines.is_none()) => {
             let below = found.strip_prefix(&at).unwrap_or(Path::new(""));
-            place(store, container, found, holder_of(mount), Some(Path::new(&mount.source).join(below)))
+            mounted_place(store, container, found, mount, below)?
         }
         Mounted::Of(..) => return Err(missing(container, &path)),
         Mounted::Other(_) if !exists && lines.is_some() => return Err(missing(container, &path)),
@@ -187,6 +190,11 @@ fn access_to(
         None => place.path.strip_prefix("/").unwrap_or(&place.path),
     };
     let owners = match (&place.holder, &place.on_host) {
+        // As root the mount translates, and the ids on its disk are those inside.
+        _ if matches!(place.storage, Storage::Disk | Storage::FileSystem(_)) && ids == StoreIds::Host => {
+            look.way.last().map(|last| Some((last.uid, last.gid))).into_iter().collect()
+        }
+        _ if place.storage != Storage::File => Vec::new(),
         (Holder::Given, Some(on_host)) => access::owners_on_disk(on_host, 0),
         (_, Some(on_host)) => access::owners_on_disk(on_host, below.components().count()),
         (_, None) => Vec::new(),
@@ -198,6 +206,7 @@ fn access_to(
     access.on_mount = on.as_ref().is_some_and(|(_, mount)| mount.kind != "tmpfs");
     if let Some((at, mount)) = &on
         && !access.may_write
+        && place.storage == Storage::File
     {
         access.cures = cures::fitting(&cures::Question {
             store,
@@ -271,10 +280,14 @@ pub fn all(store: &Store, container: &Container) -> Result<Vec<Place>> {
     let mut mounts: Vec<&MountPoint> = container.mounts.iter().collect();
     mounts.sort_by(|a, b| a.destination.cmp(&b.destination));
     for mount in mounts {
-        let source = Some(PathBuf::from(&mount.source)).filter(|_| mount.kind != "tmpfs");
-        places.push(place(store, container, &clean(&mount.destination), holder_of(mount), source));
+        places.push(mounted_place(store, container, &clean(&mount.destination), mount, Path::new(""))?);
     }
     Ok(places)
+}
+
+/// Where the bytes of a mount lie.
+pub fn on_host(store: &Store, mount: &MountPoint) -> Result<(Storage, Option<PathBuf>)> {
+    storage::of_mount(store, mount, Path::new(""))
 }
 
 fn missing(container: &Container, path: &Path) -> Error {
@@ -291,7 +304,23 @@ fn place(store: &Store, container: &Container, path: &Path, holder: Holder, on_h
         _ => on_host,
     };
     let trash = trash(store, container.host_config.auto_remove, &holder, fate);
-    Place { path: path.to_owned(), holder, on_host, leads_to: None, fate, access: None, trash }
+    let storage = if on_host.is_some() { Storage::File } else { Storage::Memory };
+    Place { path: path.to_owned(), holder, on_host, storage, leads_to: None, fate, access: None, trash }
+}
+
+/// [`place`], of what is at `below` in a mount of the container's.
+fn mounted_place(store: &Store, container: &Container, path: &Path, mount: &MountPoint, below: &Path) -> Result<Place> {
+    let (storage, on_host) = storage::of_mount(store, mount, below)?;
+    let mut place = place(store, container, path, holder_of(mount), on_host);
+    place.fate = match mount.kind.as_str() {
+        "volume" => storage::fate(store, &mount.name, Some(container), &storage, &mount.driver_options, place.fate)?,
+        _ => place.fate,
+    };
+    if place.fate.volume_rm || storage == Storage::Memory {
+        place.trash = Trash::default();
+    }
+    place.storage = storage;
+    Ok(place)
 }
 
 /// What was started with `--rm` takes its anonymous volumes along for good.
@@ -339,7 +368,7 @@ fn fate(store: &Store, container: &Container, holder: &Holder) -> Fate {
 fn given_by_runtime(container: &Container, path: &Path, users: Option<&Path>) -> Option<Holder> {
     let deeper = |place: &str| users.is_none_or(|users| !users.starts_with(place));
     for file in ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"] {
-        if path == Path::new(file) && deeper(file) && users.is_none_or(|users| users == Path::new("/")) {
+        if path == Path::new(file) && deeper(file) {
             return Some(Holder::Given);
         }
     }

@@ -3,6 +3,8 @@
 
 use super::super::record::{Container, MountPoint};
 use super::super::state;
+use super::storage;
+use crate::engine::volume::{self, Place};
 use crate::kernel;
 use crate::store::{Store, beneath};
 use nix::fcntl::OFlag;
@@ -77,9 +79,8 @@ pub fn recognise<'a>(container: &'a Container, destinations: &[PathBuf], chain: 
         // Of two mounts of one directory the one that belongs there.
         let mut mounts: Vec<_> = container.mounts.iter().zip(destinations).collect();
         mounts.sort_by_key(|(_, destination)| **destination != seen.at);
-        for (mount, _) in mounts.into_iter().filter(|(mount, _)| mount.kind != "tmpfs") {
-            let source = Path::new(&mount.source);
-            if on_host(source) != Some(seen.file) {
+        for (mount, source) in mounts.into_iter().filter_map(|(mount, _)| Some((mount, bound(mount)?))) {
+            if on_host(&source) != Some(seen.file) {
                 continue;
             }
             // What the host has mounted below a bind's source came along; what the container mounted there did not.
@@ -89,14 +90,25 @@ pub fn recognise<'a>(container: &'a Container, destinations: &[PathBuf], chain: 
             }
         }
     }
-    // A tmpfs has no source; and a file that was bound may have been replaced on the host since.
+    // A file system of its own has no source; and a file that was bound may have been replaced on the host since.
     let by_place = container.mounts.iter().zip(destinations).rev().find(|(mount, destination)| {
-        **destination == deepest.at && (mount.kind == "tmpfs") == (deepest.kind == "tmpfs")
+        **destination == deepest.at
+            && storage::is_in_memory(mount) == matches!(deepest.kind.as_str(), "tmpfs" | "ramfs")
     });
     Some(match by_place {
         Some((mount, _)) => Mounted::Of(deepest.at.clone(), mount),
         None => Mounted::Other(deepest.kind.clone()),
     })
+}
+
+/// What of the host's is bound; `None` for a file system of its own.
+fn bound(mount: &MountPoint) -> Option<PathBuf> {
+    match volume::place(&mount.driver_options) {
+        _ if mount.kind == "tmpfs" => None,
+        Ok(Place::Plain) => Some(PathBuf::from(&mount.source)),
+        Ok(Place::Directory { device, .. }) => Some(device.join(&mount.subpath)),
+        _ => None,
+    }
 }
 
 fn file(stat: &FileStat) -> (u64, u64) {

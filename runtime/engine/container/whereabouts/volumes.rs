@@ -1,12 +1,13 @@
 //! A volume, or a path in one, without a container to look from.
 
 use super::resolve::{Resolved, resolve};
+use super::storage::{self, Storage};
 use super::{Fate, Holder, Trash, fate, trash};
 use crate::engine::volume::{self, Volume};
 use crate::engine::{container::record::Container, idmap};
 use crate::error::{Doing, Error, Result};
 use crate::oci;
-use crate::store::{Store, beneath};
+use crate::store::Store;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use std::path::{Path, PathBuf};
@@ -16,7 +17,9 @@ use std::path::{Path, PathBuf};
 pub struct VolumePlace {
     /// In the volume; `/` for itself.
     pub path: PathBuf,
-    pub on_host: PathBuf,
+    /// `None` for what is in memory.
+    pub on_host: Option<PathBuf>,
+    pub storage: Storage,
     pub users: Vec<Container>,
     pub fate: Fate,
     pub trash: Trash,
@@ -24,12 +27,12 @@ pub struct VolumePlace {
 
 /// What a volume, or `path` in it, outlives.
 pub fn of_volume(store: &Store, volume: &Volume, path: Option<&Path>) -> Result<VolumePlace> {
-    let data = volume::mountpoint(store, &volume.name);
     let path = match path {
-        Some(path) => inside(volume, &data, path)?,
+        Some(path) => inside(store, volume, path)?,
         None => PathBuf::from("/"),
     };
-    let on_host = data.join(path.strip_prefix("/").unwrap_or(&path)).components().collect();
+    let below = path.strip_prefix("/").unwrap_or(&path);
+    let (storage, on_host) = storage::of_volume(store, &volume.name, &volume.options, below)?;
     let users = volume::users(store, &volume.name)?;
     // Only one that a single container has made for itself goes with that.
     let holder = |anonymous| Holder::Volume { name: volume.name.clone(), anonymous };
@@ -40,19 +43,23 @@ pub fn of_volume(store: &Store, volume: &Volume, path: Option<&Path>) -> Result<
         }
         _ => (Fate { stop: true, restart: true, rm: true, rm_volumes: true, volume_rm: false }, false),
     };
-    let trash = trash(store, auto_remove, &holder(false), fate);
-    Ok(VolumePlace { path, on_host, users, fate, trash })
+    let fate = storage::fate(store, &volume.name, None, &storage, &volume.options, fate)?;
+    let trash = match fate.volume_rm || storage == Storage::Memory {
+        true => Trash::default(),
+        false => trash(store, auto_remove, &holder(false), fate),
+    };
+    Ok(VolumePlace { path, on_host, storage, users, fate, trash })
 }
 
 /// Resolves `path` in the volume. A link that leads out of it means something else in every container.
-fn inside(volume: &Volume, data: &Path, path: &Path) -> Result<PathBuf> {
+fn inside(store: &Store, volume: &Volume, path: &Path) -> Result<PathBuf> {
     let missing = || Error::not_found(format!("Could not find the file {} in volume {}", path.display(), volume.name));
     let relative = path.strip_prefix("/").unwrap_or(path);
     let relative = if relative.as_os_str().is_empty() { Path::new(".") } else { relative };
     let ids = idmap::store_ids()?;
+    let root = volume::open(store, volume)?;
     // Directories that only one of a container's ids may read need the map, where we are not root.
     let resolved = oci::with_ids(ids.map(), || {
-        let root = beneath::root(data)?;
         let how = OpenHow::new()
             .flags(OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC)
             .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS);
