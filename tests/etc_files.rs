@@ -87,7 +87,10 @@ fn where_and_cp_see_them_as_the_container_does_whether_it_runs_or_not() {
 fn where_there_is_no_place_for_them_and_none_can_be_made_that_is_said() {
     let ebb = Ebb::new();
     let said = ebb.fails(125, ["run", "--rm", "-v", "conf:/etc:ro", "busybox", "true"]);
-    assert!(said.contains(" in the container: read-only file system\n  a mount needs something of its kind"), "{said}");
+    assert!(
+        said.contains(" in the container: read-only file system\n  a mount needs a file to lie on: make the file in"),
+        "{said}"
+    );
     // With the places there it can be read-only.
     ebb.ok(["run", "--rm", "-v", "conf:/etc", "busybox", "true"]);
     let shown = ebb.ok(["run", "--rm", "-h", "own-name", "-v", "conf:/etc:ro", "busybox", "cat", "/etc/hostname"]);

@@ -39,7 +39,7 @@ fn make_file(root: &OwnedFd, destination: &Path) -> Result<()> {
             Err(Errno::EEXIST) => {}
             Err(errno) => {
                 let made = Err(errno).doing(|| format!("make {} in the container", path.display()));
-                return made.map_err(closed);
+                return made.map_err(|error| closed(error, "file"));
             }
         }
         match readlinkat(&directory, name) {
@@ -66,16 +66,15 @@ fn led(parent: &Path, target: &Path) -> PathBuf {
 }
 
 fn make_dirs(root: &OwnedFd, path: &Path) -> Result<OwnedFd> {
-    beneath::make_dirs(root, path, Mode::from_bits_truncate(0o755)).map_err(closed)
+    beneath::make_dirs(root, path, Mode::from_bits_truncate(0o755)).map_err(|error| closed(error, "directory"))
 }
 
-fn closed(error: Error) -> Error {
+fn closed(error: Error, kind: &str) -> Error {
     let closed = ["read-only file system", "permission denied"].iter().any(|reason| error.message.ends_with(reason));
     match closed {
-        true => error.with_cure(
-            "a mount needs something of its kind to lie on: make that in what is mounted above it, or mount that \
-             writable",
-        ),
+        true => error.with_cure(format!(
+            "a mount needs a {kind} to lie on: make the {kind} in what is mounted above it, or mount that writable"
+        )),
         false => error,
     }
 }
