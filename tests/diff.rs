@@ -27,6 +27,19 @@ fn what_was_added_changed_and_deleted_is_listed_by_path() {
     assert_eq!(first.as_deref(), Some(r#"{"Path":"/app","Type":"A"}"#));
 }
 
+/// What is in a volume is the volume's; the place where it is mounted is the container's, where the image had none.
+#[test]
+fn of_a_mount_its_place_is_shown_and_never_what_is_in_it() {
+    let ebb = Ebb::new();
+    let host = format!("{}:/host", ebb.dir.display());
+    let mounts = ["-v", "vase:/data", "-v", "/etc/anon", "-v", &host, "--tmpfs", "/memory", "-v", "conf:/bin"];
+    let script = "touch /data/f /etc/anon/f /memory/f /bin/f /own";
+    ebb.ok([&["run", "--name", "box"], &mounts[..], &["busybox", "sh", "-c", script]].concat());
+    let mut lines: Vec<String> = ebb.ok(["diff", "box"]).lines().map(str::to_owned).collect();
+    lines.sort();
+    assert_eq!(lines, ["A /data", "A /etc/anon", "A /host", "A /memory", "A /own", "C /etc"]);
+}
+
 #[test]
 fn a_container_that_wrote_nothing_shows_nothing() {
     let ebb = Ebb::new();

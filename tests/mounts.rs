@@ -399,8 +399,12 @@ fn an_images_volume_is_anonymous_unless_it_is_covered() {
     ebb.ok(["create", "--name", "two", "--volumes-from", "one", "keeper", "ls", "/var/data"]);
     assert_eq!(ebb.ok(["start", "-a", "two"]), "f", "--volumes-from covers it, too");
     ebb.ok(["rm", "two"]);
-    ebb.ok(["start", "one"]);
+    let before = volumes(&ebb);
+    ebb.ok(["restart", "-t", "0", "one"]);
+    assert_eq!(volumes(&ebb), before, "kept over stop and start, and no second one");
     ebb.ok(["rm", "-f", "-v", "one"]);
+    assert_eq!(volumes(&ebb), Vec::<String>::new());
+    ebb.ok(["run", "--rm", "keeper", "touch", "/var/data/f"]);
     assert_eq!(volumes(&ebb), Vec::<String>::new());
     ebb.ok(["run", "--rm", "-v", "named:/var/data", "keeper", "touch", "/var/data/kept"]);
     assert_eq!(volumes(&ebb), ["named"]);

@@ -40,7 +40,7 @@ fn age(ebb: &Ebb, id: &str, hours: i64) {
 
 /// What a finished command leaves empty.
 fn leftovers(ebb: &Ebb) -> usize {
-    ["trash", "tmp"].iter().map(|name| entries(&ebb.store().join(name))).sum()
+    ebb.leftovers().len()
 }
 
 fn entries(directory: &Path) -> usize {

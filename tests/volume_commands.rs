@@ -63,6 +63,56 @@ fn inspect_with_sizes_counts_once_and_says_who_uses_it_running_or_not() {
 }
 
 #[test]
+fn inspect_shows_what_is_there_beside_what_is_not_and_empty_maps_as_such() {
+    let ebb = Ebb::empty();
+    ebb.ok(["volume", "create", "one"]);
+    let both = ebb.run(["volume", "inspect", "nope", "one", "none"]);
+    assert_eq!(
+        (both.code, both.stderr.as_str()),
+        (1, "ebb: get nope: no such volume\nebb: get none: no such volume\n")
+    );
+    let shown = json(&both.stdout);
+    assert_eq!((shown.as_array().expect("a list").len(), &shown[0]["Name"]), (1, &"one".into()));
+    assert!(
+        both.stdout.contains("\"Labels\": {},\n") && both.stdout.contains("\"Options\": {},\n"),
+        "{}",
+        both.shown()
+    );
+    let place = shown[0]["Mountpoint"].as_str().expect("a path");
+    assert!(place.ends_with("/one/_data") && std::path::Path::new(place).is_dir(), "{place}");
+    let created = shown[0]["CreatedAt"].as_str().expect("a time");
+    assert!(created.len() == 20 && created.as_bytes()[10] == b'T' && created.ends_with('Z'), "{created}");
+    assert_eq!(shown[0]["Scope"], "local");
+}
+
+#[test]
+fn the_whole_of_dockers_sentences_is_said() {
+    let ebb = Ebb::empty();
+    let allowed = "includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you \
+                   intended to pass a host directory, use absolute path";
+    assert_eq!(ebb.fails(1, ["volume", "create", "@bad"]), format!("ebb: create @bad: \"@bad\" {allowed}\n"));
+    assert_eq!(
+        ebb.fails(1, ["volume", "create", "a"]),
+        "ebb: create a: volume name is too short, names should be at least two alphanumeric characters\n"
+    );
+    let driver = ebb.fails(1, ["volume", "create", "-d", "nfs", "disk"]);
+    let docker = "ebb: create disk: error looking up volume plugin nfs: plugin \"nfs\" not found\n";
+    assert!(driver.starts_with(docker), "{driver}");
+    assert_eq!(ebb.ok(["volume", "create", "--driver=local", "disk"]), "disk");
+    let asked = ebb.run_with(b"n\n", ["volume", "prune", "--all"]);
+    let warning = "WARNING! This will remove all local volumes not used by at least one container.\nAre you sure you want to \
+                   continue? [y/N] ";
+    assert_eq!(
+        (asked.code, asked.stdout.trim_end_matches('\n')),
+        (0, warning.trim_end_matches('\n')),
+        "{}",
+        asked.shown()
+    );
+    let asked = ebb.run_with(b"y\n", ["volume", "prune", "-a"]);
+    assert!(asked.stdout.contains("Deleted Volumes:\ndisk\n\nTotal reclaimed space: 0B\n"), "{}", asked.shown());
+}
+
+#[test]
 fn df_counts_a_shared_layer_once_and_knows_what_nobody_uses() {
     let ebb = furnished();
     let id = ebb.ok(["images", "-q", "--no-trunc", "busybox"]);

@@ -1,8 +1,8 @@
 //! volume create.
 
 use crate::cli::{Execute, output, store};
-use crate::engine::volume;
-use crate::error::{Error, Result};
+use crate::engine::{mounts, volume};
+use crate::error::{Doing, Result};
 use std::collections::BTreeMap;
 
 /// Create a volume
@@ -32,10 +32,7 @@ impl Execute for Create {
     fn execute(self) -> Result<i32> {
         if self.driver != "local" {
             let shown = self.name.as_deref().unwrap_or_default();
-            return Err(Error::new(format!(
-                "create {shown}: plugin \"{}\" not found: Ebb has the driver local",
-                self.driver
-            )));
+            return Err(mounts::unknown_driver(&self.driver)).doing(|| format!("create {shown}"));
         }
         let pairs = |list: &[String]| -> BTreeMap<String, String> {
             let pair = |text: &String| {
