@@ -198,80 +198,6 @@ fn rm_v_moves_anonymous_volumes_aside_and_what_was_started_with_rm_takes_them_al
 }
 
 #[test]
-fn what_is_older_than_seven_days_goes_with_the_next_command_that_makes_something() {
-    let ebb = Ebb::new();
-    for name in ["old", "young"] {
-        volume(&ebb, name, name);
-        ebb.ok(["volume", "rm", name]);
-    }
-    let [young, old] = <[String; 2]>::try_from(trashed(&ebb)).expect("two");
-    age(&ebb, &old, 7 * 24 + 1);
-    age(&ebb, &young, 7 * 24 - 1);
-    ebb.ok(["create", "--name", "box", "busybox"]);
-    assert_eq!(entries(&ebb.store().join("volume-trash")), 1);
-    let listed = ebb.ok(["volume", "trash", "ls", "--format", "{{.Name}}: removed {{.Removed}}"]);
-    assert_eq!(listed, "young: removed 6 days ago");
-    ebb.ok(["volume", "restore", "young"]);
-    assert_eq!((note(&ebb, "young"), leftovers(&ebb)), ("young".into(), 0));
-}
-
-#[test]
-fn the_stores_settings_say_for_how_many_days_and_what_they_do_not_say_is_refused() {
-    let ebb = Ebb::empty();
-    let settings = ebb.store().join("settings.json");
-    volume(&ebb, "vase", "kept");
-    std::fs::write(&settings, r#"{"TrashDays": 30}"#).expect("the settings");
-    assert!(ebb.run(["volume", "rm", "vase"]).stderr.contains("for 30 days"));
-    age(&ebb, &trashed(&ebb)[0], 29 * 24);
-    assert_eq!(trashed(&ebb).len(), 1);
-    ebb.ok(["volume", "restore", "vase"]);
-    for wrong in [r#"{"TrashDay": 30}"#, r#"{"TrashDays": -1}"#, "{"] {
-        std::fs::write(&settings, wrong).expect("the settings");
-        let said = ebb.fails(1, ["volume", "rm", "vase"]);
-        assert!(said.contains("settings.json") && said.contains(r#"{"TrashDays": 7}"#), "{wrong}: {said}");
-        assert_eq!(note(&ebb, "vase"), "kept", "{wrong}");
-        let check = ebb.run(["system", "check"]);
-        assert!(check.code == 1 && check.stdout.starts_with("settings settings.json: "), "{}", check.shown());
-    }
-    // No trash at all: as Docker has it.
-    std::fs::write(&settings, r#"{"TrashDays": 0}"#).expect("the settings");
-    let removed = ebb.run(["volume", "rm", "vase"]);
-    assert_eq!((removed.stdout.as_str(), removed.stderr.as_str()), ("vase\n", ""));
-    assert_eq!((trashed(&ebb).len(), leftovers(&ebb)), (0, 0));
-}
-
-/// On a file system of 20 MB, in a mount namespace that goes with the test's shell.
-#[test]
-fn the_oldest_goes_first_when_the_disk_runs_low_and_no_more_than_is_needed() {
-    let ebb = Ebb::empty();
-    let script = r#"
-        set -e
-        mount -t tmpfs -o size=20m tmpfs "$1"
-        export EBB_ROOT="$1"
-        for name in aa bb cc; do
-            "$2" volume create $name
-            head -c 6m /dev/zero > "$1/volumes/$name/_data/f"
-            "$2" volume rm $name
-        done
-        "$2" volume create dd
-        head -c 1500k /dev/zero > "$1/volumes/dd/_data/f"
-        "$2" volume rm dd
-        "$2" volume trash ls --format '{{.Name}} {{.Size}}'
-        "$2" volume restore bb
-        head -c 6m /dev/zero > "$1/volumes/bb/_data/g"
-        "$2" volume rm bb
-    "#;
-    let mut shell = std::process::Command::new("unshare");
-    shell.args(["-rm", "sh", "-c", script, "sh"]).arg(&ebb.dir).arg(env!("CARGO_BIN_EXE_ebb"));
-    let answer = common::answer(&mut shell);
-    assert_eq!(answer.code, 0, "{}", answer.shown());
-    assert_eq!(answer.stdout, "aa\naa\nbb\nbb\ncc\ncc\ndd\ndd\ndd 1.54MB\ncc 6.29MB\nbb 6.29MB\nbb\nbb\n");
-    let said: Vec<&str> = answer.stderr.lines().filter(|line| line.contains("runs low")).collect();
-    assert!(said.len() == 2 && said[0].starts_with("ebb: the disk runs low: aa@"), "{}", answer.shown());
-    assert!(said[1].starts_with("ebb: the disk runs low: cc@"), "{}", answer.shown());
-}
-
-#[test]
 fn trash_ls_shows_what_is_there_and_empty_asks_first() {
     let ebb = Ebb::empty();
     assert_eq!(ebb.ok(["volume", "trash", "ls"]), "VOLUME    REMOVED   KEPT FOR   SIZE");
@@ -362,17 +288,6 @@ fn the_longest_of_names_comes_back_whole() {
     ebb.ok(["volume", "restore", &other]);
     assert_eq!((note(&ebb, &one), note(&ebb, &other)), (one.clone(), other.clone()));
     assert_eq!(ebb.ok(["volume", "rm", "--now", &one]), one);
-}
-
-#[test]
-fn a_store_that_was_made_before_there_was_a_trash_gets_one() {
-    let ebb = Ebb::empty();
-    volume(&ebb, "vase", "kept");
-    std::fs::remove_dir(ebb.store().join("volume-trash")).expect("empty");
-    assert_eq!(ebb.ok(["volume", "trash", "ls", "-q"]), "");
-    ebb.ok(["volume", "rm", "vase"]);
-    ebb.ok(["volume", "restore", "vase"]);
-    assert_eq!(note(&ebb, "vase"), "kept");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 #![allow(dead_code)] // Each test file is a crate of its own and uses a part of this.
 
 pub mod bundle;
+pub mod dice;
 pub mod layers;
 pub mod lesson;
 pub mod record;

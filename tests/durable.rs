@@ -1,0 +1,67 @@
+//! What has been answered for is on the disk.
+
+mod common;
+
+use common::Ebb;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// containerd #9401, #9115, #5854, moby #49784, podman #8005: after a power cut what had been acknowledged was empty. The
+/// cut itself is tests/power; here, that nothing is answered while something that was made, named or taken away still
+/// waits for its way to the disk.
+#[test]
+fn containerd_9401_the_disk_has_it_before_the_answer_is_given() {
+    if Command::new("strace").arg("-V").output().is_err() {
+        return common::skip("strace is not installed");
+    }
+    let ebb = Ebb::new();
+    let archive = common::busybox_archive().to_str().expect("UTF-8");
+    for words in [
+        &["volume", "create", "vase"][..],
+        &["create", "--name", "box", "-v", "vase:/etc", "busybox", "true"],
+        &["rename", "box", "cube"],
+        &["rm", "cube"],
+        &["volume", "rm", "vase"],
+        &["tag", "busybox", "other"],
+        &["rmi", "busybox", "other"],
+        &["image", "load", "-i", archive],
+    ] {
+        let trace = ebb.dir.join("trace");
+        let mut command = Command::new("strace");
+        let calls = "mkdir,rename,renameat,renameat2,symlink,symlinkat,openat,fsync,fdatasync,syncfs,write";
+        command.args(["-qq", "-y", "-e", "signal=none", "-e", &format!("trace={calls}"), "-o"]).arg(&trace);
+        command.arg(env!("CARGO_BIN_EXE_ebb")).args(words).env("EBB_ROOT", ebb.store()).current_dir(&ebb.dir);
+        let answer = common::answer(&mut command);
+        assert_eq!(answer.code, 0, "{}", answer.shown());
+        let lines = std::fs::read_to_string(&trace).expect("a trace");
+        assert!(lines.lines().any(|line| line.starts_with("rename")), "{words:?} renames nothing:\n{lines}");
+        assert_eq!(unsynced(&lines, &ebb.store()), Vec::<String>::new(), "{words:?} answered before this:\n{lines}");
+    }
+}
+
+/// The renames into and out of the store's own places that no sync followed before the first write to stdout.
+fn unsynced(trace: &str, store: &Path) -> Vec<String> {
+    let mut waiting: Vec<String> = Vec::new();
+    for line in trace.lines() {
+        if line.starts_with("write(1<") {
+            break;
+        }
+        if line.starts_with("syncfs(") {
+            waiting.clear();
+        } else if line.starts_with("fsync(") || line.starts_with("fdatasync(") {
+            let synced = line.split(['<', '>']).nth(1).unwrap_or_default();
+            waiting.retain(|directory| directory != synced);
+        } else if line.starts_with("rename") && !line.contains("= -1") {
+            let mut paths = line.split('"').skip(1).step_by(2).map(PathBuf::from);
+            let (from, to) = (paths.next().expect("two paths"), paths.next().expect("two paths"));
+            for path in [from, to] {
+                let parent = path.parent().expect("a parent").to_owned();
+                let passing = ["tmp", "trash"].iter().any(|place| parent.starts_with(store.join(place)));
+                if parent.starts_with(store) && !passing && !waiting.contains(&parent.display().to_string()) {
+                    waiting.push(parent.display().to_string());
+                }
+            }
+        }
+    }
+    waiting
+}
