@@ -203,6 +203,35 @@ fn a_passwd_that_is_no_file_does_not_hang_us() {
 }
 
 #[test]
+fn without_a_user_namespace_only_the_devices_that_were_given_can_be_opened() {
+    let ebb = Ebb::new();
+    if !common::is_root() {
+        let said = ebb.fails(125, ["run", "--rm", "--device", "/dev/full:/dev/full:r", "busybox", "true"]);
+        assert!(said.contains("cannot be honoured"), "{said}");
+        return;
+    }
+    // Devices that root may open with no further right.
+    let harmless = [("/dev/loop-control", "10 237"), ("/dev/fuse", "10 229")];
+    let Some((path, number)) = harmless.into_iter().find(|(path, _)| std::fs::File::open(path).is_ok()) else {
+        return common::skip("the host has neither /dev/loop-control nor /dev/fuse");
+    };
+    let script = format!("mknod /own c {number}; mknod /all c 1 8; (: < /own) && echo own; (: < /all) && echo all");
+    let make = ["run", "--rm", "--cap-add", "MKNOD", "busybox", "sh", "-c", &script];
+    for option in ["--network", "--userns"] {
+        let ran = ebb.run(["run", "--rm", option, "host"].iter().chain(&make[2..]));
+        assert!(ran.stdout == "all\n" && ran.stderr.contains("not permitted"), "{}", ran.shown());
+    }
+    let script = format!("(: < {path}) && echo read; (: > {path}) && echo written; true");
+    for (letters, can) in [("r", "read\n"), ("w", "written\n"), ("rwm", "read\nwritten\n")] {
+        let device = format!("{path}:{path}:{letters}");
+        let ran = ebb.run(["run", "--rm", "--userns", "host", "--device", &device, "busybox", "sh", "-c", &script]);
+        assert_eq!(ran.stdout, can, "{}", ran.shown());
+    }
+    let said = ebb.fails(125, ["run", "--rm", "--device", "/dev/full:/dev/full:r", "busybox", "true"]);
+    assert!(said.contains("cannot be honoured"), "{said}");
+}
+
+#[test]
 fn a_passwd_that_the_container_has_deleted_is_not_read_from_the_layer_below() {
     let ebb = Ebb::new();
     ebb.ok(["run", "--name", "box", "-u", "root", "busybox", "rm", "/etc/passwd"]);

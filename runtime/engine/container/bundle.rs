@@ -319,11 +319,13 @@ fn clear_volatile_mark(directory: &Path) -> Result<()> {
 
 fn linux(container: &Container, ids: &StoreIds, namespaces: &Namespaces) -> Result<Linux> {
     let host = &container.host_config;
+    let mut resources = resources(host);
+    resources.set_devices(security::device_rules(host, namespaces.map.is_some())?);
     let mut linux = Linux::default();
     linux
         .set_namespaces(Some(namespaces.list.clone()))
         .set_cgroups_path(Some(PathBuf::from(cgroups_path(&container.id))))
-        .set_resources(Some(resources(host)))
+        .set_resources(Some(resources))
         .set_seccomp(security::seccomp(host, ids)?)
         .set_devices(Some(security::devices(host)?))
         .set_rootfs_propagation(propagation(&container.mounts))

@@ -22,7 +22,7 @@ pub fn apply(spec: &mut Spec, store: &Store, container: &Container) -> Result<()
             Step::Pid => share_processes(spec)?,
             Step::Net => share_network(spec),
             Step::Mount => remove_namespace(spec, Type::Mount),
-            Step::User => share_ids(spec)?,
+            Step::User => share_ids(spec, container)?,
             Step::Seccomp => with_linux(spec, |linux| {
                 linux.set_seccomp(None);
             }),
@@ -104,7 +104,7 @@ fn share_network(spec: &mut Spec) {
     });
 }
 
-fn share_ids(spec: &mut Spec) -> Result<()> {
+fn share_ids(spec: &mut Spec, container: &Container) -> Result<()> {
     if idmap::store_ids()? != StoreIds::Host {
         return Err(Error::new(
             "--without user is refused: it is in a user namespace that an ordinary user may make the other namespaces; \
@@ -112,7 +112,11 @@ fn share_ids(spec: &mut Spec) -> Result<()> {
         ));
     }
     remove_namespace(spec, Type::User);
+    let rules = super::security::device_rules(&container.host_config, false)?;
     with_linux(spec, |linux| {
+        let mut resources = linux.resources().clone().unwrap_or_default();
+        resources.set_devices(rules);
+        linux.set_resources(Some(resources));
         linux.set_uid_mappings(None).set_gid_mappings(None);
     });
     let mut mounts = spec.mounts().clone().unwrap_or_default();

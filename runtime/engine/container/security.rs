@@ -7,7 +7,7 @@ use crate::error::{Doing, Error, Result};
 use crate::oci;
 use oci_spec::runtime::{
     Capabilities, Capability, LinuxCapabilities, LinuxCapabilitiesBuilder, LinuxDevice, LinuxDeviceBuilder,
-    LinuxDeviceType, LinuxSeccomp,
+    LinuxDeviceCgroup, LinuxDeviceCgroupBuilder, LinuxDeviceType, LinuxSeccomp,
 };
 use std::collections::{HashMap, HashSet};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -160,6 +160,35 @@ pub fn device_sources(host: &HostConfig) -> Result<HashMap<String, String>> {
         }
     }
     Ok(sources)
+}
+
+/// Which devices the container may open: those that every container has, and what `--device` names, as far as its letters
+/// go. Only where it has no user namespace: with one, the kernel gives it no device that it could make, and the host's own
+/// node is bound, of which a part cannot be given.
+pub fn device_rules(host: &HostConfig, has_user_namespace: bool) -> Result<Option<Vec<LinuxDeviceCgroup>>> {
+    if host.privileged {
+        return Ok(None);
+    }
+    let rule = |allow: bool, letters: &str| {
+        LinuxDeviceCgroupBuilder::default().allow(allow).access(letters).build().doing(|| "describe a device rule")
+    };
+    let mut rules = vec![rule(false, "rwm")?];
+    for text in &host.devices {
+        let (outside, inside) = places(text)?;
+        let letters = text.rsplit(':').next().filter(|word| !word.contains('/')).unwrap_or("rwm");
+        if has_user_namespace && !(letters.contains('r') && letters.contains('w')) {
+            return Err(Error::new(format!(
+                "--device {text} cannot be honoured: in a user namespace the host's own node is shown, and whoever may \
+                 open it may do so for reading and for writing"
+            ))
+            .with_cure("as root --userns host, where the kernel is told what may be done with each device"));
+        }
+        let found = device(outside, inside)?;
+        let mut one = rule(true, letters)?;
+        one.set_typ(Some(found.typ())).set_major(Some(found.major())).set_minor(Some(found.minor()));
+        rules.push(one);
+    }
+    Ok((!has_user_namespace).then_some(rules))
 }
 
 /// A device's path on the host and inside. As with Docker, the second word may be the letters already.
