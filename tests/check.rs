@@ -69,3 +69,62 @@ fn a_layer_that_is_gone_is_named() {
     std::fs::rename(ebb.dir.join("aside"), &layer).expect("moved back");
     ebb.ok(["system", "check"]);
 }
+
+#[test]
+fn a_record_that_is_damaged_stays_beside_the_new_one_and_a_later_ebb_s_is_left_alone() {
+    let ebb = Ebb::empty();
+    ebb.ok(["volume", "create", "vase"]);
+    let place = ebb.store().join("volumes/vase");
+    std::fs::write(place.join("_data/note"), "kept").expect("written");
+    std::fs::write(place.join("volume.json"), "{\"Labels\": {\"keep\": \"yes\"").expect("broken");
+    ebb.ok(["system", "check", "--repair"]);
+    let names = std::fs::read_dir(&place).expect("it").flatten().map(|entry| entry.file_name());
+    let old: Vec<_> = names.filter(|name| name.to_string_lossy().starts_with("volume.json.damaged")).collect();
+    assert_eq!(old.len(), 1);
+    assert!(std::fs::read_to_string(place.join(&old[0])).expect("it").contains("keep"));
+    ebb.ok(["volume", "create", "--label", "keep=yes", "new"]);
+    std::fs::write(ebb.store().join("volumes/new/_data/note"), "kept").expect("written");
+    let record = ebb.store().join("volumes/new/volume.json");
+    let newer = std::fs::read_to_string(&record).expect("it").replace("\"Version\": 1", "\"Version\": 99");
+    std::fs::write(&record, &newer).expect("written");
+    let trash = ebb.store().join("volume-trash/new@2999-01-01T00:00:00.000000Z");
+    std::fs::create_dir_all(trash.parent().expect("it")).expect("it");
+    std::fs::rename(ebb.store().join("volumes/new"), &trash).expect("moved");
+    let found = ebb.run(["system", "check", "--repair"]);
+    assert!(found.code == 1 && found.stdout.contains("was written by a later Ebb"), "{}", found.shown());
+    assert_eq!(std::fs::read_to_string(trash.join("volume.json")).expect("it"), newer);
+    std::fs::remove_dir_all(&trash).expect("removed");
+}
+
+#[test]
+fn a_volume_whose_data_only_its_record_could_tell_is_set_apart_from_the_trash_too() {
+    let ebb = Ebb::empty();
+    let (volumes, trash) = (ebb.store().join("volumes"), ebb.store().join("volume-trash"));
+    ebb.ok(["volume", "create", "elsewhere"]);
+    ebb.ok(["volume", "create", "limited"]);
+    // Of a volume with `type`, `device` and `o`, or with `size`: a place for its mount, and the file system.
+    std::fs::write(volumes.join("elsewhere/volume.json"), "{\"Name\": \"elsewh").expect("broken");
+    std::fs::write(volumes.join("limited/disk"), "a file system").expect("written");
+    std::fs::write(volumes.join("limited/volume.json"), "").expect("broken");
+    std::fs::create_dir_all(&trash).expect("it");
+    std::fs::rename(volumes.join("limited"), trash.join("limited@2999-01-01T00:00:00.000000Z")).expect("moved");
+    let mended = ebb.ok(["system", "check", "--repair"]);
+    assert_eq!(mended.matches("moved to ").count(), 2, "{mended}");
+    let apart = std::fs::read_dir(ebb.store().join("set-apart")).expect("a directory").count();
+    assert_eq!((apart, std::fs::read_dir(&volumes).expect("it").count()), (2, 0));
+}
+
+#[test]
+fn a_container_that_runs_is_not_moved_from_under_its_processes() {
+    let ebb = Ebb::new();
+    let id = ebb.ok(["run", "-d", "--name", "live", "-v", "vase:/v", "busybox", "sleep", "1000"]);
+    let record = ebb.store().join("containers").join(&id).join("container.json");
+    let whole = std::fs::read(&record).expect("it");
+    std::fs::write(&record, "{").expect("broken");
+    let found = ebb.run(["system", "check", "--repair"]);
+    assert!(found.code == 1 && found.stdout.contains("it runs, as process "), "{}", found.shown());
+    assert!(record.exists(), "it stays in its place");
+    assert_eq!(ebb.run(["volume", "rm", "--now", "vase"]).code, 1, "and its volume is in use");
+    std::fs::write(&record, whole).expect("whole again");
+    ebb.ok(["rm", "-f", "live"]);
+}

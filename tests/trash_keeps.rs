@@ -79,6 +79,11 @@ fn the_stores_settings_say_for_how_many_days_and_what_they_do_not_say_is_refused
         let check = ebb.run(["system", "check"]);
         assert!(check.code == 1 && check.stdout.starts_with("settings settings.json: "), "{}", check.shown());
     }
+    // Longer than time goes back.
+    std::fs::write(&settings, r#"{"TrashDays": 4294967295}"#).expect("the settings");
+    ebb.ok(["volume", "rm", "vase"]);
+    assert_eq!(trashed(&ebb).len(), 1);
+    ebb.ok(["volume", "restore", "vase"]);
     // No trash at all: as Docker has it.
     std::fs::write(&settings, r#"{"TrashDays": 0}"#).expect("the settings");
     let removed = ebb.run(["volume", "rm", "vase"]);
@@ -126,4 +131,34 @@ fn a_store_that_was_made_before_there_was_a_trash_gets_one() {
     ebb.ok(["volume", "rm", "vase"]);
     ebb.ok(["volume", "restore", "vase"]);
     assert_eq!(note(&ebb, "vase"), "kept");
+}
+
+#[test]
+fn where_the_disk_runs_low_looking_takes_nothing_away_and_what_frees_nothing_stays() {
+    let ebb = Ebb::empty();
+    let script = r#"
+        set -e
+        mount -t tmpfs -o size=20m tmpfs "$1"
+        export EBB_ROOT="$1"
+        "$2" volume create empty
+        "$2" volume rm empty
+        "$2" volume create full
+        head -c 6m /dev/zero > "$1/volumes/full/_data/f"
+        "$2" volume rm full
+        head -c 13500k /dev/zero > "$1/filler"
+        "$2" volume trash ls --format '{{.Name}}'
+        "$2" volume prune -f
+        rm "$1/filler"
+        "$2" volume trash ls --format '{{.Name}}'
+    "#;
+    let mut shell = std::process::Command::new("unshare");
+    shell.args(["-rm", "sh", "-c", script, "sh"]).arg(&ebb.dir).arg(env!("CARGO_BIN_EXE_ebb"));
+    let answer = common::answer(&mut shell);
+    assert_eq!(answer.code, 0, "{}", answer.shown());
+    assert_eq!(
+        answer.stdout,
+        "empty\nempty\nfull\nfull\nfull\nempty\nTotal reclaimed space: 0B\nempty\n",
+        "{}",
+        answer.shown()
+    );
 }

@@ -1,17 +1,29 @@
 //! Where `save` and `export` write to.
 
 use crate::error::{Doing, Error, Kind, Result};
-use crate::store::atomic;
 use crate::store::pack::listener_is_gone;
+use crate::store::{atomic, id};
+use nix::fcntl::AT_FDCWD;
+use nix::unistd::{LinkatFlags, linkat};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::IsTerminal;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// Where an archive goes: a file that appears when it is whole, or stdout, which may not be a terminal.
 pub struct Target {
     pub file: File,
-    path: Option<(PathBuf, PathBuf)>,
+    place: Option<Place>,
+}
+
+/// Where a file comes to stand when it is whole.
+struct Place {
+    path: PathBuf,
+    directory: PathBuf,
+    /// Its name until then; `None` for one without a name, which is gone if we are killed.
+    half: Option<PathBuf>,
 }
 
 impl Target {
@@ -25,45 +37,75 @@ impl Target {
         if path.exists() && !path.is_file() {
             // A device or a pipe is written to as it is.
             let file = File::options().write(true).open(path).doing(|| format!("open {}", path.display()))?;
-            return Ok(Target { file, path: None });
+            return Ok(Target { file, place: None });
         }
         let name = path.file_name().ok_or_else(|| Error::new(format!("invalid output path: {}", path.display())))?;
-        let half = path.with_file_name(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&half)
-            .doing(|| format!("make {}", path.display()))?;
-        Ok(Target { file, path: Some((half, path.clone())) })
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let (file, half) = unfinished(directory, name).doing(|| format!("make {}", path.display()))?;
+        Ok(Target { file, place: Some(Place { path: path.clone(), directory: directory.to_owned(), half }) })
     }
 
     /// Stdout, even where that is a terminal.
     pub fn stdout() -> Result<Target> {
         let file = std::io::stdout().as_fd().try_clone_to_owned().map(File::from).doing(|| "write to stdout")?;
-        Ok(Target { file, path: None })
+        Ok(Target { file, place: None })
     }
 
     /// [`Target::finish`], and a file has reached the disk when it returns: who has a backup may remove what it is of.
     pub fn finish_durably(self, result: Result<()>) -> Result<()> {
-        let Some((_, path)) = self.path.clone() else { return self.finish(result) };
+        let Some(Place { path, directory, .. }) = &self.place else { return self.finish(result) };
         let synced = result.and_then(|()| self.file.sync_all().doing(|| format!("write {}", path.display())));
+        let directory = directory.clone();
         self.finish(synced)?;
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        atomic::sync_dir(directory)
+        atomic::sync_dir(&directory)
     }
 
     pub fn finish(self, result: Result<()>) -> Result<()> {
-        let Some((half, path)) = self.path else {
+        let Some(Place { path, directory, half }) = self.place else {
             // As SIGPIPE would have ended it: without a word.
             let unheard = result.is_err() && listener_is_gone(&self.file);
             return if unheard { Err(Error::of(Kind::Reported, "")) } else { result };
         };
-        let renamed = result.and_then(|()| std::fs::rename(&half, &path).doing(|| format!("write {}", path.display())));
-        if renamed.is_err() {
-            let _ = std::fs::remove_file(&half);
+        let mut named = half.clone();
+        let renamed = result.and_then(|()| {
+            let doing = || format!("write {}", path.display());
+            let half = match half {
+                Some(half) => half,
+                // A name for it, which takes the place of no other, and then that one's: a link replaces nothing.
+                None => {
+                    let half = directory.join(random_name(path.file_name().unwrap_or_default())?);
+                    let this = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+                    let follow = LinkatFlags::AT_SYMLINK_FOLLOW;
+                    linkat(AT_FDCWD, this.as_str(), AT_FDCWD, &half, follow).doing(doing)?;
+                    named = Some(half.clone());
+                    half
+                }
+            };
+            std::fs::rename(&half, &path).doing(doing)
+        });
+        if let (Err(_), Some(half)) = (&renamed, named) {
+            let _ = std::fs::remove_file(half);
         }
         renamed
     }
+}
+
+/// A new file for its owner alone, as what is in it may be; where the file system knows none without a name, with one
+/// that nobody can have foreseen and put something under.
+fn unfinished(directory: &Path, name: &OsStr) -> Result<(File, Option<PathBuf>)> {
+    let mut options = File::options();
+    options.read(true).write(true).mode(0o600);
+    match options.clone().custom_flags(libc::O_TMPFILE).open(directory) {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR | libc::EINVAL)) => {}
+        made => return made.map(|file| (file, None)).doing(|| "open a file in its directory"),
+    }
+    let half = directory.join(random_name(name)?);
+    let made = options.create_new(true).custom_flags(libc::O_NOFOLLOW).open(&half);
+    made.map(|file| (file, Some(half))).doing(|| "open a file in its directory")
+}
+
+fn random_name(name: &OsStr) -> Result<String> {
+    // A file's name has at most 255 bytes.
+    let name: String = name.to_string_lossy().chars().take(50).collect();
+    Ok(format!(".{name}.{}", &id::random()?[..16]))
 }

@@ -1,10 +1,11 @@
 //! `system check`: is the store sound? Every record is read and held against what it names. `--repair` mends without
-//! losing a byte that may be somebody's: what cannot be read is moved aside, never removed.
+//! losing a byte that may be somebody's: what cannot be read is moved aside, never removed, and what runs stays.
 
 use super::container::{self, state};
 use super::image::{self, layer};
-use super::{leftovers, settings, volume};
-use crate::error::{Doing, Kind, Result};
+use super::volume::{self, Mended};
+use super::{leftovers, settings};
+use crate::error::{Doing, Error, Kind, Result};
 use crate::oci;
 use crate::store::atomic::{self, Durability};
 use crate::store::{self, Store, lock};
@@ -63,6 +64,16 @@ impl Report {
     }
 }
 
+impl Finding {
+    /// What was done about it, or why that failed: the rest is looked at all the same.
+    fn mend(&mut self, mended: Result<String>) {
+        match mended {
+            Ok(what) => self.repaired = what,
+            Err(error) => self.wrong = format!("{}; it could not be mended: {}", self.wrong, error.message),
+        }
+    }
+}
+
 fn images(store: &Store, report: &mut Report) -> Result<()> {
     let index = image::names::read(store);
     let ids = image::ids(store)?;
@@ -98,20 +109,13 @@ fn volumes(store: &Store, repair: bool, report: &mut Report) -> Result<()> {
         report.volumes += 1;
         let place = store.volumes().join(&name);
         match volume::get(store, &name) {
+            // Removed while we looked.
+            Err(_) if !place.exists() => continue,
             Err(error) => {
-                // A volume with a disk of its own (`size=`) keeps its data there, and only the record said so.
-                let data = place.join("_data").is_dir() && !place.join("disk").exists();
                 let wrong = format!("its record cannot be read: {}", error.message);
                 let finding = report.find("volume", &name, wrong);
-                if error.kind == Kind::Newer {
-                    continue;
-                }
-                // The data is what counts: with it the record can be made again, but for its labels.
-                if repair && data {
-                    finding.repaired =
-                        volume::remake(&place, &name).map(|()| "the record was made again".to_owned())?;
-                } else if repair {
-                    finding.repaired = set_apart(store, &place)?;
+                if repair {
+                    finding.mend(mend_volume(store, &place, &name));
                 }
             }
             Ok(_) if !place.join("_data").is_dir() => {
@@ -119,19 +123,30 @@ fn volumes(store: &Store, repair: bool, report: &mut Report) -> Result<()> {
             }
             Ok(found) => {
                 let record = place.join("volume.json");
-                let recorded: String = atomic::read_json(&record).map(|volume: volume::Volume| volume.name)?;
-                if recorded != name {
+                let recorded = atomic::read_json(&record).map(|volume: volume::Volume| volume.name);
+                if let Ok(recorded) = recorded
+                    && recorded != name
+                {
                     // An interrupted `volume rename`: its directory's name is what counts.
                     let finding = report.find("volume", &name, format!("its record says {recorded}"));
                     finding.harmless = true;
                     if repair {
-                        finding.repaired = atomic::write_json(&record, &found).map(|()| "it says so now".to_owned())?;
+                        finding.mend(atomic::write_json(&record, &found).map(|()| "it says so now".to_owned()));
                     }
                 }
             }
         }
     }
     Ok(())
+}
+
+/// The data is what counts: with it the record can be made again, but for its labels.
+fn mend_volume(store: &Store, place: &Path, name: &str) -> Result<String> {
+    match volume::mend(place, name)? {
+        Mended::Remade => Ok("the record was made again".into()),
+        Mended::Elsewhere => set_apart(store, place),
+        Mended::Not => Ok(String::new()),
+    }
 }
 
 /// What is in the volumes' trash must be able to come back.
@@ -155,8 +170,7 @@ fn volume_trash(store: &Store, repair: bool, report: &mut Report) -> Result<()> 
         } else if let Err(error) = record {
             let finding = report.find("trash", &name, format!("its record cannot be read: {}", error.message));
             if repair {
-                let remade = volume::remake(&place, &trashed.name);
-                finding.repaired = remade.map(|()| "the record was made again".to_owned())?;
+                finding.mend(mend_volume(store, &place, &trashed.name));
             }
         }
     }
@@ -177,7 +191,7 @@ fn containers(store: &Store, repair: bool, report: &mut Report) -> Result<()> {
                     finding.harmless = true;
                 }
                 if repair && error.kind != Kind::Newer {
-                    finding.repaired = set_apart(store, &place)?;
+                    finding.mend(set_container_apart(store, &place));
                 }
                 continue;
             }
@@ -204,8 +218,8 @@ fn containers(store: &Store, repair: bool, report: &mut Report) -> Result<()> {
         if holder.as_deref() != Some(Path::new(&id)) {
             let finding = report.find("container", &found.name, "its name does not lead to it");
             if repair && holder.is_none() {
-                std::os::unix::fs::symlink(&id, store.names().join(&found.name)).doing(|| "give the name back")?;
-                finding.repaired = "the name leads to it again".into();
+                let given = std::os::unix::fs::symlink(&id, store.names().join(&found.name));
+                finding.mend(given.map(|()| "the name leads to it again".into()).doing(|| "give the name back"));
             }
         }
     }
@@ -226,16 +240,21 @@ fn names(store: &Store, repair: bool, report: &mut Report) -> Result<()> {
         let finding = report.find("name", &name, "it leads to no container");
         finding.harmless = true;
         if repair {
-            // Nobody takes it meanwhile: a claim is made under this lock.
-            let _lock = lock::exclusive(&store.names())?;
-            let still = std::fs::read_link(&link).is_ok_and(|now| now.to_string_lossy() == id);
-            if still && container::load(store, &id).is_err() {
-                std::fs::remove_file(&link).doing(|| format!("remove {}", link.display()))?;
-                finding.repaired = "it is free".into();
-            }
+            finding.mend(free(store, &link, &id));
         }
     }
     Ok(())
+}
+
+/// Nobody takes the name meanwhile: a claim is made under this lock.
+fn free(store: &Store, link: &Path, id: &str) -> Result<String> {
+    let _lock = lock::exclusive(&store.names())?;
+    let still = std::fs::read_link(link).is_ok_and(|now| now.to_string_lossy() == id);
+    if !still || container::load(store, id).is_ok() {
+        return Ok(String::new());
+    }
+    std::fs::remove_file(link).doing(|| format!("remove {}", link.display()))?;
+    Ok("it is free".into())
 }
 
 /// What killed commands left, unless somebody still works on it; and cgroups of containers that are no more.
@@ -269,6 +288,24 @@ fn remains(store: &Store, repair: bool, report: &mut Report) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A container that runs would be out of everybody's sight, and its volumes would pass for idle. It cannot be started
+/// while its lock is held.
+fn set_container_apart(store: &Store, place: &Path) -> Result<String> {
+    let _lock = lock::exclusive(place)?;
+    let state: Result<state::State> = atomic::read_record(&place.join("state.json"));
+    match state {
+        Ok(state) => {
+            if let Some(alive) = [&state.init, &state.supervisor].into_iter().find(|process| process.is_alive()) {
+                let pid = alive.pid;
+                return Err(Error::conflict(format!("it runs, as process {pid}: end that first (`kill {pid}`)")));
+            }
+        }
+        Err(error) if error.kind == Kind::Newer => return Err(error),
+        Err(_) => {}
+    }
+    set_apart(store, place)
 }
 
 /// Moves what cannot be read out of the way, whole, where a person can look at it.

@@ -16,7 +16,7 @@ use tar::{EntryType, Header};
 const BLOCK: usize = 512;
 const ROOM: usize = 1 << 20;
 
-/// The longest pax header or long name that is read: what it says is kept in memory.
+/// The longest pax header or long name that is read, and the most of all global headers: what they say is kept in memory.
 const LONGEST: u64 = 16 << 20;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,8 +52,9 @@ pub struct Member {
     pub has_worded_acls: bool,
 }
 
-/// Whether an archive must say where it ends. Some writers leave that away; where nothing does, a part of an archive that
-/// was cut off between two members passes for the whole.
+/// Whether an archive must say where it ends, by two blocks of zeros and nothing but zeros behind them. Some writers leave
+/// that away; where nothing does, a part of an archive that was cut off between two members passes for the whole, and so
+/// does one with a header that the disk has lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
     Required,
@@ -96,6 +97,9 @@ impl<R: Read> Archive<R> {
                 EntryType::XGlobalHeader => {
                     let text = self.text(&header)?;
                     self.global.add(Records::parse(&text)?);
+                    if self.global.bytes() > LONGEST {
+                        return Err(Error::new("the archive's global headers are longer than any honest ones"));
+                    }
                 }
                 EntryType::GNULongName => long_name = Some(until_zero(self.text(&header)?)),
                 EntryType::GNULongLink => long_link = Some(until_zero(self.text(&header)?)),
@@ -138,12 +142,14 @@ impl<R: Read> Archive<R> {
     }
 
     /// What is left of the input behind the archive's end is read and left aside: whoever writes it is let to end, and a
-    /// compressed stream is checked to its end.
+    /// compressed stream is checked to its end. Where the end is required, nothing else may follow it.
     pub fn drain(mut self) -> Result<R> {
-        self.start = self.end;
         loop {
-            self.start = 0;
-            self.end = 0;
+            let rest = &self.buffer[self.start..self.end];
+            if self.wanted_end == End::Required && rest.iter().any(|byte| *byte != 0) {
+                return Err(goes_on());
+            }
+            (self.start, self.end) = (0, 0);
             if !self.fill().doing(|| "read the end of the archive")? {
                 return Ok(self.input);
             }
@@ -200,7 +206,10 @@ impl<R: Read> Archive<R> {
             return if half || wanted_end == End::Required { Err(cut_off()) } else { Ok(None) };
         };
         if block.iter().all(|byte| *byte == 0) {
-            return Ok(None);
+            return match wanted_end {
+                End::Optional => Ok(None),
+                End::Required => self.second_of_end().map(|()| None),
+            };
         }
         let mut header = Header::new_old();
         header.as_mut_bytes().copy_from_slice(block);
@@ -213,15 +222,29 @@ impl<R: Read> Archive<R> {
         Ok(Some(header))
     }
 
+    /// One block of zeros alone is a header that was lost.
+    fn second_of_end(&mut self) -> Result<()> {
+        match self.block().doing(|| "read the archive")? {
+            None => Err(cut_off()),
+            Some(block) if block.iter().any(|byte| *byte != 0) => Err(goes_on()),
+            Some(_) => Ok(()),
+        }
+    }
+
     /// Bytes that follow a header in the archive.
     fn stored(&self, header: &Header, local: &Records) -> Result<u64> {
         // A hard link has none, whatever it says: the size there is that of the file.
         if header.entry_type() == EntryType::Link {
             return Ok(0);
         }
-        match self.global.number_in(local, "size")? {
-            Some(size) => Ok(size),
-            None => number(&header.as_bytes()[124..136]).ok_or_else(|| Error::new("its size is not a number")),
+        let size = match self.global.number_in(local, "size")? {
+            Some(size) => size,
+            None => number(&header.as_bytes()[124..136]).ok_or_else(|| Error::new("its size is not a number"))?,
+        };
+        // off_t has no more, and what is added to it here must not begin at zero again.
+        match i64::try_from(size) {
+            Ok(_) => Ok(size),
+            Err(_) => Err(Error::new(format!("a size of {size} bytes is beyond that of any file"))),
         }
     }
 
@@ -293,6 +316,10 @@ struct Sources<'a> {
 
 fn cut_off() -> Error {
     Error::new("the archive is cut off: its end is missing")
+}
+
+fn goes_on() -> Error {
+    Error::new("the archive is damaged, or more than one: something follows what looks like its end")
 }
 
 /// A number of a header: octal digits (none are 0), or with its highest bit set in binary.

@@ -66,6 +66,11 @@ impl<W: Write> Pack<W> {
         Pack { out: Blocks::new(out), keep, links: HashMap::new(), changed: None }
     }
 
+    /// What it is written to, which has all by now that was packed so far.
+    pub fn written(&mut self) -> Result<&mut W> {
+        self.out.written().doing(|| "write the archive")
+    }
+
     /// Writes the end of the archive, and gives back what it was written to.
     pub fn finish(self) -> Result<W> {
         self.out.end().doing(|| "end the archive")

@@ -16,7 +16,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// Who looks at the directory meanwhile, and what becomes of what is there.
@@ -50,11 +50,10 @@ pub fn unpack(
     into: Into,
     mut place: impl FnMut(&Path, bool) -> Result<PathBuf>,
 ) -> Result<Unpacked> {
-    let own = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
     // A FIFO's mode can be set without a doubt only as it is made.
     let _umask = NoUmask(kernel::umask(0));
     let (directories, parent, count) = (Vec::new(), None, Unpacked::default());
-    let mut unpacking = Unpacking { target, owners, own, into, directories, parent, count };
+    let mut unpacking = Unpacking { target, owners, into, directories, parent, count };
     // Whoever keeps only a part of a backup must not take it for the whole.
     let mut archive = Archive::new(input, if into == Into::New { End::Required } else { End::Optional });
     while let Some(mut member) = archive.next_member()? {
@@ -82,8 +81,6 @@ impl Drop for NoUmask {
 struct Unpacking<'a> {
     target: &'a OwnedFd,
     owners: bool,
-    /// Whose a new file is before it is given away.
-    own: (u32, u32),
     into: Into,
     /// Their times change with everything that is put into them, and their modes may forbid us to.
     directories: Vec<(PathBuf, Mode, TimeSpec)>,
@@ -281,12 +278,26 @@ impl Unpacking<'_> {
         let missing = || format!("link it to {}", target.display());
         let Some(target_name) = target.file_name() else { return Err(Error::new("a hard link to a directory")) };
         let above = self.directory_of(target)?;
-        clear(parent, name)?;
-        linkat(&above, target_name, parent, name, LinkatFlags::empty()).doing(missing)
+        match linkat(&above, target_name, parent, name, LinkatFlags::empty()) {
+            Err(Errno::EEXIST) => {}
+            linked => return linked.doing(missing),
+        }
+        // What has the name keeps it until the link is there; it may be what is to be linked.
+        let half = format!(".ebb-{}", &id::random()?[..16]);
+        linkat(&above, target_name, parent, half.as_str(), LinkatFlags::empty()).doing(missing)?;
+        let renamed = renameat(parent, half.as_str(), parent, name).doing(|| "put it in its place");
+        // Of two names of one file, rename(2) leaves both.
+        let _ = unlinkat(parent, half.as_str(), UnlinkatFlags::NoRemoveDir);
+        renamed
     }
 
     fn own(&self, member: &Member, file: &File) -> Result<()> {
-        if !self.owners || (member.uid, member.gid) == self.own {
+        if !self.owners {
+            return Ok(());
+        }
+        // One that was there may be anybody's, and a setgid directory has its word on whose a new one is.
+        let now = file.metadata().doing(|| "look at it")?;
+        if (now.uid(), now.gid()) == (member.uid, member.gid) {
             return Ok(());
         }
         allow(fchown(file, Some(Uid::from_raw(member.uid)), Some(Gid::from_raw(member.gid))))

@@ -30,12 +30,12 @@ pub struct Clone {
 impl Execute for Clone {
     fn execute(self) -> Result<i32> {
         let store = store()?;
-        let copy = || volume::clone(&store, &self.source, &self.target);
+        let copy = |sound: &dyn Fn() -> Result<()>| volume::clone(&store, &self.source, &self.target, sound);
         if self.pause {
             return tell(&volume::while_frozen(&store, &self.source, copy)?);
         }
         let writers = writers(&store, &self.source)?;
-        tell(&copy()?)?;
+        tell(&copy(&|| Ok(()))?)?;
         if !writers.is_empty() {
             let who = writers.join(", ");
             output::complain(&format!(

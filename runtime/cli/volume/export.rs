@@ -43,14 +43,14 @@ impl Execute for Export {
         };
         let mut bar = Progress::new("exporting", total);
         let mut written = None;
-        let mut write = || {
-            let exported = volume::export(&store, &self.name, &target.file, format, &mut |done| bar.set(done))?;
-            written = Some(exported);
+        let mut write = |sound: &dyn Fn() -> Result<()>| {
+            let mut progress = |done| bar.set(done);
+            written = Some(volume::export(&store, &self.name, &target.file, format, &mut progress, sound)?);
             Ok(())
         };
         let exported = match self.pause {
             true => volume::while_frozen(&store, &self.name, write),
-            false => write(),
+            false => write(&|| Ok(())),
         };
         bar.finish();
         target.finish_durably(exported)?;

@@ -41,6 +41,9 @@ impl Execute for Import {
         let imported = volume::import(&store()?, &self.name, &input, &mut |done| bar.set(done));
         bar.finish();
         let imported = imported?;
+        if imported.unpacked.members == 0 {
+            eprintln!("ebb: the archive has nothing in it: {} is empty", self.name);
+        }
         tell_left_out(imported.unpacked.attributes_left_out);
         output::line(&imported.digest)?;
         Ok(0)

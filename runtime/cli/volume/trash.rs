@@ -32,7 +32,9 @@ impl Execute for Ls {
     fn execute(self) -> Result<i32> {
         let filters = Filters::parse(&self.filter, &["name", "label", "label!"])?;
         let store = store()?;
-        tidy(&store);
+        if let Err(error) = trash::expire(&store) {
+            output::complain(&error);
+        }
         let days = settings::read(&store)?.trash_days;
         let mut all = trash::list(&store)?;
         all.retain(|one| {

@@ -1,7 +1,7 @@
 //! A copy of a volume: a snapshot, where the old one goes on; a starting point, where the new one does.
 
 use super::options::{self, Place};
-use super::{ANONYMOUS, Volume, check_name, contents, disk, driver, get, mountpoint, open};
+use super::{ANONYMOUS, Volume, check_name, contents, disk, driver, get, mountpoint, now, open};
 use crate::engine::{idmap, leftovers};
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
@@ -28,8 +28,8 @@ pub struct Cloned {
 /// share blocks until one of them is changed. It appears whole, in one rename, and is on the disk when this returns.
 ///
 /// Nothing is locked meanwhile: a container can start with `source`, and write to it. What is removed or replaced while it
-/// is copied makes this an error.
-pub fn clone(store: &Store, source: &str, target: &str) -> Result<Cloned> {
+/// is copied makes this an error, and so does `sound`, which is asked before the copy becomes a volume.
+pub fn clone(store: &Store, source: &str, target: &str, sound: &dyn Fn() -> Result<()>) -> Result<Cloned> {
     let doing = || format!("clone {source} to {target}");
     let volume = get(store, source)?;
     check_name(target).doing(doing)?;
@@ -45,20 +45,27 @@ pub fn clone(store: &Store, source: &str, target: &str) -> Result<Cloned> {
     }
     leftovers::clear(store);
     let made = store.make_tmp("volume")?;
-    let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    let mut clone = Volume { name: target.to_owned(), created_at: now, ..volume.clone() };
+    let mut clone = Volume { name: target.to_owned(), created_at: now(), ..volume.clone() };
     // A snapshot is made to stay, whoever named what it was made of.
     clone.labels.remove(ANONYMOUS);
     let publish = |left_out: u64| {
         atomic::fill_json(&made.path.join("volume.json"), &clone, Durability::Unsynced)?;
         store.sync()?;
+        sound()?;
         atomic::publish_dir(&made.path, &place, Durability::Synced).map(|()| left_out)
     };
     match fill(store, &volume, &kind, &made.path.join("_data")).and_then(publish) {
         Ok(attributes_left_out) => Ok(Cloned { volume: clone, attributes_left_out }),
         // Another command took the name while we copied. (What is published and not synced has left its place in tmp/.)
-        Err(_) if place.exists() && made.path.exists() => discard(&made.path).and(Err(taken())),
-        Err(error) => discard(&made.path).and(Err(error)).doing(doing),
+        Err(_) if place.exists() && made.path.exists() => {
+            let _ = discard(&made.path);
+            Err(taken())
+        }
+        // Why it failed counts, and not that the rest could not be cleared: the next command does that.
+        Err(error) => {
+            let _ = discard(&made.path);
+            Err(error).doing(doing)
+        }
     }
 }
 

@@ -52,30 +52,46 @@ pub struct Exported {
     pub changed: Option<(PathBuf, u64)>,
 }
 
-/// Writes the volume to `out`. `progress` is told the bytes that were packed so far.
+/// All of an archive but its end.
+#[derive(Debug, Serialize, Deserialize)]
+struct Begun {
+    exported: Exported,
+    written: u64,
+    end: Vec<u8>,
+}
+
+/// Writes the volume to `out`. `progress` is told the bytes that were packed so far. The archive gets its end only when
+/// the volume is still there, and `sound` says so too: without it nobody takes what came through a pipe for a backup.
 pub fn export(
     store: &Store,
     name: &str,
     out: &File,
     format: Format,
     progress: &mut dyn FnMut(u64),
+    sound: &dyn Fn() -> Result<()>,
 ) -> Result<Exported> {
     let volume = get(store, name)?;
     let data = open(store, &volume)?;
     let ids = idmap::store_ids()?;
-    let exported = (|| {
-        let beside = Beside::of_written(out)?;
-        let written = oci::with_ids(ids.map(), || write(&data, Output::new(out, beside.as_ref()), format, progress));
-        let digest = beside.map(Beside::finish).transpose();
-        let mut written = written?;
-        if let Some(digest) = digest? {
-            written.digest = digest;
-        }
-        written.digest.insert_str(0, "sha256:");
-        Ok::<_, Error>(written)
-    })()
-    .doing(|| format!("export {name}"))?;
-    still_there(store, &volume, &data)?;
+    let doing = || format!("export {name}");
+    let beside = Beside::of_written(out).doing(doing)?;
+    let written = oci::with_ids(ids.map(), || write(&data, Output::new(out, beside.as_ref()), format, progress))
+        .doing(doing)
+        .and_then(|begun| {
+            still_there(store, &volume, &data)?;
+            sound()?;
+            let mut out = out;
+            out.write_all(&begun.end).doing(|| "end the archive").doing(doing)?;
+            let total = begun.written + begun.end.len() as u64;
+            beside.as_ref().map_or(Ok(()), |beside| beside.written(total)).doing(doing)?;
+            Ok(begun.exported)
+        });
+    let digest = beside.map(Beside::finish).transpose();
+    let mut exported = written?;
+    if let Some(digest) = digest.doing(doing)? {
+        exported.digest = digest;
+    }
+    exported.digest.insert_str(0, "sha256:");
     Ok(exported)
 }
 
@@ -89,7 +105,7 @@ fn still_there(store: &Store, volume: &Volume, data: &OwnedFd) -> Result<()> {
     Err(Error::conflict(format!("export {}: the volume was removed, renamed or replaced meanwhile", volume.name)))
 }
 
-fn write(data: &OwnedFd, out: Output, format: Format, progress: &mut dyn FnMut(u64)) -> Result<Exported> {
+fn write(data: &OwnedFd, out: Output, format: Format, progress: &mut dyn FnMut(u64)) -> Result<Begun> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
     let top = beneath::open(data, Path::new(""), flags, Mode::empty()).doing(|| "open its directory")?;
     let archive = fstat(out.file).map(|stat| (stat.st_dev, stat.st_ino)).ok();
@@ -98,8 +114,10 @@ fn write(data: &OwnedFd, out: Output, format: Format, progress: &mut dyn FnMut(u
     let mut pack = Pack::keeping(sink, keep);
     pack.opened(top, Path::new("."))?;
     let changed = pack.changed().map(|(first, count)| (first.to_owned(), count));
+    pack.written()?.stream.output().end = Some(Vec::new());
     let out = pack.finish()?.stream.finish().doing(|| "end the archive")?;
-    Ok(Exported { digest: out.digest.map(Digesting::finish).unwrap_or_default(), changed })
+    let digest = out.digest.map(Digesting::finish).unwrap_or_default();
+    Ok(Begun { exported: Exported { digest, changed }, written: out.written, end: out.end.unwrap_or_default() })
 }
 
 /// Tells how much has come by.
@@ -129,22 +147,30 @@ struct Output<'a> {
     /// Where nobody does it beside us.
     digest: Option<Digesting<io::Sink>>,
     written: u64,
+    /// The archive's end, which is kept from the file.
+    end: Option<Vec<u8>>,
 }
 
 impl<'a> Output<'a> {
     fn new(file: &'a File, beside: Option<&'a Beside>) -> Output<'a> {
         let digest = beside.is_none().then(|| Digesting::new(io::sink()));
-        Output { file, beside, digest, written: 0 }
+        Output { file, beside, digest, written: 0, end: None }
     }
 }
 
 impl Write for Output<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let length = self.file.write(bytes)?;
-        self.written += length as u64;
+        let length = match &mut self.end {
+            Some(end) => end.write(bytes)?,
+            None => self.file.write(bytes)?,
+        };
         if let Some(digest) = &mut self.digest {
             digest.write_all(&bytes[..length])?;
         }
+        if self.end.is_some() {
+            return Ok(length);
+        }
+        self.written += length as u64;
         if let Some(beside) = self.beside {
             beside.written(self.written)?;
         }
@@ -175,6 +201,14 @@ impl<'a> Stream<'a> {
                 Stream::Zstd(encoder)
             }
         })
+    }
+
+    fn output(&mut self) -> &mut Output<'a> {
+        match self {
+            Stream::Plain(out) => out,
+            Stream::Gzip(out) => out.get_mut(),
+            Stream::Zstd(out) => out.get_mut(),
+        }
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

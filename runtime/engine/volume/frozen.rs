@@ -28,23 +28,25 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Runs `work` while every running container that uses the volume `name` stands still. Those that were paused already
-/// stay so afterwards. An error where one cannot be frozen (then `work` does not run), and where one was started
-/// meanwhile: what was copied may then be torn.
-pub fn while_frozen<T>(store: &Store, name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+/// stay so afterwards. An error where one cannot be frozen: then `work` does not run. What it is given says whether none
+/// was started meanwhile, or what was copied may be torn; it asks before the copy becomes anything that stays.
+pub fn while_frozen<T>(
+    store: &Store,
+    name: &str,
+    work: impl FnOnce(&dyn Fn() -> Result<()>) -> Result<T>,
+) -> Result<T> {
     // One freezes at a time: what another has frozen would go on when that one is done, not when we are.
     let _turn = lock::exclusive(&store.containers())?;
     let before = lives(store, name)?;
     let running: Vec<Standing> = before.values().filter_map(Life::to_freeze).collect();
     if running.is_empty() {
-        let done = work()?;
-        return unchanged(&before, &lives(store, name)?).map(|()| done);
+        return work(&|| unchanged(&before, &lives(store, name)?));
     }
     let freezer = Freezer::start(store, running)?;
-    let done = work();
-    let same = freezer.all_still().and_then(|()| unchanged(&before, &lives(store, name)?));
+    let done = work(&|| freezer.all_still().and_then(|()| unchanged(&before, &lives(store, name)?)));
     let thawed = freezer.thaw();
     let done = done?;
-    same.and(thawed).map(|()| done)
+    thawed.map(|()| done)
 }
 
 /// A user of the volume, and which of its lives it was in.

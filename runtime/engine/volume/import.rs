@@ -3,7 +3,7 @@
 
 use super::beside::Beside;
 use super::remove::mounted_below;
-use super::{VERSION, Volume, check_name, get, is_plain, mountpoint, users};
+use super::{Volume, check_name, get, is_plain, mountpoint, users};
 use crate::engine::container::record::Container;
 use crate::engine::container::state::{self, Status};
 use crate::engine::image::compression;
@@ -16,6 +16,9 @@ use crate::oci;
 use crate::store::atomic::{self, Durability};
 use crate::store::unpack::{self, Into, Unpacked};
 use crate::store::{Store, beneath, copy, lock, tree};
+use nix::dir::Dir;
+use nix::fcntl::OFlag;
+use nix::sys::stat::{Mode, fchmod};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, Cursor, Read, Write};
@@ -132,9 +135,9 @@ fn fill(
     match old {
         Some(old) => copy::attributes(old, new)?,
         None => {
-            let top = beneath::open(new, Path::new(""), nix::fcntl::OFlag::O_RDONLY, nix::sys::stat::Mode::empty());
-            let mode = nix::sys::stat::Mode::from_bits_truncate(0o755);
-            nix::sys::stat::fchmod(top.doing(|| "open the new directory")?, mode).doing(|| "set its mode")?;
+            let top = beneath::open(new, Path::new(""), OFlag::O_RDONLY, Mode::empty());
+            let mode = Mode::from_bits_truncate(0o755);
+            fchmod(top.doing(|| "open the new directory")?, mode).doing(|| "set its mode")?;
         }
     }
     let digest = digests.then(|| Digesting::new(io::sink()));
@@ -147,7 +150,23 @@ fn fill(
         unpack::unpack(input, new, true, Into::New, |path, _| Ok(path.to_owned()))?
     };
     io::copy(&mut told, &mut io::sink()).doing(|| "read the end of the archive")?;
+    if let Some(old) = old.filter(|_| unpacked.members == 0) {
+        refuse_nothing_for(old)?;
+    }
     Ok(Imported { digest: told.digest.map(Digesting::finish).unwrap_or_default(), unpacked })
+}
+
+/// Nothing but zeros is a whole archive of nothing, as podman makes it of an empty volume; and what a disk gives back that
+/// has lost one.
+fn refuse_nothing_for(old: &OwnedFd) -> Result<()> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
+    let mut names = Dir::openat(old, ".", flags, Mode::empty()).doing(|| "look at the old content")?;
+    let names = names.iter().flatten().filter(|entry| !matches!(entry.file_name().to_bytes(), b"." | b".."));
+    match names.count() {
+        0 => Ok(()),
+        _ => Err(Error::new("the archive has nothing in it, and the volume has")
+            .with_cure("`ebb volume rm` and `ebb volume create` make it empty, and the trash keeps what was in it")),
+    }
 }
 
 /// Compressions that are known by their first bytes, and not read here.
@@ -226,10 +245,6 @@ fn exchange(store: &Store, volume: &Volume, made: &Path, ids: Option<&oci::IdMap
 }
 
 fn publish(store: &Store, name: &str, made: &Path) -> Result<()> {
-    let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    let (labels, options) = Default::default();
-    let volume =
-        Volume { version: VERSION, name: name.into(), created_at: now, driver: "local".into(), labels, options };
-    atomic::fill_json(&made.join("volume.json"), &volume, Durability::Synced)?;
+    atomic::fill_json(&made.join("volume.json"), &Volume::plain(name), Durability::Synced)?;
     atomic::publish_dir(made, &store.volumes().join(name), Durability::Synced)
 }

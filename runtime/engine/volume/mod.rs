@@ -5,6 +5,7 @@
 //!   _data/         what containers see; the place of its mount, where the volume has a file system of its own
 //!   volume.json    name, labels, time, options
 //!   disk           the file system of a volume with `size=`
+//!   copying        while an image's files are copied into it (mounts/copy_up.rs)
 //! ```
 
 mod beside;
@@ -14,6 +15,7 @@ mod export;
 mod frozen;
 mod import;
 mod inspect;
+mod mend;
 mod options;
 mod remove;
 mod size;
@@ -23,6 +25,7 @@ pub use export::{Exported, Format, export};
 pub use frozen::{thaw_forgotten, while_frozen};
 pub use import::{Imported, import};
 pub use inspect::inspect;
+pub use mend::{Mended, mend};
 pub use options::{Place, read as place};
 pub use remove::{Pruned, prune, remove, users};
 pub use size::{Contents, contents};
@@ -40,10 +43,10 @@ use crate::engine::leftovers;
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
 use crate::store::atomic::Durability;
-use crate::store::{Store, atomic, id, lock};
+use crate::store::{Store, atomic, id};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The label that Docker gives a volume nobody named.
 pub const ANONYMOUS: &str = "com.docker.volume.anonymous";
@@ -71,9 +74,20 @@ impl atomic::Versioned for Volume {
 }
 
 impl Volume {
+    /// A new one without labels and options.
+    fn plain(name: &str) -> Volume {
+        let (labels, options) = Default::default();
+        Volume { version: VERSION, name: name.to_owned(), created_at: now(), driver: "local".into(), labels, options }
+    }
+
     pub fn is_anonymous(&self) -> bool {
         self.labels.contains_key(ANONYMOUS)
     }
+}
+
+/// The time as a record has it.
+fn now() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// Where the volume's data lies on the host: `volumes/NAME/_data`.
@@ -124,9 +138,7 @@ pub fn find_or_create(store: &Store, request: &Request) -> Result<Volume> {
             id::random()?
         }
     };
-    let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    let options = request.options.clone();
-    let volume = Volume { version: VERSION, name, created_at: now, driver: "local".into(), labels, options };
+    let volume = Volume { labels, options: request.options.clone(), ..Volume::plain(&name) };
     let made = store.make_tmp("volume")?;
     let data = made.path.join("_data");
     explain::step("what the volume holds: an ordinary directory", format_args!("mkdir {}", data.display()));
@@ -157,16 +169,6 @@ fn same(found: Volume, request: &Request) -> Result<Volume> {
     let has = if pairs.is_empty() { "none".to_owned() } else { pairs.join(", ") };
     Err(Error::conflict(format!("create {}: volume name must be unique: there is one with other options", found.name))
         .with_cure(format!("its options are: {has}")))
-}
-
-/// Writes the record of the volume `name` in `place` anew, where it is lost and the data is there.
-pub fn remake(place: &Path, name: &str) -> Result<()> {
-    let _lock = lock::exclusive(place)?;
-    let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    let (labels, options) = Default::default();
-    let volume =
-        Volume { version: VERSION, name: name.into(), created_at: now, driver: "local".into(), labels, options };
-    atomic::write_json(&place.join("volume.json"), &volume)
 }
 
 /// Docker's rule for names, in Docker's words.

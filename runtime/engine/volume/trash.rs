@@ -16,7 +16,7 @@ use crate::explain::{self, calls};
 use crate::oci;
 use crate::store::atomic::Durability;
 use crate::store::{Store, atomic, beneath, tree};
-use jiff::{Timestamp, ToSpan};
+use jiff::{SignedDuration, Timestamp};
 use nix::errno::Errno;
 use std::path::{Path, PathBuf};
 
@@ -207,19 +207,31 @@ fn bytes_of(place: &Path) -> u64 {
     beneath::root(&place.join("_data")).and_then(measure).map_or(0, |contents| contents.bytes)
 }
 
-/// Removes from the trash what is older than the settings say, and, where the disk runs low, the oldest until it no longer
-/// does. There is no daemon to do it: the commands that make or remove something look, and that costs them a glance at
-/// a directory.
-pub fn tidy(store: &Store) -> Result<()> {
+/// Removes from the trash what is older than the settings say. There is no daemon to do it: commands look, and that costs
+/// them a glance at a directory.
+pub fn expire(store: &Store) -> Result<()> {
     let mut all = list(store)?;
     if all.is_empty() {
         return Ok(());
     }
-    let days = settings::read(store)?.trash_days;
-    let oldest = Timestamp::now().checked_sub((i64::from(days) * 24).hours()).unwrap_or(Timestamp::MIN);
-    let fresh = all.split_off(all.partition_point(|one| one.removed < oldest));
-    let mut result = if all.is_empty() { Ok(()) } else { empty(store, all)?.result };
-    for trashed in fresh {
+    let days = SignedDuration::from_hours(i64::from(settings::read(store)?.trash_days) * 24);
+    let oldest = Timestamp::now().checked_sub(days).unwrap_or(Timestamp::MIN);
+    all.truncate(all.partition_point(|one| one.removed < oldest));
+    if all.is_empty() { Ok(()) } else { empty(store, all)?.result }
+}
+
+/// [`expire`], and where the disk runs low, the oldest of the rest goes until it no longer does: for commands that make or
+/// remove something, not for those that only look. What frees nothing stays.
+pub fn tidy(store: &Store) -> Result<()> {
+    let mut result = expire(store);
+    let mut rest = list(store)?;
+    if rest.is_empty() || !is_low(store)? {
+        return result;
+    }
+    let sizes = sizes(&rest)?;
+    let mut sizes = sizes.into_iter();
+    rest.retain(|one| sizes.next().unwrap_or(0) > 0 || one.place.join(super::disk::FILE).exists());
+    for trashed in rest {
         if !is_low(store)? {
             break;
         }

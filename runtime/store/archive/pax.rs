@@ -35,6 +35,11 @@ impl Records {
         self.0.extend(later.0);
     }
 
+    /// How much memory they take, about.
+    pub fn bytes(&self) -> u64 {
+        self.0.iter().map(|(key, value)| (key.len() + value.len() + 2 * size_of::<Vec<u8>>()) as u64).sum()
+    }
+
     pub fn all(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.0.iter().map(|(key, value)| (key.as_slice(), value.as_slice()))
     }

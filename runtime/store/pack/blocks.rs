@@ -65,6 +65,12 @@ impl<W: Write> Blocks<W> {
         self.bytes(&[0; BLOCK][..missing])
     }
 
+    /// What is below, with nothing kept from it. Called between two members, after which there are whole blocks only.
+    pub fn written(&mut self) -> io::Result<&mut W> {
+        self.flush()?;
+        Ok(&mut self.out)
+    }
+
     /// Two blocks of zeros are the end of an archive.
     pub fn end(mut self) -> io::Result<W> {
         self.bytes(&[0; 2 * BLOCK])?;
