@@ -134,7 +134,7 @@ fn devices_and_powers_over_the_host_stay_outside() {
     let answer = ebb.run_with(&tar, ["volume", "import", "vase"]);
     assert_eq!(answer.code, 0, "{}", answer.shown());
     assert!(answer.stderr.contains("left out null: it is a device"), "{}", answer.shown());
-    assert!(answer.stderr.contains("attributes of 1 files were left out"), "{}", answer.shown());
+    assert!(answer.stderr.contains("attributes of 1 file were left out"), "{}", answer.shown());
     let vase = data(&ebb, "vase");
     let names: Vec<_> = std::fs::read_dir(&vase).expect("it").map(|entry| entry.expect("it").file_name()).collect();
     assert_eq!(names, ["f"]);
