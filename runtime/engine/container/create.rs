@@ -101,7 +101,7 @@ fn check(request: &Request) -> Result<()> {
         return Err(Error::new(
             "--pid host takes root: what an ordinary user's container is made in may have no /proc of the host's processes",
         )
-        .with_cure("--pid container:NAME shares the processes of another container"));
+        .with_cure("`ebb exec NAME …` runs a program among the processes of another container"));
     }
     let shared = |mount: &mounts::Request| matches!(mount.propagation.as_deref(), Some("shared" | "rshared"));
     if let Some(mount) = request.mounts.iter().find(|mount| shared(mount) && !host.runtime.is_empty()) {
