@@ -63,6 +63,13 @@ fn inspect_with_sizes_counts_once_and_says_who_uses_it_running_or_not() {
 }
 
 #[test]
+fn inspect_with_a_template_says_an_empty_line_of_what_is_missing() {
+    let ebb = Ebb::empty();
+    let answer = ebb.run(["volume", "inspect", "-f", "{{.Name}}", "nowhere"]);
+    assert_eq!((answer.code, answer.stdout.as_str()), (1, "\n"), "{}", answer.shown());
+}
+
+#[test]
 fn inspect_shows_what_is_there_beside_what_is_not_and_empty_maps_as_such() {
     let ebb = Ebb::empty();
     ebb.ok(["volume", "create", "one"]);
