@@ -163,7 +163,6 @@ fn nothing_is_copied_where_it_was_not_to_be() {
     empty(&["--tmpfs", "/many"], "a tmpfs");
     ebb.ok(["create", "--name", "source", "-v", "six:/many:nocopy", "many"]);
     empty(&["--volumes-from", "source"], "--volumes-from never copies");
-    assert!(!shell(&ebb, &["-v", "seven:/etc:ro"], "busybox", "ls /etc").contains("passwd"));
     assert_eq!(shell(&ebb, &["-v", "one:/many"], "many", "ls /many | wc -l"), MANY.to_string(), "it is still empty");
     ebb.ok(["create", "--name", "anonymous", "-v", "/many", "many"]);
     let place = PathBuf::from(ebb.inspect("anonymous", "{{(index .Mounts 0).Source}}"));
