@@ -305,6 +305,13 @@ pub fn new_session_keyring() -> nix::Result<()> {
     Errno::result(unsafe { libc::syscall(libc::SYS_keyctl, 1, anonymous, 0, 0, 0) }).map(drop)
 }
 
+/// The program that `command` starts begins with no signal blocked, whatever this process has blocked.
+pub fn unblock_signals_of(command: &mut std::process::Command) {
+    let unblock = || nix::sys::signal::SigSet::empty().thread_set_mask().map_err(std::io::Error::from);
+    // SAFETY: between fork and exec the closure makes one system call, and neither allocates nor takes a lock.
+    unsafe { std::os::unix::process::CommandExt::pre_exec(command, unblock) };
+}
+
 /// Sets the disposition of every signal back to its default, the real-time ones included.
 pub fn default_signals() {
     for signal in 1..=64 {

@@ -123,6 +123,19 @@ fn in_vase(ebb: &Ebb, name: &str) -> String {
     std::fs::read_to_string(data(ebb, "vase").join(name)).expect("a file in the volume")
 }
 
+/// A name in an archive could move the cursor, or set the clipboard.
+#[test]
+fn a_name_in_an_archive_tells_the_terminal_nothing() {
+    let ebb = Ebb::empty();
+    let _canary = with_vase(&ebb);
+    let tar = Tar::default().entry(b'3', "a\u{1b}[2Jb", "", b"").file("f", "x").end();
+    let answer = ebb.run_with(&tar, ["volume", "import", "vase"]);
+    assert!(answer.stderr.contains("left out a") && !answer.stderr.contains('\u{1b}'), "{:?}", answer.stderr);
+    let tar = Tar::default().file("../\u{1b}]0;owned\u{7}", "x").end();
+    let answer = ebb.run_with(&tar, ["volume", "import", "vase"]);
+    assert!(answer.code == 1 && !answer.stderr.contains(['\u{1b}', '\u{7}']), "{:?}", answer.stderr);
+}
+
 #[test]
 fn devices_and_powers_over_the_host_stay_outside() {
     let ebb = Ebb::empty();

@@ -21,19 +21,22 @@ pub fn main(arguments: &[OsString]) -> i32 {
         eprintln!("ebb: init: no program given");
         return 127;
     };
+    // Blocked, they wait for sigwait(3) below; a first process has no default for them anyway (pid_namespaces(7)). They were
+    // blocked before we began, lest one that came meanwhile be lost; the program is not to inherit that.
+    let all = SigSet::all();
+    let _ = all.thread_block();
     // A group of its own, in the foreground where there is a terminal, so that Ctrl-C reaches it and not us. (Not by our own
     // clone3(2): the container's filter says that there is none, and std falls back to what there is.)
-    let child = match Command::new(program).args(words).process_group(0).spawn() {
+    let mut command = Command::new(program);
+    command.args(words).process_group(0);
+    crate::kernel::unblock_signals_of(&mut command);
+    let child = match command.spawn() {
         Ok(child) => Pid::from_raw(child.id() as i32),
         Err(error) => {
             eprintln!("ebb: exec: {}: {error}", program.to_string_lossy());
             return if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 };
         }
     };
-    // Blocked, they wait for sigwait(3) below; a first process has no default for them anyway (pid_namespaces(7)). Not
-    // before the spawn, since the mask is inherited; what ended meanwhile is found by the first look.
-    let all = SigSet::all();
-    let _ = all.thread_block();
     let _ = nix::unistd::tcsetpgrp(std::io::stdin(), child);
     loop {
         if let Some(code) = reap(child) {

@@ -19,7 +19,13 @@ pub fn bytes(bytes: &[u8]) -> Result<()> {
 
 /// An error on stderr, in one write, so that those of commands that run side by side do not mix.
 pub fn complain(error: &impl std::fmt::Display) {
-    let _ = std::io::stderr().write_all(format!("ebb: {error}\n").as_bytes());
+    let _ = std::io::stderr().write_all(complaint(&error.to_string()).as_bytes());
+}
+
+/// An error has lines of its own, and names that an archive or a container chose.
+fn complaint(error: &str) -> String {
+    let lines: Vec<String> = error.split('\n').map(printable).collect();
+    format!("ebb: {}\n", lines.join("\n"))
 }
 
 /// A path as a terminal may be shown it: a container chooses its files' names, and must not move the cursor with them.

@@ -47,6 +47,7 @@ pub fn create(bundle: &Path, id: &str, io: Io, options: &CreateOptions, meanwhil
     let process = spec.process().as_ref().ok_or_else(|| Error::new("the bundle's config.json has no process"))?;
     let mut plan = process::plan(&spec, process)?;
     plan.die_with_parent = options.die_with_parent;
+    plan.hold_signals = spec.annotations().as_ref().is_some_and(|all| all.contains_key(super::HOLD_SIGNALS));
     plan.preserve_fds = options.preserve_fds;
     give_pipes(&io, &spec, process.user().uid())?;
     let asked = spec.linux().as_ref().and_then(|linux| linux.cgroups_path().as_ref());

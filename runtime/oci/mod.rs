@@ -78,6 +78,10 @@ pub const CHROOT_ONLY: &str = "dev.ebb.chroot-only";
 /// It is needed where the host's node is bound, in a user namespace; the type and the number must be the bundle's.
 pub const DEVICE_SOURCE: &str = "dev.ebb.device:";
 
+/// The annotation of a bundle whose program takes its signals when it is ready to, as an init does: they are blocked when it
+/// is executed, and wait. A first process has no default for them, so that one which came sooner would be lost.
+pub const HOLD_SIGNALS: &str = "dev.ebb.hold-signals";
+
 /// What the bundle itself does not say.
 #[derive(Debug, Default, Clone)]
 pub struct CreateOptions {

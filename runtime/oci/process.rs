@@ -8,6 +8,7 @@ use crate::kernel::{self, Bpf};
 use crate::store::beneath;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::sys::signal::SigSet;
 use nix::sys::stat::Mode;
 use nix::unistd::{AccessFlags, Gid, Uid};
 use oci_spec::runtime::{Process, Spec};
@@ -22,6 +23,8 @@ pub struct Plan {
     environment: Vec<CString>,
     filter: Option<(Vec<Bpf>, u32)>,
     pub die_with_parent: bool,
+    /// Signals are blocked when the program begins.
+    pub hold_signals: bool,
     pub preserve_fds: u32,
 }
 
@@ -45,6 +48,7 @@ pub fn plan(spec: &Spec, process: &Process) -> Result<Plan> {
         process: process.clone(),
         filter,
         die_with_parent: false,
+        hold_signals: false,
         preserve_fds: 0,
     })
 }
@@ -118,7 +122,8 @@ impl Plan {
 
     fn try_execute(&self, program: &Path) -> Result<std::convert::Infallible> {
         kernel::default_signals();
-        nix::sys::signal::SigSet::empty().thread_set_mask().doing(|| "reset the signal mask")?;
+        let mask = if self.hold_signals { SigSet::all() } else { SigSet::empty() };
+        mask.thread_set_mask().doing(|| "reset the signal mask")?;
         kernel::close_from(3 + self.preserve_fds as i32, true).doing(|| "mark descriptors to be closed")?;
         let path = super::rootfs::c_path(program)?;
         let mut environment = self.environment.clone();

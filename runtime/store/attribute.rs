@@ -1,6 +1,6 @@
 //! Extended attributes, and the access control lists among them.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use xattr::FileExt;
@@ -15,6 +15,14 @@ pub fn set(file: &File, name: &OsStr, value: &[u8]) -> io::Result<bool> {
             file.set_xattr(name, &without_named(value)).map(|()| false)
         }
         set => set.map(|()| true),
+    }
+}
+
+/// The names of a file's attributes. A file system that knows none has none; that they cannot be read is an error.
+pub fn names(file: &File) -> io::Result<Vec<OsString>> {
+    match file.list_xattr() {
+        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(Vec::new()),
+        names => Ok(names?.collect()),
     }
 }
 

@@ -104,7 +104,7 @@ impl Copying<'_> {
         let stat = fstatat(source, name, AtFlags::AT_SYMLINK_NOFOLLOW).doing(|| "look at it")?;
         let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
         if kind == SFlag::S_IFDIR {
-            return self.directory(source, target, name, path, &stat);
+            return self.directory(source, target, name, path);
         }
         match fstatat(target, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
             Err(Errno::ENOENT) => {}
@@ -118,23 +118,23 @@ impl Copying<'_> {
         if let Some(first) = linked.and_then(|file| self.links.get(&file)) {
             return linkat(&self.top, first, target, name, LinkatFlags::empty()).doing(|| "link it");
         }
-        self.alone(source, target, name, &stat, kind)?;
+        let is_it = self.alone(source, target, name, &stat, kind)?;
         // Now that it is there: one that went meanwhile is no other's first name.
-        if let Some(file) = linked {
+        if let (Some(file), true) = (linked, is_it) {
             self.links.insert(file, path.to_owned());
         }
         Ok(())
     }
 
-    /// What is no directory, and has not been copied under another name.
-    fn alone(&mut self, source: &Dir, target: &OwnedFd, name: &CStr, stat: &FileStat, kind: SFlag) -> Result<()> {
+    /// What is no directory, and has not been copied under another name. Returns whether it was still the file of `stat`.
+    fn alone(&mut self, source: &Dir, target: &OwnedFd, name: &CStr, stat: &FileStat, kind: SFlag) -> Result<bool> {
         match kind {
-            SFlag::S_IFREG => self.regular(source, target, name, stat),
+            SFlag::S_IFREG => return self.regular(source, target, name, stat),
             SFlag::S_IFLNK => {
                 let to = readlinkat(source, name).doing(|| "read the symlink")?;
                 symlinkat(to.as_os_str(), target, UNFINISHED).doing(|| "make the symlink")?;
                 own_at(target, UNFINISHED, stat)?;
-                give_name(target, name)
+                give_name(target, name)?;
             }
             kind if matches!(kind, SFlag::S_IFIFO | SFlag::S_IFSOCK) || self.what == What::Everything => {
                 let mode = Mode::from_bits_truncate(stat.st_mode & 0o7777);
@@ -142,14 +142,15 @@ impl Copying<'_> {
                 own_at(target, UNFINISHED, stat)?;
                 // The umask had its say, and a change of owner takes bits away. What stands there is no symlink.
                 fchmodat(target, UNFINISHED, mode, FchmodatFlags::FollowSymlink).doing(|| "set its mode")?;
-                give_name(target, name)
+                give_name(target, name)?;
             }
             // A device in a volume would be the host's; the mount is nodev in any case.
-            _ => Ok(()),
+            _ => {}
         }
+        Ok(true)
     }
 
-    fn directory(&mut self, source: &Dir, target: &OwnedFd, name: &CStr, path: &Path, stat: &FileStat) -> Result<()> {
+    fn directory(&mut self, source: &Dir, target: &OwnedFd, name: &CStr, path: &Path) -> Result<()> {
         match mkdirat(target, name, Mode::S_IRWXU) {
             Ok(()) | Err(Errno::EEXIST) => {}
             Err(errno) => return Err(errno).doing(|| "make the directory"),
@@ -163,13 +164,20 @@ impl Copying<'_> {
         let kept = from.try_clone().doing(|| "open the directory")?;
         self.contents(from, &made, path)?;
         // Its time changed with everything that was put into it.
-        self.left_out += u64::from(!describe(&File::from(kept), &File::from(made), stat, self.what)?);
+        let stat = fstat(&kept).doing(|| "look at it")?;
+        self.left_out += u64::from(!describe(&File::from(kept), &File::from(made), &stat, self.what)?);
         Ok(())
     }
 
-    fn regular(&mut self, source: &Dir, target: &OwnedFd, name: &CStr, stat: &FileStat) -> Result<()> {
+    fn regular(&mut self, source: &Dir, target: &OwnedFd, name: &CStr, seen: &FileStat) -> Result<bool> {
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         let from = File::from(openat(source, name, flags, Mode::empty()).doing(|| "open it")?);
+        // Of what is open and no other: under this name there may be another file by now, with another mode.
+        let stat = &fstat(&from).doing(|| "look at it")?;
+        if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
+            return Ok(false);
+        }
+        let is_it = (stat.st_dev, stat.st_ino) == (seen.st_dev, seen.st_ino);
         let (made, unfinished) = nameless(target)?;
         let to = File::from(made);
         extents::copy(&from, &to, self.told).doing(|| "copy its contents")?;
@@ -178,10 +186,11 @@ impl Copying<'_> {
             None => {
                 let this = format!("/proc/self/fd/{}", to.as_raw_fd());
                 linkat(AT_FDCWD, this.as_str(), target, name, LinkatFlags::AT_SYMLINK_FOLLOW)
-                    .doing(|| "give it its name")
+                    .doing(|| "give it its name")?;
             }
-            Some(()) => give_name(target, name),
+            Some(()) => give_name(target, name)?,
         }
+        Ok(is_it)
     }
 }
 
@@ -227,7 +236,7 @@ fn describe(source: &File, target: &File, stat: &FileStat, what: What) -> Result
     let mut whole = true;
     allow(fchown(target, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid))))?;
     fchmod(target, Mode::from_bits_truncate(stat.st_mode & 0o7777)).doing(|| "set its mode")?;
-    for name in source.list_xattr().into_iter().flatten() {
+    for name in attribute::names(source).doing(|| "read its attributes")? {
         if !keeps(name.as_bytes(), what) {
             continue;
         }

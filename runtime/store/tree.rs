@@ -6,7 +6,7 @@ use crate::store::atomic::Durability;
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
-use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
+use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmodat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -64,7 +64,8 @@ impl Removal {
         match unlinkat(parent, name, UnlinkatFlags::NoRemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => return Ok(()),
             // unlink(2) of a directory is EISDIR on Linux; EPERM is what POSIX says and some file systems do.
-            Err(Errno::EISDIR | Errno::EPERM) => {}
+            Err(Errno::EISDIR) => {}
+            Err(Errno::EPERM) if is_directory(parent, name) => {}
             Err(errno) => return Err(explain(errno, shown)),
         }
         if let (true, Some(top)) = (depth > DEEPEST, &self.top) {
@@ -114,6 +115,11 @@ impl Removal {
         }
         first
     }
+}
+
+fn is_directory(parent: BorrowedFd, name: &CStr) -> bool {
+    let stat = nix::sys::stat::fstatat(parent, name, nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW);
+    stat.is_ok_and(|stat| SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR)
 }
 
 /// RESOLVE_NO_XDEV is what notices a mount, a bind mount of the same file system included.

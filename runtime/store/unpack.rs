@@ -133,7 +133,7 @@ impl Unpacking<'_> {
             }
             Kind::Device => {
                 // A device is a way to the host's hardware, whatever it is called.
-                eprintln!("ebb: left out {}: it is a device", member.path.display());
+                eprintln!("ebb: left out {}: it is a device", member.path.to_string_lossy().escape_debug());
                 self.count.devices_left_out += 1;
                 Ok(())
             }

@@ -89,6 +89,12 @@ pub fn stderr_of_the_struck(ebb: &Ebb) -> std::process::Stdio {
     std::fs::File::create(ebb.dir.join("stderr")).expect("a file").into()
 }
 
+/// What the next command says of what it finds is said as well.
+pub fn also_said(ebb: &Ebb, text: &str) {
+    let file = std::fs::File::options().append(true).open(ebb.dir.join("stderr"));
+    file.and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes())).expect("the file of what was said");
+}
+
 pub fn said_by_the_struck(ebb: &Ebb) -> String {
     std::fs::read_to_string(ebb.dir.join("stderr")).unwrap_or_default()
 }

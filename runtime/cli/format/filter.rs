@@ -1,6 +1,8 @@
 //! `--filter key=value`: the same key repeated means "or", different keys mean "and"; labels are all asked for, as in Docker.
 
+use crate::engine::moment;
 use crate::error::{Error, Kind, Result};
+use jiff::Timestamp;
 use std::collections::BTreeMap;
 
 /// What the user wants to see.
@@ -32,6 +34,18 @@ impl Filters {
 
     pub fn is_empty(&self) -> bool {
         self.by_key.is_empty()
+    }
+
+    /// The moment that `until` names; a second one is refused, as by Docker.
+    pub fn until(&self) -> Result<Option<Timestamp>> {
+        match self.values("until") {
+            [] => Ok(None),
+            [text] => {
+                let bad = || Error::new(format!("invalid filter 'until={text}': not a time or duration"));
+                moment::parse(text).ok_or_else(bad).map(Some)
+            }
+            _ => Err(Error::new("more than one until filter specified")),
+        }
     }
 
     /// What was asked of `key`; empty where nothing was.

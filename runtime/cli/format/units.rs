@@ -102,11 +102,6 @@ pub fn parse_duration(text: &str) -> Result<i64> {
     nanoseconds.ok_or_else(|| Error::new(format!("time: invalid duration {text:?}")))
 }
 
-/// A moment as `--since` and `--until` take it: `10m` ago, RFC 3339, a local date or time, seconds since 1970.
-pub fn parse_time(text: &str) -> Result<Timestamp> {
-    moment::parse(text).ok_or_else(|| Error::new(format!("failed to parse value as time or duration: {text:?}")))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

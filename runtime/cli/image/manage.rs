@@ -104,7 +104,7 @@ impl Execute for Prune {
 /// Which of the images that no container uses are meant: those without a name or `all`, and what the filters leave.
 pub fn unused(filter: &[String], all: bool) -> Result<impl Fn(&Image) -> bool> {
     let filters = Filters::parse(filter, &["label", "label!", "until"])?;
-    let until = filters.values("until").first().map(|text| units::parse_time(text)).transpose()?;
+    let until = filters.until()?;
     Ok(move |image: &Image| {
         let created = image.created.parse::<jiff::Timestamp>();
         (all || image.names.is_empty())

@@ -7,9 +7,8 @@ use crate::cli::volume::tell_trashed;
 use crate::cli::{Execute, output, store};
 use crate::engine::container::prune as containers;
 use crate::engine::image::remove as images;
-use crate::engine::moment;
 use crate::engine::volume::{self, Volume};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use jiff::Timestamp;
 
 /// Remove stopped containers, unused images, and with --volumes anonymous volumes
@@ -96,13 +95,7 @@ fn tell(title: &str, lines: &[String]) -> Result<()> {
 /// Which volumes go: anonymous ones that the filters fit.
 fn anonymous(filter: &[String]) -> Result<impl Fn(&Volume) -> bool> {
     let filters = crate::cli::format::filter::Filters::parse(filter, &["label", "label!", "until"])?;
-    let until: Option<Timestamp> = match filters.values("until").first() {
-        Some(text) => {
-            let bad = || Error::new(format!("invalid filter 'until={text}': not a time or duration"));
-            Some(moment::parse(text).ok_or_else(bad)?)
-        }
-        None => None,
-    };
+    let until = filters.until()?;
     Ok(move |volume: &Volume| {
         let created = volume.created_at.parse::<Timestamp>();
         volume.is_anonymous()

@@ -5,7 +5,6 @@ use crate::cli::confirm::confirm;
 use crate::cli::format::filter::Filters;
 use crate::cli::format::units;
 use crate::cli::{Execute, output, store};
-use crate::engine::moment;
 use crate::engine::volume::{self, Removal, Volume};
 use crate::error::{Error, Kind, Result};
 use jiff::Timestamp;
@@ -38,7 +37,7 @@ pub struct Prune {
 impl Execute for Prune {
     fn execute(self) -> Result<i32> {
         let filters = Filters::parse(&self.filter, &["label", "label!", "until", "all"])?;
-        let until = until(&filters)?;
+        let until = filters.until()?;
         let all = self.all || filters.boolean("all")? == Some(true);
         let which = if all { "all" } else { "anonymous" };
         if !self.force
@@ -66,14 +65,4 @@ impl Execute for Prune {
             Err(error) => Err(Error { kind: Kind::Other, ..error }),
         }
     }
-}
-
-/// The earliest of the moments before which a volume must have been made.
-fn until(filters: &Filters) -> Result<Option<Timestamp>> {
-    let parse = |text: &String| {
-        let bad = || Error::new(format!("invalid filter 'until={text}': not a time or duration"));
-        moment::parse(text).ok_or_else(bad)
-    };
-    let moments = filters.values("until").iter().map(parse).collect::<Result<Vec<_>>>()?;
-    Ok(moments.into_iter().min())
 }

@@ -51,9 +51,12 @@ pub fn spec(store: &Store, container: &Container, held: &volume::Held) -> Result
     }
     let mut spec = Spec::default();
     spec.set_version("1.2.0".into());
-    let sources = security::device_sources(host)?;
-    if !sources.is_empty() {
-        spec.set_annotations(Some(sources));
+    let mut annotations = security::device_sources(host)?;
+    if host.init {
+        annotations.insert(oci::HOLD_SIGNALS.into(), "true".into());
+    }
+    if !annotations.is_empty() {
+        spec.set_annotations(Some(annotations));
     }
     let mut root = Root::default();
     root.set_path(PathBuf::from("rootfs")).set_readonly(Some(host.readonly_rootfs));

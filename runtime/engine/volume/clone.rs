@@ -1,5 +1,6 @@
 //! A copy of a volume: a snapshot, where the old one goes on; a starting point, where the new one does.
 
+use super::export::is_still_there;
 use super::options::{self, Place};
 use super::{ANONYMOUS, Volume, check_name, contents, disk, driver, get, mountpoint, now, open};
 use crate::engine::{idmap, leftovers};
@@ -13,7 +14,6 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use std::fs::File;
 use std::io::IsTerminal;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// What [`clone`] made.
@@ -94,7 +94,6 @@ fn possible(kind: &Place, source: &str, target: &str) -> Result<()> {
 fn fill(store: &Store, volume: &Volume, kind: &Place, target: &Path) -> Result<u64> {
     let data = mountpoint(store, &volume.name);
     let source = open(store, volume)?;
-    let before = identity(&data);
     // What a bar measures against costs a walk, which only somebody who watches is worth.
     let total = if std::io::stderr().is_terminal() { contents(store, volume)?.bytes } else { 0 };
     let label = format!("cloning {}", volume.name);
@@ -124,8 +123,7 @@ fn fill(store: &Store, volume: &Volume, kind: &Place, target: &Path) -> Result<u
         let top = beneath::open(&into, Path::new("/"), OFlag::O_RDONLY, Mode::empty()).doing(|| "open the copy")?;
         calls::syncfs(&File::from(top)).doing(|| "sync the copy")?;
     }
-    // Whoever removes or replaces it moves it away first, and deletes then: what is still here was here all the time.
-    if before.is_none() || identity(&data) != before {
+    if !is_still_there(store, volume, &source) {
         return Err(Error::conflict(format!("{} was removed or replaced while it was copied", volume.name)));
     }
     Ok(left_out)
@@ -135,10 +133,6 @@ fn fill(store: &Store, volume: &Volume, kind: &Place, target: &Path) -> Result<u
 fn set_mode(directory: &Path) -> Result<()> {
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(directory, mode).doing(|| format!("make {}", directory.display()))
-}
-
-fn identity(data: &Path) -> Option<(u64, u64)> {
-    std::fs::metadata(data).ok().map(|meta| (meta.dev(), meta.ino()))
 }
 
 /// A half-made copy may hold files of every id, which only with the map can be removed.

@@ -78,7 +78,11 @@ pub fn export(
     let written = oci::with_ids(ids.map(), || write(&data, Output::new(out, beside.as_ref()), format, progress))
         .doing(doing)
         .and_then(|begun| {
-            still_there(store, &volume, &data)?;
+            if !is_still_there(store, &volume, &data) {
+                let name = &volume.name;
+                let why = format!("export {name}: the volume was removed, renamed or replaced meanwhile");
+                return Err(Error::conflict(why));
+            }
             sound()?;
             let mut out = out;
             out.write_all(&begun.end).doing(|| "end the archive").doing(doing)?;
@@ -96,13 +100,11 @@ pub fn export(
 }
 
 /// What is removed or replaced while it is read vanishes from under the reader: a part of it must not pass for the whole.
-fn still_there(store: &Store, volume: &Volume, data: &OwnedFd) -> Result<()> {
+/// (Whoever does that moves it away first, and deletes then: what is still there was there all the time.)
+pub(super) fn is_still_there(store: &Store, volume: &Volume, data: &OwnedFd) -> bool {
     let file = |fd: &OwnedFd| fstat(fd).map(|stat| (stat.st_dev, stat.st_ino)).ok();
     let now = get(store, &volume.name).and_then(|volume| open(store, &volume));
-    if now.is_ok_and(|now| !is_plain(volume) || file(&now) == file(data)) {
-        return Ok(());
-    }
-    Err(Error::conflict(format!("export {}: the volume was removed, renamed or replaced meanwhile", volume.name)))
+    now.is_ok_and(|now| !is_plain(volume) || file(&now) == file(data))
 }
 
 fn write(data: &OwnedFd, out: Output, format: Format, progress: &mut dyn FnMut(u64)) -> Result<Begun> {

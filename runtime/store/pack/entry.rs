@@ -70,7 +70,7 @@ impl Entry {
     /// The attributes that its owner gave it, and its ACLs; none of the overlay's own, and none that give power over the
     /// host (`security.*`, `trusted.*`), which in a container mean nothing: its volumes are nosuid.
     pub fn attributes(&mut self, file: &File) -> Result<()> {
-        for name in file.list_xattr().into_iter().flatten() {
+        for name in attribute::names(file).doing(|| "read its attributes")? {
             if is_kept(name.as_bytes())
                 && let Some(value) = file.get_xattr(&name).doing(|| "read its attributes")?
             {
