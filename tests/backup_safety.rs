@@ -131,9 +131,10 @@ fn a_name_in_an_archive_tells_the_terminal_nothing() {
     let tar = Tar::default().entry(b'3', "a\u{1b}[2Jb", "", b"").file("f", "x").end();
     let answer = ebb.run_with(&tar, ["volume", "import", "vase"]);
     assert!(answer.stderr.contains("left out a") && !answer.stderr.contains('\u{1b}'), "{:?}", answer.stderr);
-    let tar = Tar::default().file("../\u{1b}]0;owned\u{7}", "x").end();
+    let tar = Tar::default().file("../\u{1b}]0;owned\u{7}\nebb: all is well", "x").end();
     let answer = ebb.run_with(&tar, ["volume", "import", "vase"]);
     assert!(answer.code == 1 && !answer.stderr.contains(['\u{1b}', '\u{7}']), "{:?}", answer.stderr);
+    assert!(!answer.stderr.contains("\nebb: "), "{:?}", answer.stderr);
 }
 
 #[test]

@@ -181,3 +181,24 @@ fn cp_keeps_the_old_file_where_a_hard_link_cannot_be_made() {
     assert_eq!(itself.code, 0, "{}", itself.shown());
     assert_eq!(ebb.ok(["start", "-a", "box"]), "precious");
 }
+
+/// It is known only at the end: the volume is made while its content comes through a pipe.
+#[test]
+fn an_import_says_so_where_another_makes_the_volume_meanwhile() {
+    let ebb = Ebb::empty();
+    ebb.ok(["volume", "create", "vase"]);
+    let vase = ebb.ok(["volume", "inspect", "-f", "{{.Mountpoint}}", "vase"]);
+    std::fs::write(std::path::Path::new(&vase).join("f"), vec![b'x'; 3 << 20]).expect("a file");
+    ebb.ok(["volume", "export", "vase", "-o", "vase.tar"]);
+    let script = "(head -c 2000000 vase.tar; \"$0\" volume create late >&2; tail -c +2000001 vase.tar) | \"$0\" volume import late -";
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", script, env!("CARGO_BIN_EXE_ebb")]).env("EBB_ROOT", ebb.store()).current_dir(&ebb.dir);
+    let answer = common::answer(&mut shell);
+    assert_eq!(answer.code, 1, "{}", answer.shown());
+    assert!(
+        answer.stderr.contains("import late: another command has made a volume late meanwhile"),
+        "{}",
+        answer.shown()
+    );
+    assert!(ebb.leftovers().is_empty());
+}

@@ -163,7 +163,9 @@ fn prune_takes_what_its_filters_pick() {
     prune(&["label!=keep", "label!=other", "until=2100-01-01"]);
     assert_eq!(volumes(&ebb), ["first"]);
     assert!(prune(&["until=soon"]).stderr.contains("invalid filter 'until=soon': not a time or duration"));
-    for command in [&["volume", "prune"][..], &["system", "prune", "--volumes"], &["image", "prune"]] {
+    for command in
+        [&["volume", "prune"][..], &["system", "prune", "--volumes"], &["image", "prune"], &["container", "prune"]]
+    {
         let said = ebb.fails(1, [command, &["-f", "--filter", "until=0s", "--filter", "until=720h"]].concat());
         assert_eq!(said, "ebb: more than one until filter specified\n");
     }

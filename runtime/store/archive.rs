@@ -368,8 +368,10 @@ fn kind_of(header: &Header, name: &[u8], said: Option<&[u8]>) -> Result<Kind> {
 /// A name of the archive, relative. One with `..` is refused, whatever it would lead to: no honest archive has one.
 fn clean(bytes: &[u8]) -> Result<PathBuf> {
     let path = Path::new(OsStr::from_bytes(bytes));
+    // A name may hold what moves a cursor, or a line that looks like ours.
+    let shown = || path.to_string_lossy().escape_debug().to_string();
     if bytes.contains(&0) {
-        return Err(Error::new(format!("the archive's {} has a zero in it", path.display())));
+        return Err(Error::new(format!("the archive's {} has a zero in it", shown())));
     }
     let mut clean = PathBuf::new();
     for component in path.components() {
@@ -377,7 +379,7 @@ fn clean(bytes: &[u8]) -> Result<PathBuf> {
             Component::Normal(name) => clean.push(name),
             Component::RootDir | Component::CurDir => {}
             Component::ParentDir | Component::Prefix(_) => {
-                return Err(Error::new(format!("the archive's {} has a \"..\" in it", path.display())));
+                return Err(Error::new(format!("the archive's {} has a \"..\" in it", shown())));
             }
         }
     }

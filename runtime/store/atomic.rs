@@ -125,7 +125,8 @@ pub fn read_record<T: DeserializeOwned + Versioned>(path: &Path) -> Result<T> {
     parsed.doing(doing)
 }
 
-/// Renames a finished directory from `tmp/` to its place, which must not exist yet, and makes both ends durable.
+/// Renames a finished directory from `tmp/` to its place, which must not exist yet, and makes that durable. (That it
+/// has left `tmp/` need not last: there it would be cleared.)
 /// The caller has already synced what is inside (or calls [`crate::store::Store::sync`] before it answers).
 pub fn publish_dir(made: &Path, place: &Path, durability: Durability) -> Result<()> {
     explain::step(

@@ -28,6 +28,7 @@ impl Filter {
                 ))
             })?;
             match key {
+                "until" if filter.until.is_some() => return Err(Error::new("more than one until filter specified")),
                 "until" => {
                     let moment = moment::parse(value);
                     let bad = || Error::new(format!("invalid filter 'until={value}': not a time or duration"));

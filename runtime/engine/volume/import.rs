@@ -246,5 +246,12 @@ fn exchange(store: &Store, volume: &Volume, made: &Path, ids: Option<&oci::IdMap
 
 fn publish(store: &Store, name: &str, made: &Path) -> Result<()> {
     atomic::fill_json(&made.join("volume.json"), &Volume::plain(name), Durability::Synced)?;
-    atomic::publish_dir(made, &store.volumes().join(name), Durability::Synced)
+    let place = store.volumes().join(name);
+    let published = atomic::publish_dir(made, &place, Durability::Synced);
+    // (What is published and not synced has left its place in tmp/.)
+    if published.is_err() && place.exists() && made.exists() {
+        return Err(Error::conflict(format!("another command has made a volume {name} meanwhile"))
+            .with_cure("once more, and its content is replaced; `ebb volume rename` gives it another name"));
+    }
+    published
 }

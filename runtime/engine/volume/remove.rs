@@ -135,7 +135,9 @@ pub fn prune_by(store: &Store, removal: Removal, wanted: impl Fn(&Volume) -> boo
             }
             // Came into use, or went, meanwhile. (What is refused though nobody uses it is said.)
             Err(error) if error.is_not_found() => {}
-            Err(error) if error.kind == crate::error::Kind::Conflict && !users(store, &volume.name)?.is_empty() => {}
+            Err(error)
+                if error.kind == crate::error::Kind::Conflict
+                    && users(store, &volume.name).is_ok_and(|users| !users.is_empty()) => {}
             Err(error) => pruned.result = pruned.result.and(Err(error)),
         }
     }
