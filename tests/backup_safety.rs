@@ -3,78 +3,19 @@
 mod common;
 
 use common::Ebb;
+use common::hostile::{Tar, assert_untouched, canary};
 use std::io::Write;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 fn data(ebb: &Ebb, volume: &str) -> PathBuf {
     ebb.ok(["volume", "inspect", "-f", "{{.Mountpoint}}", volume]).into()
-}
-
-/// Tars of raw headers, so that they can say what no honest writer would.
-#[derive(Default)]
-struct Tar(Vec<u8>);
-
-impl Tar {
-    fn entry(mut self, kind: u8, name: &str, link: &str, content: &[u8]) -> Tar {
-        let mut header = tar::Header::new_gnu();
-        header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
-        header.as_old_mut().linkname[..link.len()].copy_from_slice(link.as_bytes());
-        header.set_entry_type(tar::EntryType::new(kind));
-        header.set_mode(if kind == b'5' { 0o777 } else { 0o4755 });
-        header.set_uid(0);
-        header.set_gid(0);
-        header.set_mtime(0);
-        header.set_size(content.len() as u64);
-        if matches!(kind, b'3' | b'4') {
-            header.set_device_major(1).expect("a number");
-            header.set_device_minor(3).expect("a number");
-        }
-        header.set_cksum();
-        self.0.extend_from_slice(header.as_bytes());
-        self.0.extend_from_slice(content);
-        self.0.resize(self.0.len().next_multiple_of(512), 0);
-        self
-    }
-
-    fn file(self, name: &str, content: &str) -> Tar {
-        self.entry(b'0', name, "", content.as_bytes())
-    }
-
-    fn pax(self, records: &[&str]) -> Tar {
-        let mut text = String::new();
-        for record in records {
-            let rest = format!(" {record}\n");
-            let mut length = rest.len() + 1;
-            while length.to_string().len() + rest.len() != length {
-                length = length.to_string().len() + rest.len();
-            }
-            text.push_str(&format!("{length}{rest}"));
-        }
-        self.entry(b'x', "pax", "", text.as_bytes())
-    }
-
-    fn end(mut self) -> Vec<u8> {
-        self.0.extend_from_slice(&[0; 1024]);
-        self.0
-    }
 }
 
 /// A volume `vase` with the file `old`, and a directory beside the store that no archive may touch.
 fn with_vase(ebb: &Ebb) -> PathBuf {
     ebb.ok(["volume", "create", "vase"]);
     std::fs::write(data(ebb, "vase").join("old"), "kept").expect("written");
-    let canary = ebb.dir.join("canary");
-    std::fs::create_dir(&canary).expect("a directory");
-    std::fs::write(canary.join("f"), "SECRET-OF-THE-HOST").expect("written");
-    std::fs::set_permissions(&canary, std::fs::Permissions::from_mode(0o711)).expect("a mode");
-    canary
-}
-
-fn assert_untouched(canary: &Path) {
-    assert_eq!(std::fs::metadata(canary).expect("it").mode() & 0o777, 0o711, "its mode");
-    assert_eq!(std::fs::read_dir(canary).expect("it").count(), 1);
-    assert_eq!(std::fs::read_to_string(canary.join("f")).expect("it"), "SECRET-OF-THE-HOST");
+    canary(ebb)
 }
 
 /// Imports what must be refused; the volume and the store must then be as before.
@@ -128,10 +69,10 @@ fn in_vase(ebb: &Ebb, name: &str) -> String {
 fn a_name_in_an_archive_tells_the_terminal_nothing() {
     let ebb = Ebb::empty();
     let _canary = with_vase(&ebb);
-    let tar = Tar::default().entry(b'3', "a\u{1b}[2Jb", "", b"").file("f", "x").end();
+    let tar = Tar::of_setuid().entry(b'3', "a\u{1b}[2Jb", "", b"").file("f", "x").end();
     let answer = ebb.run_with(&tar, ["volume", "import", "vase"]);
     assert!(answer.stderr.contains("left out a") && !answer.stderr.contains('\u{1b}'), "{:?}", answer.stderr);
-    let tar = Tar::default().file("../\u{1b}]0;owned\u{7}\nebb: all is well", "x").end();
+    let tar = Tar::of_setuid().file("../\u{1b}]0;owned\u{7}\nebb: all is well", "x").end();
     let answer = ebb.run_with(&tar, ["volume", "import", "vase"]);
     assert!(answer.code == 1 && !answer.stderr.contains(['\u{1b}', '\u{7}']), "{:?}", answer.stderr);
     assert!(!answer.stderr.contains("\nebb: "), "{:?}", answer.stderr);
@@ -141,7 +82,7 @@ fn a_name_in_an_archive_tells_the_terminal_nothing() {
 fn devices_and_powers_over_the_host_stay_outside() {
     let ebb = Ebb::empty();
     let canary = with_vase(&ebb);
-    let tar = Tar::default().entry(b'3', "null", "", b"").entry(b'4', "disk", "", b"");
+    let tar = Tar::of_setuid().entry(b'3', "null", "", b"").entry(b'4', "disk", "", b"");
     let caps = "SCHILY.xattr.security.capability=\u{1}\0\0\u{2}\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
     let tar = tar.pax(&[caps, "SCHILY.xattr.trusted.overlay.opaque=y", "SCHILY.xattr.user.overlay.opaque=y"]);
     let tar = tar.file("f", "x").end();
@@ -165,7 +106,7 @@ fn what_is_damaged_or_cut_off_anywhere_leaves_the_old_content() {
     let mut map = b"2\n0\n512\n9000\n1000\n".to_vec();
     map.resize(512, 0);
     let sparse_content = [map, vec![b'x'; 1512]].concat();
-    let tar = Tar::default().entry(b'5', "d", "", b"").file("d/f", &content).pax(&["path=long"]).file("g", "g");
+    let tar = Tar::of_setuid().entry(b'5', "d", "", b"").file("d/f", &content).pax(&["path=long"]).file("g", "g");
     let whole = tar.pax(&sparse).entry(b'0', "s", "", &sparse_content).end();
     // In the middle of a header, of contents, of padding, and between two members.
     for length in (0..whole.len() - 1024).step_by(256) {
@@ -235,22 +176,22 @@ fn lies_about_sizes_and_maps_are_refused_without_filling_memory_or_disk() {
     // More than any file system holds.
     refused(&ebb, &sparse("0,5", "9223372036854775807"));
     let mut long = tar().entry(b'L', "longname", "", b"");
-    long.0[124..136].copy_from_slice(b"77777777777\0");
-    let sum: u32 = long.0[..512]
+    long.bytes[124..136].copy_from_slice(b"77777777777\0");
+    let sum: u32 = long.bytes[..512]
         .iter()
         .enumerate()
         .map(|(at, byte)| if (148..156).contains(&at) { 32 } else { u32::from(*byte) })
         .sum();
-    long.0[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    long.bytes[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
     let said = refused(&ebb, &long.end());
     assert!(said.contains("is longer than any honest one"), "{said}");
     // What pax says of the size is what counts, as for GNU tar (CVE-2025-62518).
-    let hidden = tar().file("hidden", "x").0;
+    let hidden = tar().file("hidden", "x").bytes;
     let said = ebb.run_with(
         &tar()
             .pax(&[&format!("size={}", hidden.len())])
             .entry(b'0', "outer", "", b"")
-            .0
+            .bytes
             .iter()
             .copied()
             .chain(hidden)
@@ -268,7 +209,7 @@ fn lies_about_sizes_and_maps_are_refused_without_filling_memory_or_disk() {
 fn an_import_that_is_killed_leaves_the_old_content_and_the_next_command_clears_the_rest() {
     let ebb = Ebb::empty();
     with_vase(&ebb);
-    let tar = Tar::default().file("new", &"x".repeat(3 << 20)).0;
+    let tar = Tar::of_setuid().file("new", &"x".repeat(3 << 20)).bytes;
     let mut import = ebb.spawn(["volume", "import", "vase"]);
     let mut stdin = import.stdin.take().expect("a pipe");
     // More than pipes and buffers hold: when it is written, the import is in the middle of the file.
@@ -279,7 +220,7 @@ fn an_import_that_is_killed_leaves_the_old_content_and_the_next_command_clears_t
     drop(stdin);
     assert_eq!(in_vase(&ebb, "old"), "kept");
     assert!(!data(&ebb, "vase").join("new").exists());
-    let answer = ebb.run_with(&Tar::default().file("newer", "y").end(), ["volume", "import", "vase"]);
+    let answer = ebb.run_with(&Tar::of_setuid().file("newer", "y").end(), ["volume", "import", "vase"]);
     assert_eq!(answer.code, 0, "{}", answer.shown());
     assert_eq!(in_vase(&ebb, "newer"), "y");
     assert!(!data(&ebb, "vase").join("old").exists(), "the whole of the old content has gone");
@@ -289,7 +230,7 @@ fn an_import_that_is_killed_leaves_the_old_content_and_the_next_command_clears_t
 #[test]
 fn a_volume_whose_containers_run_is_not_replaced_under_them() {
     let ebb = Ebb::new();
-    let tar = Tar::default().file("new", "x").end();
+    let tar = Tar::of_setuid().file("new", "x").end();
     ebb.ok([
         "run",
         "-d",

@@ -4,75 +4,10 @@
 mod common;
 
 use common::Ebb;
+use common::hostile::{Tar, assert_untouched, canary};
 use std::io::Write;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
-
-/// Tars of raw headers, so that they can say what no honest writer would.
-#[derive(Default)]
-struct Tar(Vec<u8>);
-
-impl Tar {
-    fn entry(mut self, kind: u8, name: &str, link: &str, content: &[u8]) -> Tar {
-        let mut header = tar::Header::new_gnu();
-        header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
-        header.as_old_mut().linkname[..link.len()].copy_from_slice(link.as_bytes());
-        header.set_entry_type(tar::EntryType::new(kind));
-        header.set_mode(if kind == b'5' { 0o777 } else { 0o644 });
-        header.set_uid(0);
-        header.set_gid(0);
-        header.set_mtime(0);
-        header.set_size(content.len() as u64);
-        if matches!(kind, b'3' | b'4') {
-            header.set_device_major(1).expect("a number");
-            header.set_device_minor(3).expect("a number");
-        }
-        header.set_cksum();
-        self.0.extend_from_slice(header.as_bytes());
-        self.0.extend_from_slice(content);
-        self.0.resize(self.0.len().next_multiple_of(512), 0);
-        self
-    }
-
-    fn file(self, name: &str, content: &str) -> Tar {
-        self.entry(b'0', name, "", content.as_bytes())
-    }
-
-    fn pax(self, pairs: &[(&str, &str)]) -> Tar {
-        let mut text = String::new();
-        for (key, value) in pairs {
-            let rest = format!(" {key}={value}\n");
-            let mut length = rest.len() + 1;
-            while length.to_string().len() + rest.len() != length {
-                length = length.to_string().len() + rest.len();
-            }
-            text.push_str(&format!("{length}{rest}"));
-        }
-        self.entry(b'x', "pax", "", text.as_bytes())
-    }
-
-    fn end(mut self) -> Vec<u8> {
-        self.0.extend_from_slice(&[0; 1024]);
-        self.0
-    }
-}
-
-/// A directory beside the store that no image may touch.
-fn canary(ebb: &Ebb) -> PathBuf {
-    let directory = ebb.dir.join("canary");
-    std::fs::create_dir(&directory).expect("a directory");
-    std::fs::write(directory.join("f"), "untouched").expect("a file");
-    std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o711)).expect("a mode");
-    directory
-}
-
-fn assert_untouched(directory: &Path) {
-    assert_eq!(std::fs::metadata(directory).expect("it").mode() & 0o777, 0o711, "its mode");
-    let names: Vec<_> =
-        std::fs::read_dir(directory).expect("it").map(|entry| entry.expect("an entry").file_name()).collect();
-    assert_eq!(names, ["f"]);
-    assert_eq!(std::fs::read_to_string(directory.join("f")).expect("it"), "untouched");
-}
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::PathBuf;
 
 /// Imports, and gives the answer; a refused one must leave nothing.
 fn import(ebb: &Ebb, tar: &[u8]) -> common::Answer {
@@ -166,10 +101,10 @@ fn a_hard_link_reaches_nothing_of_the_host() {
 fn a_size_in_pax_counts_and_the_other_one_hides_nothing() {
     let ebb = Ebb::empty();
     // ustar says 0, PAX says 1024: what follows is the file's content, not a header (CVE-2025-62518).
-    let hidden = Tar::default().file("smuggled", "x").0;
-    let mut tar = Tar::default().pax(&[("size", "1024")]);
+    let hidden = Tar::default().file("smuggled", "x").bytes;
+    let mut tar = Tar::default().pax(&["size=1024"]);
     tar = tar.entry(b'0', "outer", "", b"");
-    let mut bytes = tar.0;
+    let mut bytes = tar.bytes;
     bytes.extend_from_slice(&hidden);
     bytes.extend_from_slice(&[0; 1024]);
     let said = import(&ebb, &bytes);
@@ -202,11 +137,11 @@ fn devices_are_not_made_and_overlay_marks_cannot_be_forged() {
         .entry(b'3', "null", "", b"")
         .entry(b'4', "disk", "", b"")
         .pax(&[
-            ("SCHILY.xattr.trusted.overlay.opaque", "y"),
-            ("SCHILY.xattr.user.overlay.opaque", "y"),
-            ("SCHILY.xattr.user.overlay.redirect", "/etc"),
-            ("SCHILY.xattr.security.capability", "x"),
-            ("SCHILY.xattr.user.kept", "yes"),
+            "SCHILY.xattr.trusted.overlay.opaque=y",
+            "SCHILY.xattr.user.overlay.opaque=y",
+            "SCHILY.xattr.user.overlay.redirect=/etc",
+            "SCHILY.xattr.security.capability=x",
+            "SCHILY.xattr.user.kept=yes",
         ])
         .entry(b'5', "d", "", b"")
         .file("f", "f");
@@ -253,7 +188,7 @@ fn a_bomb_is_refused_before_the_disk_is_full() {
 fn a_path_deeper_than_the_kernel_takes_is_refused() {
     let ebb = Ebb::empty();
     let deep = "d/".repeat(4096);
-    let said = import(&ebb, &Tar::default().pax(&[("path", &format!("{deep}f"))]).file("short", "f").end());
+    let said = import(&ebb, &Tar::default().pax(&[&format!("path={deep}f")]).file("short", "f").end());
     assert_eq!(said.code, 1, "{}", said.shown());
 }
 

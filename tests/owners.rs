@@ -2,47 +2,11 @@
 
 mod common;
 
+use common::owners::{asked, empty, host_directory, owner};
 use common::{Ebb, has_one_id, is_root};
-use serde_json::Value;
-use std::os::unix::fs::{MetadataExt, symlink};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::process::Command;
-
-fn asked(ebb: &Ebb, words: &[&str]) -> Value {
-    serde_json::from_str(&ebb.ok([&["where", "--format", "json"], words].concat())).expect("JSON")
-}
-
-/// A directory of the test's own on the host, with two files and a directory in it.
-fn host_directory(ebb: &Ebb) -> PathBuf {
-    let path = ebb.dir.join("host");
-    std::fs::create_dir_all(path.join("d")).expect("a directory");
-    for file in ["a", "d/b"] {
-        std::fs::write(path.join(file), "text\n").expect("a file");
-    }
-    path
-}
-
-fn owner(path: &Path) -> (u32, u32) {
-    let meta = std::fs::symlink_metadata(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    (meta.uid(), meta.gid())
-}
-
-/// Subordinate ids own files there that only a container can remove.
-fn empty(ebb: &Ebb, path: &Path) {
-    ebb.ok([
-        "run",
-        "--rm",
-        "-u",
-        "0",
-        "-v",
-        &format!("{}:/c", path.display()),
-        "busybox",
-        "sh",
-        "-c",
-        "rm -rf /c/* /c/.p",
-    ]);
-    ebb.ok(["run", "--rm", "-u", "0", "-v", &format!("{}:/c:U", path.display()), "busybox", "true"]);
-}
 
 #[test]
 fn u_gives_the_files_to_the_container_s_user_once_and_says_so() {

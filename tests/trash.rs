@@ -2,49 +2,12 @@
 
 mod common;
 
+use common::trash::{age, data, entries, note, trashed, volume};
 use common::{Answer, Ebb};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 fn volumes(ebb: &Ebb) -> Vec<String> {
     ebb.ok(["volume", "ls", "-q"]).lines().map(str::to_owned).collect()
-}
-
-/// What is in the trash, the newest first, as `restore` takes it.
-fn trashed(ebb: &Ebb) -> Vec<String> {
-    ebb.ok(["volume", "trash", "ls", "-q"]).lines().map(str::to_owned).collect()
-}
-
-fn data(ebb: &Ebb, name: &str) -> PathBuf {
-    ebb.store().join("volumes").join(name).join("_data")
-}
-
-/// A volume with one file in it, which says `text`.
-fn volume(ebb: &Ebb, name: &str, text: &str) {
-    ebb.ok(["volume", "create", name]);
-    std::fs::write(data(ebb, name).join("note"), text).expect("a file");
-}
-
-fn note(ebb: &Ebb, name: &str) -> String {
-    std::fs::read_to_string(data(ebb, name).join("note")).expect("the file")
-}
-
-/// Makes what is in the trash that many hours older: its directory's name says when it was removed.
-fn age(ebb: &Ebb, id: &str, hours: i64) {
-    let (name, time) = id.split_once('@').expect("NAME@TIME");
-    let time: jiff::Timestamp = time.parse().expect("a time");
-    let older = time - jiff::SignedDuration::from_hours(hours);
-    let trash = ebb.store().join("volume-trash");
-    let older = format!("{name}@{}", older.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"));
-    std::fs::rename(trash.join(id), trash.join(older)).expect("renamed");
-}
-
-/// What a finished command leaves empty.
-fn leftovers(ebb: &Ebb) -> usize {
-    ebb.leftovers().len()
-}
-
-fn entries(directory: &Path) -> usize {
-    std::fs::read_dir(directory).expect("a directory").count()
 }
 
 #[test]
@@ -67,7 +30,7 @@ fn rm_moves_a_volume_aside_and_restore_brings_it_back_with_its_files_owners_and_
     assert_eq!(ebb.ok(["volume", "restore", "vase"]), "vase");
     assert_eq!((ebb.ok(look), ebb.ok(["volume", "inspect", "vase"])), (before, record));
     assert!(trashed(&ebb).is_empty());
-    assert_eq!(leftovers(&ebb), 0);
+    assert_eq!(ebb.leftovers().len(), 0);
 }
 
 #[test]
@@ -178,7 +141,7 @@ fn rm_now_keeps_nothing_and_says_nothing() {
     ebb.ok(["run", "--rm", "-v", "vase:/v", "busybox", "sh", "-c", "mkdir -m 0 /v/d; touch /v/f"]);
     let removed = ebb.run(["volume", "rm", "--now", "vase"]);
     assert_eq!((removed.code, removed.stdout.as_str(), removed.stderr.as_str()), (0, "vase\n", ""));
-    assert_eq!((volumes(&ebb).len(), trashed(&ebb).len(), leftovers(&ebb)), (0, 0, 0));
+    assert_eq!((volumes(&ebb).len(), trashed(&ebb).len(), ebb.leftovers().len()), (0, 0, 0));
 }
 
 #[test]
@@ -222,7 +185,7 @@ fn trash_ls_shows_what_is_there_and_empty_asks_first() {
     assert_eq!(trashed(&ebb).len(), 2);
     let asked = ebb.run_with(b"y\n", ["volume", "trash", "empty"]);
     assert!(asked.stdout.ends_with("\n\nTotal reclaimed space: 5B\n"), "{}", asked.shown());
-    assert_eq!((trashed(&ebb).len(), leftovers(&ebb)), (0, 0));
+    assert_eq!((trashed(&ebb).len(), ebb.leftovers().len()), (0, 0));
 }
 
 /// One command removes many within a millisecond, which the directory's name must tell apart.
@@ -320,7 +283,7 @@ fn restore_races_empty_and_the_volume_is_back_whole_or_gone_whole() {
                 assert!(volumes(&ebb).is_empty());
             }
         }
-        assert_eq!((trashed(&ebb).len(), leftovers(&ebb)), (0, 0));
+        assert_eq!((trashed(&ebb).len(), ebb.leftovers().len()), (0, 0));
     }
     assert_eq!(back + gone, 12);
 }

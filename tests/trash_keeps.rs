@@ -3,45 +3,7 @@
 mod common;
 
 use common::Ebb;
-use std::path::{Path, PathBuf};
-
-/// What is in the trash, the newest first, as `restore` takes it.
-fn trashed(ebb: &Ebb) -> Vec<String> {
-    ebb.ok(["volume", "trash", "ls", "-q"]).lines().map(str::to_owned).collect()
-}
-
-fn data(ebb: &Ebb, name: &str) -> PathBuf {
-    ebb.store().join("volumes").join(name).join("_data")
-}
-
-/// A volume with one file in it, which says `text`.
-fn volume(ebb: &Ebb, name: &str, text: &str) {
-    ebb.ok(["volume", "create", name]);
-    std::fs::write(data(ebb, name).join("note"), text).expect("a file");
-}
-
-fn note(ebb: &Ebb, name: &str) -> String {
-    std::fs::read_to_string(data(ebb, name).join("note")).expect("the file")
-}
-
-/// Makes what is in the trash that many hours older: its directory's name says when it was removed.
-fn age(ebb: &Ebb, id: &str, hours: i64) {
-    let (name, time) = id.split_once('@').expect("NAME@TIME");
-    let time: jiff::Timestamp = time.parse().expect("a time");
-    let older = time - jiff::SignedDuration::from_hours(hours);
-    let trash = ebb.store().join("volume-trash");
-    let older = format!("{name}@{}", older.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"));
-    std::fs::rename(trash.join(id), trash.join(older)).expect("renamed");
-}
-
-/// What a finished command leaves empty.
-fn leftovers(ebb: &Ebb) -> usize {
-    ebb.leftovers().len()
-}
-
-fn entries(directory: &Path) -> usize {
-    std::fs::read_dir(directory).expect("a directory").count()
-}
+use common::trash::{age, entries, note, trashed, volume};
 
 #[test]
 fn what_is_older_than_seven_days_goes_with_the_next_command_that_makes_something() {
@@ -58,7 +20,7 @@ fn what_is_older_than_seven_days_goes_with_the_next_command_that_makes_something
     let listed = ebb.ok(["volume", "trash", "ls", "--format", "{{.Name}}: removed {{.Removed}}"]);
     assert_eq!(listed, "young: removed 6 days ago");
     ebb.ok(["volume", "restore", "young"]);
-    assert_eq!((note(&ebb, "young"), leftovers(&ebb)), ("young".into(), 0));
+    assert_eq!((note(&ebb, "young"), ebb.leftovers().len()), ("young".into(), 0));
 }
 
 #[test]
@@ -88,7 +50,7 @@ fn the_stores_settings_say_for_how_many_days_and_what_they_do_not_say_is_refused
     std::fs::write(&settings, r#"{"TrashDays": 0}"#).expect("the settings");
     let removed = ebb.run(["volume", "rm", "vase"]);
     assert_eq!((removed.stdout.as_str(), removed.stderr.as_str()), ("vase\n", ""));
-    assert_eq!((trashed(&ebb).len(), leftovers(&ebb)), (0, 0));
+    assert_eq!((trashed(&ebb).len(), ebb.leftovers().len()), (0, 0));
 }
 
 /// On a file system of 20 MB, in a mount namespace that goes with the test's shell.

@@ -2,26 +2,11 @@
 
 mod common;
 
+use common::shell::{make, says};
 use common::{Ebb, image_with};
 
 fn volumes(ebb: &Ebb) -> Vec<String> {
     ebb.ok(["volume", "ls", "-q"]).lines().map(str::to_owned).collect()
-}
-
-/// `ebb run --rm WORDS busybox sh -c SCRIPT`.
-fn shell(ebb: &Ebb, words: &[&str], script: &str) -> common::Answer {
-    ebb.run(["run", "--rm"].iter().chain(words).chain(&["busybox", "sh", "-c", script]))
-}
-
-fn says(ebb: &Ebb, words: &[&str], script: &str) -> String {
-    let answer = shell(ebb, words, script);
-    assert_eq!(answer.code, 0, "{}", answer.shown());
-    answer.stdout.trim_end().to_owned()
-}
-
-fn make(ebb: &Ebb, directory: &str, file: &str, text: &str) {
-    std::fs::create_dir_all(ebb.dir.join(directory)).expect("a directory");
-    std::fs::write(ebb.dir.join(directory).join(file), text).expect("a file");
 }
 
 #[test]

@@ -4,10 +4,15 @@
 
 pub mod bundle;
 pub mod dice;
+pub mod hostile;
 pub mod layers;
 pub mod lesson;
+pub mod owners;
 pub mod record;
+pub mod shell;
+pub mod strace;
 pub mod terminal;
+pub mod trash;
 
 use std::ffi::OsStr;
 use std::io::Write;
