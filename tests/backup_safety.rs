@@ -224,6 +224,7 @@ fn an_import_that_is_killed_leaves_the_old_content_and_the_next_command_clears_t
     assert_eq!(answer.code, 0, "{}", answer.shown());
     assert_eq!(in_vase(&ebb, "newer"), "y");
     assert!(!data(&ebb, "vase").join("old").exists(), "the whole of the old content has gone");
+    // The old content is removed behind the answer, under its lock.
     assert_eq!(ebb.leftovers(), Vec::<String>::new());
 }
 

@@ -3,6 +3,7 @@
 mod common;
 
 use common::Ebb;
+use common::hostile::Tar;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -36,6 +37,45 @@ fn containerd_9401_the_disk_has_it_before_the_answer_is_given() {
         let lines = std::fs::read_to_string(&trace).expect("a trace");
         assert!(lines.lines().any(|line| line.starts_with("rename")), "{words:?} renames nothing:\n{lines}");
         assert_eq!(unsynced(&lines, &ebb.store()), Vec::<String>::new(), "{words:?} answered before this:\n{lines}");
+    }
+}
+
+/// A disk's error is told once to each descriptor that was open when it happened. One that is opened only to be synced hears
+/// of none that another process's sync has been told of meanwhile, and what was lost would be acknowledged.
+#[test]
+fn what_is_synced_at_the_end_was_open_before_anything_was_written() {
+    if Command::new("strace").arg("-V").output().is_err() {
+        return common::skip("strace is not installed");
+    }
+    let ebb = Ebb::empty();
+    std::fs::write(ebb.dir.join("new.tar"), Tar::default().file("a", "a").end()).expect("a file");
+    let archive = common::busybox_archive().to_str().expect("UTF-8");
+    for words in [
+        &["image", "load", "-i", archive][..],
+        &["volume", "import", "vase", "new.tar"],
+        &["volume", "clone", "vase", "copy"],
+        &["create", "-v", "filled:/etc", "busybox", "true"],
+    ] {
+        let trace = ebb.dir.join("trace");
+        let mut command = Command::new("strace");
+        let calls = "trace=openat,openat2,fork,clone,clone3,syncfs";
+        command.args(["-qq", "-y", "-e", "signal=none", "-e", calls, "-o"]).arg(&trace);
+        command.arg(env!("CARGO_BIN_EXE_ebb")).args(words).env("EBB_ROOT", ebb.store()).current_dir(&ebb.dir);
+        let answer = common::answer(&mut command);
+        assert_eq!(answer.code, 0, "{}", answer.shown());
+        let lines = std::fs::read_to_string(&trace).expect("a trace");
+        let lines: Vec<&str> = lines.lines().collect();
+        let synced = lines.iter().position(|line| line.starts_with("syncfs(")).expect("a sync");
+        // `3</the/path>`, the same where it is opened and where it is synced.
+        let descriptor = lines[synced].split(['(', ')']).nth(1).expect("an argument");
+        let opened = lines[..synced].iter().rposition(|line| line.ends_with(&format!(" = {descriptor}")));
+        let before = |wanted: &dyn Fn(&str) -> bool| lines[..synced].iter().position(|line| wanted(line));
+        let contents = before(&|line| line.contains("O_CREAT|O_EXCL|O_NOFOLLOW"));
+        // Where it is not this process that writes them, it is a child of it.
+        let child = lines[..synced].iter().rposition(|line| line.starts_with("clone") || line.starts_with("fork"));
+        let record = before(&|line| line.contains("O_CREAT|O_EXCL"));
+        let written = contents.or(child).or(record).expect("something is written");
+        assert!(opened.is_some_and(|opened| opened < written), "{words:?}: {}\n{}", lines[synced], lines[written]);
     }
 }
 

@@ -5,6 +5,7 @@
 mod pax;
 mod sparse;
 
+use super::buffer::Buffer;
 use crate::error::{Doing, Error, Result};
 use pax::Records;
 use std::ffi::OsStr;
@@ -65,7 +66,7 @@ pub enum End {
 pub struct Archive<R: Read> {
     input: R,
     wanted_end: End,
-    buffer: Vec<u8>,
+    buffer: Buffer,
     start: usize,
     end: usize,
     /// Bytes of the member's contents, and of what fills its last block, that have not been read.
@@ -76,7 +77,7 @@ pub struct Archive<R: Read> {
 
 impl<R: Read> Archive<R> {
     pub fn new(input: R, wanted_end: End) -> Archive<R> {
-        let buffer = vec![0; ROOM];
+        let buffer = Buffer::new(ROOM);
         Archive { input, wanted_end, buffer, start: 0, end: 0, left: 0, padding: 0, global: Records::default() }
     }
 

@@ -8,7 +8,14 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// Held until dropped. Never held while a container runs.
-pub struct Lock(#[allow(dead_code)] Flock<File>);
+pub struct Lock(Flock<File>);
+
+impl Lock {
+    /// The object's directory, as it was opened to be locked.
+    pub fn directory(&self) -> &File {
+        &self.0
+    }
+}
 
 /// Waits for the lock of the object at `dir`. An object that was removed meanwhile is `Kind::NotFound`.
 pub fn exclusive(dir: &Path) -> Result<Lock> {

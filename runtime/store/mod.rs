@@ -16,6 +16,7 @@ pub mod archive;
 pub mod atomic;
 mod attribute;
 pub mod beneath;
+pub mod buffer;
 pub mod copy;
 mod extents;
 pub mod id;
@@ -30,6 +31,7 @@ pub use layout::is_made;
 
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
+use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -106,7 +108,7 @@ impl Store {
             );
             calls::mkdir(&path, 0o700).doing(|| format!("make {}", path.display()))?;
             match lock::exclusive(&path) {
-                Ok(lock) => return Ok(TmpDir { path, _lock: lock }),
+                Ok(lock) => return Ok(TmpDir { path, lock }),
                 // Somebody's clean-up came between the two calls and took it for a crashed command's.
                 Err(error) if error.is_not_found() => {}
                 Err(error) => return Err(error),
@@ -114,18 +116,35 @@ impl Store {
         }
     }
 
-    /// One `syncfs`: all that this store has acknowledged is on the disk when it returns.
+    /// All that this store has acknowledged is on the disk when it returns.
     pub fn sync(&self) -> Result<()> {
-        let dir = std::fs::File::open(&self.root).doing(|| format!("open {}", self.root.display()))?;
-        explain::step("what is acknowledged has reached the disk", format_args!("sync -f {}", self.root.display()));
-        calls::syncfs(&dir).doing(|| format!("sync the file system of {}", self.root.display()))
+        sync(&self.opened()?, &self.root)
     }
+
+    /// The store's directory, to be opened before that is written which [`sync`] is to force to the disk.
+    pub fn opened(&self) -> Result<File> {
+        File::open(&self.root).doing(|| format!("open {}", self.root.display()))
+    }
+}
+
+/// One `syncfs` of the file system of `dir`, whose path is `shown`. An error of the disk's is told once to each descriptor
+/// that was open when it happened: one that is opened only now hears of none that somebody else's sync has been told of.
+pub fn sync(dir: &File, shown: &Path) -> Result<()> {
+    explain::step("what is acknowledged has reached the disk", format_args!("sync -f {}", shown.display()));
+    calls::syncfs(dir).doing(|| format!("sync the file system of {}", shown.display()))
 }
 
 /// A directory being made. Locked, so that nobody's clean-up takes it; removed when dropped, unless it was published.
 pub struct TmpDir {
     pub path: PathBuf,
-    _lock: lock::Lock,
+    lock: lock::Lock,
+}
+
+impl TmpDir {
+    /// [`sync`], of a descriptor that was opened before anything was written here.
+    pub fn sync(&self) -> Result<()> {
+        sync(self.lock.directory(), &self.path)
+    }
 }
 
 impl Drop for TmpDir {

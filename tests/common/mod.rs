@@ -127,6 +127,10 @@ impl Ebb {
 impl Drop for Ebb {
     fn drop(&mut self) {
         if self.store().is_dir() {
+            // What is being removed behind a command is not removed by two at once.
+            if !std::thread::panicking() && ["trash", "tmp"].iter().all(|name| self.store().join(name).is_dir()) {
+                self.leftovers();
+            }
             let ids = self.run(["ps", "-aq", "--no-trunc"]).stdout;
             for id in ids.split_whitespace() {
                 self.run(["rm", "-f", id]);

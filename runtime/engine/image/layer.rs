@@ -96,7 +96,8 @@ pub fn unpack(store: &Store, tar: impl Read, expected: Option<&str>) -> Result<U
             return Err(Error::new(format!("the layer's digest is {diff_id}, but it should be {expected}"))
                 .with_cure("the archive is damaged, or not what it says it is"));
         }
-        atomic::write_json(&made.path.join("layer.json"), &facts)?;
+        // It reaches the disk with the tree, before the layer has its name.
+        atomic::fill_json(&made.path.join("layer.json"), &facts, Durability::Unsynced)?;
         Ok(diff_id)
     });
     match result {
@@ -121,6 +122,11 @@ fn into(directory: &Path, tar: impl Read, flattened: bool) -> Result<(String, Fa
 }
 
 impl Unpacked {
+    /// Where it was made, unless the store had it already.
+    pub fn made(&self) -> Option<&TmpDir> {
+        self.made.as_ref()
+    }
+
     /// Puts the layer in its place. Where another command was faster, its copy serves, and this one goes.
     pub fn publish(self, store: &Store) -> Result<()> {
         let Some(made) = self.made else { return Ok(()) };

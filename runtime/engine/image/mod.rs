@@ -234,7 +234,10 @@ pub fn add_layer(
 /// The durable end of every way in: layers, then the configuration that names them. Returns the image's id.
 fn publish(store: &Store, layers: Vec<layer::Unpacked>, config: &[u8]) -> Result<String> {
     // What was unpacked reaches the disk before any name says that it is there.
-    store.sync()?;
+    match layers.iter().find_map(layer::Unpacked::made) {
+        Some(first) => first.sync()?,
+        None => store.sync()?,
+    }
     for layer in layers {
         layer.publish(store)?;
     }

@@ -5,6 +5,7 @@ use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
 use crate::kernel::{self, Cloned};
 use crate::store::Store;
+use crate::store::buffer::Buffer;
 use nix::sys::wait::waitpid;
 use nix::unistd::pipe2;
 use std::fs::File;
@@ -48,7 +49,7 @@ fn decompress(input: File, into: OwnedFd) -> Result<()> {
 }
 
 fn copy(mut from: impl Read, to: &mut File) -> io::Result<()> {
-    let mut buffer = vec![0; 64 * 1024];
+    let mut buffer = Buffer::new(128 * 1024);
     loop {
         match from.read(&mut buffer) {
             Ok(0) => return Ok(()),

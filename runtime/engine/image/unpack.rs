@@ -5,6 +5,7 @@ use super::split::{Recorder, Tap};
 use super::whiteout;
 use crate::error::{Cause, Doing, Error, Result};
 use crate::store::beneath;
+use crate::store::buffer::Buffer;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, SFlag, UtimensatFlags, fchmod, futimens, mkdirat, mknodat, utimensat};
@@ -43,7 +44,7 @@ pub fn unpack<R: Read>(recorder: Recorder<R>, root: &Path, limits: Limits) -> Re
         parent: None,
         directories: Vec::new(),
         size: 0,
-        buffer: vec![0; 256 * 1024],
+        buffer: Buffer::new(128 * 1024),
     };
     // Set as the last, whatever umask we were started with.
     crate::kernel::umask(0o022);
@@ -76,7 +77,7 @@ struct Target {
     /// Their times change with everything that is put into them, and so are set at the end.
     directories: Vec<(PathBuf, TimeSpec)>,
     size: u64,
-    buffer: Vec<u8>,
+    buffer: Buffer,
 }
 
 impl Target {

@@ -6,12 +6,13 @@ use crate::engine::container::record::MountPoint;
 use crate::engine::{idmap, volume};
 use crate::error::{Doing, Error, Result};
 use crate::oci::{self, View};
-use crate::store::{Store, atomic, beneath, copy, lock};
+use crate::store::{self, Store, atomic, beneath, copy, lock};
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag};
 use nix::sys::stat::{Mode, SFlag, fstat, fstatat};
 use serde::{Deserialize, Serialize};
+use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -135,6 +136,12 @@ fn perform(store: &Store, name: &str, copy: &Copy) -> Result<()> {
     let data = data(store, name)?;
     let ids = idmap::store_ids()?;
     let layers: Vec<PathBuf> = copy.layers.iter().map(|layer| store.images().join("layers").join(layer)).collect();
+    // A volume with a disk of its own is another file system than the store's. What we may not read is none: only root can
+    // have one.
+    let before = match beneath::open(&data, Path::new(""), OFlag::O_RDONLY | OFlag::O_DIRECTORY, Mode::empty()) {
+        Ok(directory) => File::from(directory),
+        Err(_) => store.opened()?,
+    };
     oci::within(View::Layers { layers: &layers, ids: ids.map() }, |root| {
         let Some(source) = open_directory(root, &copy.path)? else { return Ok(()) };
         let Some(target) = open_target(&data, &copy.subpath)? else { return Ok(()) };
@@ -143,7 +150,7 @@ fn perform(store: &Store, name: &str, copy: &Copy) -> Result<()> {
         }
         copy::attributes(&source, &target)
     })?;
-    store.sync()?;
+    store::sync(&before, &volume::mountpoint(store, name))?;
     let mark = mark(store, name);
     std::fs::remove_file(&mark).doing(|| format!("remove {}", mark.display()))?;
     atomic::sync_dir(&store.volumes().join(name))

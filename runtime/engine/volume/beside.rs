@@ -5,6 +5,7 @@ use crate::engine::image::digest::Digesting;
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
 use crate::kernel::{self, Cloned};
+use crate::store::buffer::Buffer;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, Whence, lseek, pipe2};
@@ -110,7 +111,7 @@ struct Digested<'a> {
 impl Digested<'_> {
     fn catch_up(&mut self) -> io::Result<()> {
         // Of a size that stays in the processor's cache.
-        let mut buffer = vec![0; 128 << 10];
+        let mut buffer = Buffer::new(128 << 10);
         while self.offset < self.end {
             let most = usize::try_from(self.end - self.offset).unwrap_or(usize::MAX).min(buffer.len());
             let length = self.file.read_at(&mut buffer[..most], self.offset)?;

@@ -50,7 +50,7 @@ pub fn clone(store: &Store, source: &str, target: &str, sound: &dyn Fn() -> Resu
     clone.labels.remove(ANONYMOUS);
     let publish = |left_out: u64| {
         atomic::fill_json(&made.path.join("volume.json"), &clone, Durability::Unsynced)?;
-        store.sync()?;
+        made.sync()?;
         sound()?;
         atomic::publish_dir(&made.path, &place, Durability::Synced).map(|()| left_out)
     };

@@ -15,7 +15,7 @@ use crate::explain::{self, calls};
 use crate::oci;
 use crate::store::atomic::{self, Durability};
 use crate::store::unpack::{self, Into, Unpacked};
-use crate::store::{Store, beneath, copy, lock, tree};
+use crate::store::{Store, beneath, copy, lock};
 use nix::dir::Dir;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{Mode, fchmod};
@@ -69,16 +69,16 @@ pub fn import(store: &Store, name: &str, input: &File, progress: &mut dyn FnMut(
         {
             return Err(Error::new("the archive was written to while it was read"));
         }
-        store.sync()?;
+        made.sync()?;
         match &old {
             Some(volume) => exchange(store, volume, &made.path, ids.map())?,
             None => publish(store, name, &made.path)?,
         }
         Ok(imported)
     });
-    // The old content, or the new one where it did not come to stay: files of all the store's ids.
+    // The old content, or the new one where it did not come to stay.
     if made.path.exists() {
-        let _ = oci::with_ids(ids.map(), || tree::remove(&made.path));
+        leftovers::remove_behind(made);
     }
     imported.doing(|| format!("import {name}"))
 }

@@ -1,5 +1,6 @@
 //! The stream of 512-byte blocks that a tar is, gathered into large writes.
 
+use crate::store::buffer::Buffer;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
@@ -10,13 +11,13 @@ const ROOM: usize = 1 << 20;
 /// Files are read straight into what is written next: each byte is copied once on its way.
 pub struct Blocks<W: Write> {
     out: W,
-    buffer: Vec<u8>,
+    buffer: Buffer,
     filled: usize,
 }
 
 impl<W: Write> Blocks<W> {
     pub fn new(out: W) -> Blocks<W> {
-        Blocks { out, buffer: vec![0; ROOM], filled: 0 }
+        Blocks { out, buffer: Buffer::new(ROOM), filled: 0 }
     }
 
     pub fn bytes(&mut self, mut bytes: &[u8]) -> io::Result<()> {
