@@ -168,6 +168,33 @@ fn one_that_was_paused_before_stays_paused() {
     await_life(&ebb, "web");
 }
 
+/// Unpaused and paused again, it would look as if it had stood still all the time.
+#[test]
+fn nobody_unpauses_a_container_while_its_volume_is_copied() {
+    let ebb = with_web();
+    for by_hand in [false, true] {
+        if by_hand && ebb.run(["pause", "web"]).code != 0 {
+            // Without a cgroup there is neither.
+            continue;
+        }
+        let (export, stdout) = half_done(&ebb);
+        let unpaused = ebb.run(["unpause", "web"]);
+        let why = match ebb.inspect("web", "{{.State.Status}}").as_str() {
+            "paused" => "container web stands still while its volume is copied\n  it goes on by itself",
+            _ => "is not paused",
+        };
+        assert!(unpaused.code == 1 && unpaused.stderr.contains(why), "{}", unpaused.shown());
+        let (code, said) = finish(export, stdout);
+        assert_eq!(code, Some(0), "{said}");
+        if by_hand {
+            assert_eq!(ebb.inspect("web", "{{.State.Status}}"), "paused");
+            ebb.ok(["unpause", "web"]);
+        }
+        await_life(&ebb, "web");
+    }
+    assert_eq!(ebb.leftovers(), Vec::<String>::new());
+}
+
 #[test]
 fn a_copy_made_in_a_pause_is_of_one_moment() {
     let ebb = Ebb::new();

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Ebb, has_one_id, image_with};
+use common::{Ebb, has_one_id, image_with, is_root};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -235,6 +235,55 @@ fn whoever_starts_next_finishes_it_and_what_was_changed_meanwhile_stays() {
     assert_eq!(ebb.ok(["start", "-a", "waiting"]), MANY.to_string());
     assert_eq!(ebb.ok(["exec", "running", "cat", &format!("/seen/{changed}")]), "mine");
     assert_eq!(ebb.ok(["exec", "running", "sh", "-c", "cat /seen/* | grep -c mine"]), "2");
+}
+
+#[test]
+fn whoever_copies_a_half_filled_volume_finishes_it_first() {
+    let ebb = store_with_many();
+    ebb.ok(["volume", "create", "vase"]);
+    kill_half_way(&ebb);
+    ebb.ok(["volume", "clone", "vase", "copy"]);
+    let count = |volume: &str| std::fs::read_dir(data(&ebb, volume)).expect("the volume").count();
+    assert_eq!((count("copy"), count("vase")), (MANY, MANY));
+    ebb.ok(["run", "--rm", "-v", "vase:/seen", "busybox", "sh", "-c", "rm -rf /seen/*"]);
+    kill_half_way(&ebb);
+    ebb.ok(["volume", "export", "-o", "vase.tar", "vase"]);
+    let mut archive = tar::Archive::new(std::fs::File::open(ebb.dir.join("vase.tar")).expect("written"));
+    assert_eq!(archive.entries().expect("a tar").count(), MANY + 1, "with its top");
+    assert!(!data(&ebb, "vase").with_file_name("copying").exists());
+    // What nobody can finish is said, and whoever fills it again still finds the mark.
+    ebb.ok(["run", "--rm", "-v", "vase:/seen", "busybox", "sh", "-c", "rm -rf /seen/*"]);
+    kill_half_way(&ebb);
+    ebb.ok(["rmi", "many"]);
+    let exported = ebb.run(["volume", "export", "-o", "vase.tar", "vase"]);
+    assert!(exported.stderr.contains("volume vase was being filled from an image"), "{}", exported.shown());
+    assert!(data(&ebb, "vase").with_file_name("copying").exists());
+    add_many(&ebb);
+    assert_eq!(shell(&ebb, &["-v", "vase:/many"], "many", "ls /many | wc -l"), MANY.to_string());
+}
+
+#[test]
+fn an_import_into_a_half_filled_volume_that_fails_leaves_it_whole() {
+    if !is_root() {
+        // newuidmap(1) is setuid, which it is not under a tracer.
+        return;
+    }
+    let ebb = store_with_many();
+    ebb.ok(["volume", "create", "vase"]);
+    ebb.ok(["volume", "create", "other"]);
+    std::fs::write(data(&ebb, "other").join("f"), "text").expect("a file");
+    ebb.ok(["volume", "export", "-o", "other.tar", "other"]);
+    kill_half_way(&ebb);
+    let mut strace = std::process::Command::new("strace");
+    strace.args(["-f", "-o", "/dev/null", "-e", "trace=renameat2", "-e", "inject=renameat2:error=EIO"]);
+    strace.arg(env!("CARGO_BIN_EXE_ebb")).args(["volume", "import", "vase", "other.tar"]);
+    let imported = common::answer(strace.env("EBB_ROOT", ebb.store()).current_dir(&ebb.dir));
+    assert!(imported.code == 1 && imported.stderr.contains("I/O error"), "{}", imported.shown());
+    let count = || std::fs::read_dir(data(&ebb, "vase")).expect("the volume").count();
+    assert_eq!(count(), MANY, "the old content, and all of it");
+    assert!(!data(&ebb, "vase").with_file_name("copying").exists());
+    ebb.ok(["volume", "import", "vase", "other.tar"]);
+    assert_eq!(count(), 1);
 }
 
 #[test]

@@ -28,7 +28,14 @@ pub fn names(file: &File) -> io::Result<Vec<OsString>> {
 
 /// Whether an attribute of this name is an access control list.
 pub fn is_acl(name: &[u8]) -> bool {
-    matches!(name, b"system.posix_acl_access" | b"system.posix_acl_default")
+    name == b"system.posix_acl_access" || is_default_list(name)
+}
+
+/// What is made in a directory that has one begins with it (acl(5), "Object creation and default ACLs").
+pub const DEFAULT_LIST: &str = "system.posix_acl_default";
+
+pub fn is_default_list(name: &[u8]) -> bool {
+    name == DEFAULT_LIST.as_bytes()
 }
 
 /// The list for the owner, its group and all others: a version, and entries of a tag, rights and an id (the kernel's

@@ -5,8 +5,10 @@ use crate::error::{Doing, Error, Result};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{Mode, mkdirat};
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Component, Path};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
 
 /// A root to resolve in: an `O_PATH` descriptor of a directory.
 pub fn root(path: &Path) -> Result<OwnedFd> {
@@ -26,6 +28,11 @@ pub fn open_below(root: impl AsFd, path: &Path, flags: OFlag) -> nix::Result<Own
 
 fn resolve(root: impl AsFd, path: &Path, flags: OFlag, mode: Mode, within: ResolveFlag) -> nix::Result<OwnedFd> {
     let path = path.strip_prefix("/").unwrap_or(path);
+    if let Some((above, below)) = halves(path) {
+        let above = resolve(root, &above, OFlag::O_PATH | OFlag::O_DIRECTORY, Mode::empty(), within)?;
+        // What a symlink there means depends on a root that this call does not know: none is followed.
+        return resolve(above, &below, flags, mode, ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
+    }
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     let how = OpenHow::new()
         .flags(flags | OFlag::O_CLOEXEC)
@@ -38,6 +45,15 @@ fn resolve(root: impl AsFd, path: &Path, flags: OFlag, mode: Mode, within: Resol
             result => return result,
         }
     }
+}
+
+/// The first part of a path that is longer than the kernel takes at once (PATH_MAX, with a NUL), and the rest.
+fn halves(path: &Path) -> Option<(PathBuf, PathBuf)> {
+    let most = libc::PATH_MAX as usize - 1;
+    let bytes = path.as_os_str().as_bytes();
+    let cut = bytes.get(..most).filter(|_| bytes.len() > most)?.iter().rposition(|byte| *byte == b'/')?;
+    let part = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
+    Some((part(&bytes[..cut]), part(&bytes[cut + 1..])))
 }
 
 /// Makes `path` and its missing parents inside `root` (mode `mode`, as the caller's user) and opens it as a directory.
@@ -63,7 +79,14 @@ pub fn make_dirs(root: impl AsFd, path: &Path, mode: Mode) -> Result<OwnedFd> {
         let doing = || format!("make {}", path.display());
         let name = path.file_name().unwrap_or_default();
         match mkdirat(&dir, name, mode) {
-            Ok(()) | Err(Errno::EEXIST) => {}
+            // Just made, it leads nowhere else: there is no need to begin at the root again.
+            Ok(()) => {
+                let here = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS;
+                let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+                dir = resolve(&dir, Path::new(name), flags, Mode::empty(), here).doing(doing)?;
+                continue;
+            }
+            Err(Errno::EEXIST) => {}
             Err(errno) => return Err(errno).doing(doing),
         }
         // A dangling symlink is EEXIST above and ENOENT here: reported, never followed outside.

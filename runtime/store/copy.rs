@@ -1,7 +1,8 @@
 //! Copies a directory tree with all that belongs to it: owner, mode, times, extended attributes, hard links, symlinks,
 //! FIFOs. By descriptors from one end to the other, so that nothing that changes meanwhile can lead it elsewhere.
 
-use super::{attribute, extents};
+use super::descent::{Descent, shown};
+use super::{attribute, beneath, extents};
 use crate::error::{Doing, Error, Result};
 use nix::dir::Dir;
 use nix::errno::Errno;
@@ -31,13 +32,8 @@ pub fn tree(source: impl AsFd, target: impl AsFd) -> Result<()> {
 /// can, and holes stay holes. What goes while it is copied is left out; `told` hears of the bytes, file by file and
 /// piece by piece. Returns how many files have not got all of their attributes.
 pub fn whole(source: impl AsFd, target: impl AsFd, told: &mut dyn FnMut(u64)) -> Result<u64> {
-    let mut left_out = all(&source, &target, What::Everything, told)?;
-    let stat = fstat(&source).doing(|| "look at the source")?;
-    let open = |fd: &dyn Fn() -> nix::Result<OwnedFd>| fd().map(File::from).doing(|| "open a directory");
-    let from = open(&|| openat(&source, ".", DIRECTORY, Mode::empty()))?;
-    let to = open(&|| openat(&target, ".", DIRECTORY, Mode::empty()))?;
-    left_out += u64::from(!describe(&from, &to, &stat, What::Everything)?);
-    Ok(left_out)
+    let left_out = all(&source, &target, What::Everything, told)?;
+    Ok(left_out + u64::from(!all_attributes(&source, &target)?))
 }
 
 fn all(source: impl AsFd, target: impl AsFd, what: What, told: &mut dyn FnMut(u64)) -> Result<u64> {
@@ -45,7 +41,7 @@ fn all(source: impl AsFd, target: impl AsFd, what: What, told: &mut dyn FnMut(u6
     let top = target.try_clone().doing(|| "open the target")?;
     let mut copying = Copying { top, links: HashMap::new(), what, told, left_out: 0 };
     let source = openat(&source, ".", DIRECTORY, Mode::empty()).doing(|| "open the source")?;
-    copying.contents(source, &target, Path::new("")).map(|()| copying.left_out)
+    copying.contents(source, target).map(|()| copying.left_out)
 }
 
 /// How much of a file is copied.
@@ -56,13 +52,22 @@ enum What {
     Everything,
 }
 
-/// Gives `target` the owner, mode, times and attributes of `source`.
+/// Gives `target` the owner, mode, times and attributes of `source`, as far as an image may bring them.
 pub fn attributes(source: impl AsFd, target: impl AsFd) -> Result<()> {
+    attributes_of(source, target, What::Image).map(drop)
+}
+
+/// [`attributes`], with all that [`whole`] copies. Returns whether all of them could be set.
+pub fn all_attributes(source: impl AsFd, target: impl AsFd) -> Result<bool> {
+    attributes_of(source, target, What::Everything)
+}
+
+fn attributes_of(source: impl AsFd, target: impl AsFd, what: What) -> Result<bool> {
     let stat = fstat(&source).doing(|| "look at the source")?;
     let open = |fd: &dyn Fn() -> nix::Result<OwnedFd>| fd().map(File::from).doing(|| "open a directory");
     let source = open(&|| openat(&source, ".", DIRECTORY, Mode::empty()))?;
     let target = open(&|| openat(&target, ".", DIRECTORY, Mode::empty()))?;
-    describe(&source, &target, &stat, What::Image).map(drop)
+    describe(&source, &target, &stat, what)
 }
 
 const DIRECTORY: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
@@ -78,56 +83,85 @@ struct Copying<'a> {
 }
 
 impl Copying<'_> {
-    fn contents(&mut self, source: OwnedFd, target: &OwnedFd, below: &Path) -> Result<()> {
-        // What was being made here when a copy was killed.
-        let _ = unlinkat(target, UNFINISHED, UnlinkatFlags::NoRemoveDir);
-        let mut directory = Dir::from_fd(source).doing(|| "read a directory")?;
-        let mut names: Vec<CString> = Vec::new();
-        for entry in directory.iter() {
-            let name = entry.doing(|| "read a directory")?.file_name().to_owned();
-            if ![c".", c"..", UNFINISHED].contains(&name.as_c_str()) {
-                names.push(name);
-            }
-        }
-        for name in names {
-            let path = below.join(OsStr::from_bytes(name.as_bytes()));
-            match self.one(&directory, target, &name, &path) {
+    fn contents(&mut self, source: OwnedFd, target: OwnedFd) -> Result<()> {
+        let mut levels = vec![names(&source, &target)?];
+        let (mut from, mut to) = (Descent::new(source), Descent::new(target));
+        let mut path = PathBuf::new();
+        while let Some(left) = levels.last_mut() {
+            let Some(name) = left.pop() else {
+                levels.pop();
+                let copied = from.up().and_then(|from| Ok(from.zip(to.up()?)));
+                if let Some((from, to)) = copied.doing(|| format!("copy {}", shown(&path)))? {
+                    self.finished(from, to).doing(|| format!("copy {}", shown(&path)))?;
+                    path.pop();
+                }
+                continue;
+            };
+            path.push(OsStr::from_bytes(name.as_bytes()));
+            let below = match self.one(from.here(), to.here(), &name, &path) {
                 // A container that runs removes files, and that is its right.
-                Err(error) if error.is_not_found() && self.what == What::Everything => {}
-                copied => copied.doing(|| format!("copy {}", path.display()))?,
+                Err(error) if error.is_not_found() && self.what == What::Everything => None,
+                copied => copied.doing(|| format!("copy {}", shown(&path)))?,
+            };
+            match below {
+                Some((source, target)) => {
+                    levels.push(match names(&source, &target) {
+                        Err(error) if error.is_not_found() && self.what == What::Everything => Vec::new(),
+                        names => names.doing(|| format!("copy {}", shown(&path)))?,
+                    });
+                    from.down(source)?;
+                    to.down(target)?;
+                }
+                None => drop(path.pop()),
             }
         }
         Ok(())
     }
 
-    fn one(&mut self, source: &Dir, target: &OwnedFd, name: &CStr, path: &Path) -> Result<()> {
+    /// Copies what is no directory. A directory is made, and comes back open, here and there.
+    fn one(&mut self, source: &OwnedFd, target: &OwnedFd, name: &CStr, path: &Path) -> Result<Option<Both>> {
         let stat = fstatat(source, name, AtFlags::AT_SYMLINK_NOFOLLOW).doing(|| "look at it")?;
         let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
         if kind == SFlag::S_IFDIR {
-            return self.directory(source, target, name, path);
+            return directory(source, target, name);
         }
         match fstatat(target, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
             Err(Errno::ENOENT) => {}
             Ok(_) => {
                 self.links.entry((stat.st_dev, stat.st_ino)).or_insert_with(|| path.to_owned());
-                return Ok(());
+                return Ok(None);
             }
             Err(errno) => return Err(errno).doing(|| "look at what is there"),
         }
         let linked = (stat.st_nlink > 1).then_some((stat.st_dev, stat.st_ino));
         if let Some(first) = linked.and_then(|file| self.links.get(&file)) {
-            return linkat(&self.top, first, target, name, LinkatFlags::empty()).doing(|| "link it");
+            return self.link(first, target, name).map(|()| None);
         }
         let is_it = self.alone(source, target, name, &stat, kind)?;
         // Now that it is there: one that went meanwhile is no other's first name.
         if let (Some(file), true) = (linked, is_it) {
             self.links.insert(file, path.to_owned());
         }
+        Ok(None)
+    }
+
+    /// Another name for what was copied as `first`: not for what a symlink shows that somebody has put in the way since.
+    fn link(&self, first: &Path, target: &OwnedFd, name: &CStr) -> Result<()> {
+        let above = first.parent().unwrap_or(Path::new(""));
+        let above = beneath::open(&self.top, above, OFlag::O_PATH | OFlag::O_DIRECTORY, Mode::empty());
+        let first = first.file_name().unwrap_or_default();
+        above.and_then(|above| linkat(above, first, target, name, LinkatFlags::empty())).doing(|| "link it")
+    }
+
+    /// All is in the directory that is to be there: its time changed with everything that was put into it.
+    fn finished(&mut self, from: OwnedFd, to: OwnedFd) -> Result<()> {
+        let stat = fstat(&from).doing(|| "look at it")?;
+        self.left_out += u64::from(!describe(&File::from(from), &File::from(to), &stat, self.what)?);
         Ok(())
     }
 
     /// What is no directory, and has not been copied under another name. Returns whether it was still the file of `stat`.
-    fn alone(&mut self, source: &Dir, target: &OwnedFd, name: &CStr, stat: &FileStat, kind: SFlag) -> Result<bool> {
+    fn alone(&mut self, source: &OwnedFd, target: &OwnedFd, name: &CStr, stat: &FileStat, kind: SFlag) -> Result<bool> {
         match kind {
             SFlag::S_IFREG => return self.regular(source, target, name, stat),
             SFlag::S_IFLNK => {
@@ -150,26 +184,7 @@ impl Copying<'_> {
         Ok(true)
     }
 
-    fn directory(&mut self, source: &Dir, target: &OwnedFd, name: &CStr, path: &Path) -> Result<()> {
-        match mkdirat(target, name, Mode::S_IRWXU) {
-            Ok(()) | Err(Errno::EEXIST) => {}
-            Err(errno) => return Err(errno).doing(|| "make the directory"),
-        }
-        let made = match openat(target, name, DIRECTORY, Mode::empty()) {
-            // Something else has that name by now: it is left as it is.
-            Err(Errno::ENOTDIR | Errno::ELOOP) => return Ok(()),
-            opened => opened.doing(|| "open the new directory")?,
-        };
-        let from = openat(source, name, DIRECTORY, Mode::empty()).doing(|| "open the directory")?;
-        let kept = from.try_clone().doing(|| "open the directory")?;
-        self.contents(from, &made, path)?;
-        // Its time changed with everything that was put into it.
-        let stat = fstat(&kept).doing(|| "look at it")?;
-        self.left_out += u64::from(!describe(&File::from(kept), &File::from(made), &stat, self.what)?);
-        Ok(())
-    }
-
-    fn regular(&mut self, source: &Dir, target: &OwnedFd, name: &CStr, seen: &FileStat) -> Result<bool> {
+    fn regular(&mut self, source: &OwnedFd, target: &OwnedFd, name: &CStr, seen: &FileStat) -> Result<bool> {
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         let from = File::from(openat(source, name, flags, Mode::empty()).doing(|| "open it")?);
         // Of what is open and no other: under this name there may be another file by now, with another mode.
@@ -192,6 +207,37 @@ impl Copying<'_> {
         }
         Ok(is_it)
     }
+}
+
+/// A directory, and the one that it is copied to.
+type Both = (OwnedFd, OwnedFd);
+
+/// `None` where something else has the name by now: that is left as it is.
+fn directory(source: &OwnedFd, target: &OwnedFd, name: &CStr) -> Result<Option<Both>> {
+    match mkdirat(target, name, Mode::S_IRWXU) {
+        Ok(()) | Err(Errno::EEXIST) => {}
+        Err(errno) => return Err(errno).doing(|| "make the directory"),
+    }
+    let made = match openat(target, name, DIRECTORY, Mode::empty()) {
+        Err(Errno::ENOTDIR | Errno::ELOOP) => return Ok(None),
+        opened => opened.doing(|| "open the new directory")?,
+    };
+    let from = openat(source, name, DIRECTORY, Mode::empty()).doing(|| "open the directory")?;
+    Ok(Some((from, made)))
+}
+
+/// What is in a directory. What was being made in its copy when that was killed is removed.
+fn names(source: &OwnedFd, target: &OwnedFd) -> Result<Vec<CString>> {
+    let _ = unlinkat(target, UNFINISHED, UnlinkatFlags::NoRemoveDir);
+    let mut directory = Dir::openat(source, ".", DIRECTORY, Mode::empty()).doing(|| "read a directory")?;
+    let mut names = Vec::new();
+    for entry in directory.iter() {
+        let name = entry.doing(|| "read a directory")?.file_name().to_owned();
+        if ![c".", c"..", UNFINISHED].contains(&name.as_c_str()) {
+            names.push(name);
+        }
+    }
+    Ok(names)
 }
 
 /// What has no owner and no time yet has this name: under its own it appears whole.

@@ -18,6 +18,7 @@ mod attribute;
 pub mod beneath;
 pub mod buffer;
 pub mod copy;
+pub mod descent;
 mod extents;
 pub mod id;
 mod layout;

@@ -6,6 +6,7 @@ mod blocks;
 mod entry;
 mod sparse;
 
+use super::descent::{Descent, refuse_too_long, shown};
 use crate::error::{Doing, Error, Result};
 use blocks::Blocks;
 use entry::Entry;
@@ -50,12 +51,8 @@ const OPEN: OFlag = OFlag::O_RDONLY.union(OFlag::O_NONBLOCK).union(OFlag::O_NOCT
 /// How often a name that is a different thing at each look is looked at again.
 const PATIENCE: u32 = 1000;
 
-/// A directory that is being packed, and what is left of it, the last name first.
-struct Level {
-    directory: OwnedFd,
-    path: PathBuf,
-    names: Vec<(OsString, Option<Type>)>,
-}
+/// What is left of a directory that is being packed, the last name first.
+type Names = Vec<(OsString, Option<Type>)>;
 
 impl<W: Write> Pack<W> {
     pub fn new(out: W) -> Pack<W> {
@@ -84,17 +81,25 @@ impl<W: Write> Pack<W> {
     /// What is in `directory`, below `path` in the archive (which may be empty).
     pub fn contents(&mut self, directory: OwnedFd, path: &Path) -> Result<()> {
         // A tree can be deeper than a stack of calls may be.
-        let mut levels = vec![level(directory, path.to_owned())?];
-        while let Some(top) = levels.last_mut() {
-            let Some((name, hint)) = top.names.pop() else {
+        let mut levels = vec![names(&directory)?];
+        let mut descent = Descent::new(directory);
+        let mut above = path.to_owned();
+        while let Some(left) = levels.last_mut() {
+            let Some((name, hint)) = left.pop() else {
                 levels.pop();
+                if descent.up().doing(|| format!("read {}", shown(&above)))?.is_some() {
+                    above.pop();
+                }
                 continue;
             };
-            let path = top.path.join(&name);
-            let below = self.one(&top.directory, &name, hint, &path);
-            if let Some(directory) = below.doing(|| format!("read {}", path.display()))? {
-                let below = level(directory, path);
-                levels.push(below.doing(|| format!("read {}", top_path(&levels).join(&name).display()))?);
+            let path = above.join(&name);
+            let below = self.one(descent.here(), &name, hint, &path).and_then(|directory| {
+                directory.map(|directory| names(&directory).map(|names| (directory, names))).transpose()
+            });
+            if let Some((directory, names)) = below.doing(|| format!("read {}", shown(&path)))? {
+                levels.push(names);
+                descent.down(directory)?;
+                above = path;
             }
         }
         Ok(())
@@ -122,6 +127,7 @@ impl<W: Write> Pack<W> {
 
     /// Writes one entry. Of a directory the descriptor comes back, for what is in it.
     fn one(&mut self, parent: &OwnedFd, name: &OsStr, hint: Option<Type>, path: &Path) -> Result<Option<OwnedFd>> {
+        refuse_too_long(path)?;
         let mut hint = hint;
         for _ in 0..PATIENCE {
             // Most often the directory has said what it is: one call less for each file.
@@ -245,13 +251,9 @@ impl<W: Write> Pack<W> {
     }
 }
 
-fn top_path(levels: &[Level]) -> &Path {
-    levels.last().map_or(Path::new(""), |level| &level.path)
-}
-
-/// The names in a directory, sorted, so that the same files make the same archive.
-fn level(directory: OwnedFd, path: PathBuf) -> Result<Level> {
-    let listed = openat(&directory, ".", OPEN | OFlag::O_DIRECTORY, Mode::empty()).doing(|| "open it")?;
+/// The names in a directory, sorted from the end, so that the same files make the same archive.
+fn names(directory: &OwnedFd) -> Result<Names> {
+    let listed = openat(directory, ".", OPEN | OFlag::O_DIRECTORY, Mode::empty()).doing(|| "open it")?;
     let mut listed = Dir::from_fd(listed).doing(|| "read it")?;
     let mut names = Vec::new();
     for entry in listed.iter() {
@@ -262,7 +264,7 @@ fn level(directory: OwnedFd, path: PathBuf) -> Result<Level> {
         }
     }
     names.sort_by(|one, other| other.0.cmp(&one.0));
-    Ok(Level { directory, path, names })
+    Ok(names)
 }
 
 fn kind(stat: &FileStat) -> SFlag {

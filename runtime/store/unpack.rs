@@ -1,7 +1,10 @@
 //! Writes the files of a tar stream into a directory. Every name is resolved by the kernel inside that directory; what
 //! the archive, or whoever else writes there meanwhile, has put in the way leads nowhere else.
 
+mod settled;
+
 use super::archive::{Archive, End, Kind, Member};
+use super::descent::{refuse_too_long, shown};
 use super::pack::is_kept;
 use super::{attribute, beneath, id};
 use crate::error::{Doing, Error, Result};
@@ -11,6 +14,7 @@ use nix::fcntl::{AtFlags, OFlag, openat, renameat};
 use nix::sys::stat::{Mode, SFlag, UtimensatFlags, fchmod, fstatat, futimens, mkdirat, mknodat, utimensat};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, LinkatFlags, Uid, UnlinkatFlags, fchown, fchownat, ftruncate, linkat, symlinkat, unlinkat};
+use settled::Settled;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
@@ -39,6 +43,8 @@ pub struct Unpacked {
     pub devices_left_out: u64,
     /// Files whose attributes or ACLs were not all taken over.
     pub attributes_left_out: u64,
+    /// Whether it says what the directory itself is.
+    pub has_top: bool,
 }
 
 /// Unpacks the whole of `input` into `target`. `place` says where the member of a cleaned name goes, given whether it is
@@ -62,9 +68,9 @@ pub fn unpack(
             // Its target is a name in the archive as well; it exists, so it is no directory.
             member.link = place(&member.link, false)?;
         }
-        unpacking.member(&mut archive, &member).doing(|| format!("copy {}", member.path.display()))?;
+        unpacking.member(&mut archive, &member).doing(|| format!("copy {}", shown(&member.path)))?;
     }
-    unpacking.settle_directories()?;
+    unpacking.count.attributes_left_out += settled::settle(target, &unpacking.directories)?;
     archive.drain()?;
     Ok(unpacking.count)
 }
@@ -82,8 +88,7 @@ struct Unpacking<'a> {
     target: &'a OwnedFd,
     owners: bool,
     into: Into,
-    /// Their times change with everything that is put into them, and their modes may forbid us to.
-    directories: Vec<(PathBuf, Mode, TimeSpec)>,
+    directories: Vec<Settled>,
     /// The directory of the last member: most often the next one's too.
     parent: Option<(PathBuf, OwnedFd)>,
     count: Unpacked,
@@ -93,6 +98,7 @@ impl Unpacking<'_> {
     fn member<R: Read>(&mut self, archive: &mut Archive<R>, member: &Member) -> Result<()> {
         self.count.members += 1;
         self.count.attributes_left_out += u64::from(member.has_worded_acls);
+        refuse_too_long(&member.path)?;
         let Some(name) = member.path.file_name() else { return self.top(member) };
         let (path, parent) = match self.parent.take() {
             // Nobody else changes what is new, and a directory of the archive's never becomes anything else.
@@ -147,9 +153,10 @@ impl Unpacking<'_> {
         }
         let top = beneath::open(self.target, Path::new(""), OFlag::O_RDONLY | OFlag::O_DIRECTORY, Mode::empty());
         let top = File::from(top.doing(|| "open the directory")?);
+        self.count.has_top = true;
         self.own(member, &top)?;
         self.set_attributes(member, &top)?;
-        self.directories.push((PathBuf::new(), self.mode(member), time(member)));
+        self.directories.push(Settled::of(member, self.mode(member), time(member)));
         Ok(())
     }
 
@@ -158,7 +165,7 @@ impl Unpacking<'_> {
         match beneath::open(self.target, parent, OFlag::O_PATH | OFlag::O_DIRECTORY, Mode::empty()) {
             // An archive need not name the directories on the way.
             Err(Errno::ENOENT) => beneath::make_dirs(self.target, parent, Mode::from_bits_truncate(0o755)),
-            opened => opened.doing(|| format!("open {}", parent.display())),
+            opened => opened.doing(|| format!("open {}", shown(parent))),
         }
     }
 
@@ -183,7 +190,7 @@ impl Unpacking<'_> {
         if is_new || self.into == Into::New {
             self.own(member, &made)?;
             self.set_attributes(member, &made)?;
-            self.directories.push((member.path.clone(), self.mode(member), time(member)));
+            self.directories.push(Settled::of(member, self.mode(member), time(member)));
         }
         Ok(())
     }
@@ -320,24 +327,13 @@ impl Unpacking<'_> {
     fn set_attributes(&mut self, member: &Member, file: &File) -> Result<()> {
         let mut whole = true;
         for (name, value) in &member.attributes {
-            if !is_kept(name) {
-                whole = false;
-                continue;
+            // A default list's turn comes last.
+            if !attribute::is_default_list(name) {
+                whole &= is_kept(name)
+                    && attribute::set(file, OsStr::from_bytes(name), value).doing(|| "set its attributes")?;
             }
-            whole &= attribute::set(file, OsStr::from_bytes(name), value).doing(|| "set its attributes")?;
         }
         self.count.attributes_left_out += u64::from(!whole);
-        Ok(())
-    }
-
-    fn settle_directories(&self) -> Result<()> {
-        for (path, mode, time) in self.directories.iter().rev() {
-            let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
-            if let Ok(directory) = beneath::open(self.target, path, flags, Mode::empty()) {
-                let settled = fchmod(&directory, *mode).and_then(|()| futimens(&directory, time, time));
-                settled.doing(|| format!("set the mode and the time of {}", path.display()))?;
-            }
-        }
         Ok(())
     }
 }

@@ -2,6 +2,7 @@
 
 use super::record::Container;
 use super::state::{self, State, Status};
+use crate::engine::volume;
 use crate::error::{Error, Result};
 use crate::oci;
 use crate::store::Store;
@@ -16,10 +17,14 @@ pub fn pause(store: &Store, container: &Container) -> Result<()> {
     }
 }
 
-/// Lets them go on.
+/// Lets them go on; not those that stand still for a copy of a volume, which would be torn.
 pub fn unpause(store: &Store, container: &Container) -> Result<()> {
     let state = state::current(store, container)?;
     match state.status {
+        Status::Paused if volume::is_copied_from(store, &state.init) => {
+            Err(Error::conflict(format!("container {} stands still while its volume is copied", container.name))
+                .with_cure("it goes on by itself when that is done, or ended"))
+        }
         Status::Paused => oci::cgroup::thaw(cgroup(&state)?),
         _ => Err(Error::conflict(format!("container {} is not paused", container.id))),
     }

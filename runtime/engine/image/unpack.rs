@@ -283,6 +283,9 @@ fn clean(bytes: &[u8]) -> Result<PathBuf> {
     if bytes.contains(&0) {
         return Err(Error::new("its name has a NUL byte in it"));
     }
+    if bytes.len() >= libc::PATH_MAX as usize {
+        return Err(Error::new("its name is longer than a path may be"));
+    }
     Ok(path)
 }
 

@@ -33,6 +33,25 @@ pub fn finish_copy_up(store: &Store, mounts: &[MountPoint]) -> Result<()> {
     copy_up(store, mounts, &[])
 }
 
+/// Before all that is in a volume is copied: what a killed command left half-done in it is done. A command that still
+/// fills it is waited for. What cannot be finished any more is said, and the mark stays for who can fill it again.
+pub fn finish_copy_up_of(store: &Store, name: &str) -> Result<()> {
+    if !mark(store, name).exists() {
+        return Ok(());
+    }
+    let _lock = lock::exclusive(&store.volumes().join(name))?;
+    finish(store, name).map(drop).doing(|| "copy the rest of an image's files into it")
+}
+
+/// Before all that is in a volume is replaced, by whoever holds its lock: were only the mark removed, and the old content
+/// stayed after all, nobody would finish that any more.
+pub fn finish_before_exchange(store: &Store, name: &str) -> Result<()> {
+    match finish(store, name).doing(|| "copy the rest of an image's files into it")? {
+        Interrupted::Finished => Ok(()),
+        Interrupted::Lost => forget(store, name),
+    }
+}
+
 /// Whether the image can have anything at `path`: most often no layer does, and no view of them need be made. A
 /// symlink on the way may lead through another layer, so that one always needs the view.
 fn may_have(layers: &[PathBuf], path: &Path) -> Result<bool> {
@@ -63,7 +82,7 @@ fn may_have(layers: &[PathBuf], path: &Path) -> Result<bool> {
 
 /// The mark of a copy that has begun, beside the volume's data. Found by a later command, it says that the one before was
 /// killed half-way, and what was to be copied.
-pub fn mark(store: &Store, name: &str) -> PathBuf {
+fn mark(store: &Store, name: &str) -> PathBuf {
     store.volumes().join(name).join("copying")
 }
 
@@ -90,7 +109,7 @@ fn fill(store: &Store, mount: &MountPoint, layers: &[PathBuf]) -> Result<()> {
     };
     let subpath = PathBuf::from(&mount.subpath);
     if layers.is_empty() || !(lost || is_empty(&data(store, &mount.name)?, &subpath)?) {
-        return Ok(());
+        return if lost { forget(store, &mount.name) } else { Ok(()) };
     }
     let all = store.images().join("layers");
     let below = |layer: &PathBuf| layer.strip_prefix(&all).unwrap_or(layer).to_owned();
@@ -125,7 +144,6 @@ fn finish(store: &Store, name: &str) -> Result<Interrupted> {
             "ebb: warning: volume {name} was being filled from an image when a command was killed, and that image is \
              gone: some of its files may be missing"
         );
-        std::fs::remove_file(&mark).doing(|| format!("remove {}", mark.display()))?;
         return Ok(Interrupted::Lost);
     }
     perform(store, name, &begun)?;
@@ -151,6 +169,10 @@ fn perform(store: &Store, name: &str, copy: &Copy) -> Result<()> {
         copy::attributes(&source, &target)
     })?;
     store::sync(&before, &volume::mountpoint(store, name))?;
+    forget(store, name)
+}
+
+fn forget(store: &Store, name: &str) -> Result<()> {
     let mark = mark(store, name);
     std::fs::remove_file(&mark).doing(|| format!("remove {}", mark.display()))?;
     atomic::sync_dir(&store.volumes().join(name))

@@ -9,7 +9,7 @@ mod peers;
 mod resolve;
 
 pub use api::to_api;
-pub use copy_up::{copy_up, finish_copy_up, mark as copy_up_mark};
+pub use copy_up::{copy_up, finish_before_exchange, finish_copy_up, finish_copy_up_of};
 pub use parse::{parse_tmpfs, parse_volume};
 pub use parse_mount::parse_mount;
 pub use peers::has_mounts_below;

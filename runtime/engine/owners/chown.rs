@@ -160,7 +160,7 @@ fn open(store: &Store, mount: &MountPoint) -> Result<OwnedFd> {
         ));
     }
     let top = match is_volume {
-        true => volume::open(store, &volume::get(store, &mount.name)?)?,
+        true => volume::open_on_host(store, &volume::get(store, &mount.name)?)?,
         false => openat(nix::fcntl::AT_FDCWD, mount.source.as_str(), OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
             .doing(|| format!("open {}", mount.source))?,
     };

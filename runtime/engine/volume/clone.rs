@@ -1,9 +1,9 @@
 //! A copy of a volume: a snapshot, where the old one goes on; a starting point, where the new one does.
 
-use super::export::is_still_there;
+use super::export::{is_still_there, place};
 use super::options::{self, Place};
 use super::{ANONYMOUS, Volume, check_name, contents, disk, driver, get, mountpoint, now, open};
-use crate::engine::{idmap, leftovers};
+use crate::engine::{idmap, leftovers, mounts};
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
 use crate::oci;
@@ -93,6 +93,8 @@ fn possible(kind: &Place, source: &str, target: &str) -> Result<()> {
 /// got all of their attributes.
 fn fill(store: &Store, volume: &Volume, kind: &Place, target: &Path) -> Result<u64> {
     let data = mountpoint(store, &volume.name);
+    mounts::finish_copy_up_of(store, &volume.name)?;
+    let place = place(store, volume)?;
     let source = open(store, volume)?;
     // What a bar measures against costs a walk, which only somebody who watches is worth.
     let total = if std::io::stderr().is_terminal() { contents(store, volume)?.bytes } else { 0 };
@@ -123,7 +125,7 @@ fn fill(store: &Store, volume: &Volume, kind: &Place, target: &Path) -> Result<u
         let top = beneath::open(&into, Path::new("/"), OFlag::O_RDONLY, Mode::empty()).doing(|| "open the copy")?;
         calls::syncfs(&File::from(top)).doing(|| "sync the copy")?;
     }
-    if !is_still_there(store, volume, &source) {
+    if !is_still_there(store, volume, &place) {
         return Err(Error::conflict(format!("{} was removed or replaced while it was copied", volume.name)));
     }
     Ok(left_out)

@@ -11,6 +11,7 @@ use super::{Volume, disk, get, mountpoint, users};
 use crate::engine::container::record::{Container, MountPoint};
 use crate::engine::container::state;
 use crate::engine::idmap::{self, StoreIds};
+use crate::engine::mounts;
 use crate::error::{Doing, Error, Result};
 use crate::explain::calls;
 use crate::oci;
@@ -23,10 +24,22 @@ use std::process::Command;
 use std::rc::Rc;
 
 /// The directory that is the volume's data, as an O_PATH descriptor: whoever looks into a volume or writes to it (copy-up,
-/// export, clone, `df`, `where`) comes through here. What is mounted for it stays so until the descriptor is closed.
+/// export, clone, `df`, `where`) comes through here, and finds what containers find there. What is mounted for it stays so
+/// until the descriptor is closed.
 ///
 /// Opened before `oci::with_ids` or `oci::within`: their children inherit it.
 pub fn open(store: &Store, volume: &Volume) -> Result<OwnedFd> {
+    if let Place::Directory { device, recursive: false, .. } = options::read(&volume.options)?
+        && mounts::has_mounts_below(&std::fs::canonicalize(&device).unwrap_or(device.clone()))?
+    {
+        let data = mountpoint(store, &volume.name);
+        return without_mounts_below(&device).doing(|| failed(&data, &device.to_string_lossy()));
+    }
+    open_on_host(store, volume)
+}
+
+/// [`open`], but of a directory of the host's that very one, with what else the host has mounted below it.
+pub fn open_on_host(store: &Store, volume: &Volume) -> Result<OwnedFd> {
     let data = mountpoint(store, &volume.name);
     match options::read(&volume.options)? {
         Place::Plain => beneath::root(&data),
@@ -48,6 +61,20 @@ pub(super) fn mount_apart(data: &Path, place: &Place) -> Result<OwnedFd> {
     let (_, mut made) = detached::in_new_namespace(ids.map(), || Ok((true, vec![mount(data, place)?])))
         .map_err(|error| explain(error, place, &ids))?;
     made.pop().ok_or_else(|| Error::new("the volume's mount got lost"))
+}
+
+/// Without `rbind`, containers see what lies below the host's mounts in the directory, and so does who copies it.
+fn without_mounts_below(device: &Path) -> Result<OwnedFd> {
+    let ids = idmap::store_ids()?;
+    let copied = detached::in_new_namespace(ids.map(), || Ok((true, vec![detached::copy(device, Path::new(""))?])));
+    let (_, mut made) = copied.map_err(|error| match error.message.ends_with("invalid argument") {
+        true => Error::new(format!("something is mounted below {}", device.display())).with_cure(
+            "where something else is mounted below a directory, only root may bind it without that; a volume with \
+             o=rbind shows both",
+        ),
+        false => error,
+    })?;
+    made.pop().ok_or_else(|| Error::new("the directory's mount got lost"))
 }
 
 /// Whether `volumes/NAME/_data` itself holds the data.

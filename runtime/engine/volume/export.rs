@@ -2,9 +2,9 @@
 //! ACLs, links, holes, FIFOs and sockets.
 
 use super::beside::Beside;
-use super::{Volume, get, is_plain, open};
-use crate::engine::idmap;
+use super::{Volume, get, mountpoint, open};
 use crate::engine::image::digest::Digesting;
+use crate::engine::{idmap, mounts};
 use crate::error::{Doing, Error, Result};
 use crate::oci;
 use crate::store::pack::{Keep, Pack};
@@ -70,15 +70,17 @@ pub fn export(
     progress: &mut dyn FnMut(u64),
     sound: &dyn Fn() -> Result<()>,
 ) -> Result<Exported> {
+    let doing = || format!("export {name}");
     let volume = get(store, name)?;
+    mounts::finish_copy_up_of(store, name).doing(doing)?;
+    let place = place(store, &volume)?;
     let data = open(store, &volume)?;
     let ids = idmap::store_ids()?;
-    let doing = || format!("export {name}");
     let beside = Beside::of_written(out).doing(doing)?;
     let written = oci::with_ids(ids.map(), || write(&data, Output::new(out, beside.as_ref()), format, progress))
         .doing(doing)
         .and_then(|begun| {
-            if !is_still_there(store, &volume, &data) {
+            if !is_still_there(store, &volume, &place) {
                 let name = &volume.name;
                 let why = format!("export {name}: the volume was removed, renamed or replaced meanwhile");
                 return Err(Error::conflict(why));
@@ -101,10 +103,16 @@ pub fn export(
 
 /// What is removed or replaced while it is read vanishes from under the reader: a part of it must not pass for the whole.
 /// (Whoever does that moves it away first, and deletes then: what is still there was there all the time.)
-pub(super) fn is_still_there(store: &Store, volume: &Volume, data: &OwnedFd) -> bool {
+pub(super) fn is_still_there(store: &Store, volume: &Volume, place: &OwnedFd) -> bool {
     let file = |fd: &OwnedFd| fstat(fd).map(|stat| (stat.st_dev, stat.st_ino)).ok();
-    let now = get(store, &volume.name).and_then(|volume| open(store, &volume));
-    now.is_ok_and(|now| !is_plain(volume) || file(&now) == file(data))
+    let now = get(store, &volume.name).and_then(|volume| self::place(store, &volume));
+    now.is_ok_and(|now| file(&now) == file(place))
+}
+
+/// What tells this volume from a later one of the same name, wherever their data lie: its `_data`, whose inode number is
+/// nobody else's for as long as it is open. To be opened before the data are.
+pub(super) fn place(store: &Store, volume: &Volume) -> Result<OwnedFd> {
+    beneath::root(&mountpoint(store, &volume.name))
 }
 
 fn write(data: &OwnedFd, out: Output, format: Format, progress: &mut dyn FnMut(u64)) -> Result<Begun> {

@@ -38,11 +38,15 @@ pub fn while_frozen<T>(
     // One freezes at a time: what another has frozen would go on when that one is done, not when we are.
     let _turn = lock::exclusive(&store.containers())?;
     let before = lives(store, name)?;
-    let running: Vec<Standing> = before.values().filter_map(Life::to_freeze).collect();
+    let still: Vec<Standing> = before.values().filter_map(Life::to_hold).collect();
+    // Of no use to whoever kills us where none is frozen; but until it is gone nobody unpauses one of them (see `is_copied_from`).
+    let list = store.make_tmp("frozen")?;
+    atomic::put_json(&list.path.join(LIST), &still, Durability::Unsynced)?;
+    let running: Vec<Standing> = still.into_iter().filter(|standing| !standing.was_paused).collect();
     if running.is_empty() {
         return work(&|| unchanged(&before, &lives(store, name)?));
     }
-    let freezer = Freezer::start(store, running)?;
+    let freezer = Freezer::start(running, list)?;
     let done = work(&|| freezer.all_still().and_then(|()| unchanged(&before, &lives(store, name)?)));
     let thawed = freezer.thaw();
     let done = done?;
@@ -59,15 +63,16 @@ struct Life {
 }
 
 impl Life {
-    fn to_freeze(&self) -> Option<Standing> {
+    fn to_hold(&self) -> Option<Standing> {
         let own_pids = self.container.host_config.pid_mode != "host";
         let standing = Standing {
             name: self.container.name.clone(),
             init: self.init.clone(),
             cgroup: self.cgroup.clone(),
             own_pids,
+            was_paused: self.status == Status::Paused,
         };
-        (self.status == Status::Running).then_some(standing)
+        matches!(self.status, Status::Running | Status::Paused).then_some(standing)
     }
 }
 
@@ -106,7 +111,7 @@ fn unchanged(before: &BTreeMap<String, Life>, after: &BTreeMap<String, Life>) ->
     Ok(())
 }
 
-/// What is to be frozen of one container, as it is kept in `tmp/frozen.…/containers.json`.
+/// What stands still of one container, as it is kept in `tmp/frozen.…/containers.json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Standing {
@@ -116,6 +121,9 @@ struct Standing {
     cgroup: String,
     /// It has a pid namespace to find them by.
     own_pids: bool,
+    /// By its user, who alone lets it go on.
+    #[serde(default)]
+    was_paused: bool,
 }
 
 const LIST: &str = "containers.json";
@@ -132,9 +140,7 @@ struct Freezer {
 
 impl Freezer {
     /// Returns when all stand still.
-    fn start(store: &Store, standing: Vec<Standing>) -> Result<Freezer> {
-        let list = store.make_tmp("frozen")?;
-        atomic::put_json(&list.path.join(LIST), &standing, Durability::Unsynced)?;
+    fn start(standing: Vec<Standing>, list: TmpDir) -> Result<Freezer> {
         let command = kernel::pidfd_open(nix::unistd::getpid()).doing(|| "open this process")?;
         let pipe = || pipe2(nix::fcntl::OFlag::O_CLOEXEC).doing(|| "make a pipe");
         let (answers, answer) = pipe()?;
@@ -307,7 +313,7 @@ fn still_running(standing: &Standing) -> Result<Vec<i32>> {
 /// What the freezer would have done, by its list alone.
 fn go_on(all: &[Standing]) -> Result<()> {
     let mut result = Ok(());
-    for standing in all.iter().filter(|standing| standing.init.is_alive()) {
+    for standing in all.iter().filter(|standing| standing.init.is_alive() && !standing.was_paused) {
         if !standing.cgroup.is_empty() {
             result = result.and(thaw(standing));
             continue;
@@ -320,6 +326,18 @@ fn go_on(all: &[Standing]) -> Result<()> {
         }
     }
     result
+}
+
+/// Whether a volume of the container with this first process is being copied, for which it stands still. Were it let go on,
+/// and paused again, nobody who looks at the end could tell.
+pub fn is_copied_from(store: &Store, init: &ProcessId) -> bool {
+    let lists = std::fs::read_dir(store.tmp()).into_iter().flatten().flatten();
+    let mut lists = lists.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b"frozen."));
+    lists.any(|list| {
+        let listed = atomic::read_json::<Vec<Standing>>(&list.path().join(LIST)).unwrap_or_default();
+        // Where its command lives, the list is locked.
+        listed.iter().any(|standing| standing.init == *init) && lock::try_shared(&list.path()).is_err()
+    })
 }
 
 /// Lets go on what a freezer holds that was killed together with its command: those lists in `tmp` that nobody has locked.

@@ -8,8 +8,7 @@ use crate::engine::container::record::Container;
 use crate::engine::container::state::{self, Status};
 use crate::engine::image::compression;
 use crate::engine::image::digest::Digesting;
-use crate::engine::mounts::copy_up_mark;
-use crate::engine::{container, idmap, leftovers};
+use crate::engine::{container, idmap, leftovers, mounts};
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
 use crate::oci;
@@ -18,7 +17,8 @@ use crate::store::unpack::{self, Into, Unpacked};
 use crate::store::{Store, beneath, copy, lock};
 use nix::dir::Dir;
 use nix::fcntl::OFlag;
-use nix::sys::stat::{Mode, fchmod};
+use nix::sys::stat::{Mode, fchmod, futimens};
+use nix::sys::time::TimeSpec;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, Cursor, Read, Write};
@@ -124,7 +124,7 @@ fn refuse_running(store: &Store, name: &str, users: &[Container]) -> Result<()> 
     )))
 }
 
-/// Unpacks the archive into the new directory, which begins as the old one is.
+/// Unpacks the archive into the new directory, and gives that what the old one has where the archive does not name it.
 fn fill(
     new: &OwnedFd,
     old: Option<&OwnedFd>,
@@ -132,17 +132,9 @@ fn fill(
     digests: bool,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Imported> {
-    match old {
-        Some(old) => copy::attributes(old, new)?,
-        None => {
-            let top = beneath::open(new, Path::new(""), OFlag::O_RDONLY, Mode::empty());
-            let mode = Mode::from_bits_truncate(0o755);
-            fchmod(top.doing(|| "open the new directory")?, mode).doing(|| "set its mode")?;
-        }
-    }
     let digest = digests.then(|| Digesting::new(io::sink()));
     let mut told = Told { inner: input, read: 0, digest, progress };
-    let unpacked = {
+    let mut unpacked = {
         let mut first = Vec::new();
         told.by_ref().take(6).read_to_end(&mut first).doing(|| "read the archive")?;
         refuse_unknown(&first)?;
@@ -153,7 +145,21 @@ fn fill(
     if let Some(old) = old.filter(|_| unpacked.members == 0) {
         refuse_nothing_for(old)?;
     }
+    if !unpacked.has_top {
+        unpacked.attributes_left_out += u64::from(!as_before(new, old)?);
+    }
     Ok(Imported { digest: told.digest.map(Digesting::finish).unwrap_or_default(), unpacked })
+}
+
+/// Makes the new directory what the old one is, or what that of a new volume is; but for the time, which is now. Returns
+/// whether it has all of its attributes.
+fn as_before(new: &OwnedFd, old: Option<&OwnedFd>) -> Result<bool> {
+    let top = beneath::open(new, Path::new(""), OFlag::O_RDONLY, Mode::empty()).doing(|| "open the new directory")?;
+    let Some(old) = old else {
+        return fchmod(top, Mode::from_bits_truncate(0o755)).doing(|| "set its mode").map(|()| true);
+    };
+    let whole = copy::all_attributes(old, new)?;
+    futimens(top, &TimeSpec::UTIME_NOW, &TimeSpec::UTIME_NOW).doing(|| "set its time").map(|()| whole)
 }
 
 /// Nothing but zeros is a whole archive of nothing, as podman makes it of an empty volume; and what a disk gives back that
@@ -224,10 +230,7 @@ fn exchange(store: &Store, volume: &Volume, made: &Path, ids: Option<&oci::IdMap
     }
     refuse_running(store, name, &users)?;
     // A copy-up that was broken off is not to be finished over the new content.
-    let mark = copy_up_mark(store, name);
-    if mark.exists() {
-        std::fs::remove_file(&mark).doing(|| format!("remove {}", mark.display()))?;
-    }
+    mounts::finish_before_exchange(store, name)?;
     let (new, old) = (made.join("_data"), place.join("_data"));
     explain::step(
         "it is whole and on the disk now: old and new content change places in one rename",

@@ -20,9 +20,9 @@ mod options;
 mod remove;
 mod size;
 
-pub use driver::{Held, hold, is_plain, open};
+pub use driver::{Held, hold, is_plain, open, open_on_host};
 pub use export::{Exported, Format, export};
-pub use frozen::{thaw_forgotten, while_frozen};
+pub use frozen::{is_copied_from, thaw_forgotten, while_frozen};
 pub use import::{Imported, import};
 pub use inspect::inspect;
 pub use mend::{Mended, mend};

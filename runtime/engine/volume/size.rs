@@ -5,14 +5,15 @@ use crate::engine::idmap;
 use crate::error::{Doing, Result};
 use crate::oci;
 use crate::store::Store;
+use crate::store::descent::Descent;
 use nix::dir::Dir;
+use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, SFlag, fstatat};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::ffi::CString;
 use std::os::fd::OwnedFd;
-use std::rc::Rc;
 
 /// What is in a volume.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,29 +37,46 @@ const DIRECTORY: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::
 pub(super) fn measure(top: OwnedFd) -> Result<Contents> {
     let mut found = Contents::default();
     let mut seen = HashSet::new();
-    openat(&top, ".", DIRECTORY, Mode::empty()).doing(|| "read the volume")?;
-    let mut waiting: Vec<(Rc<OwnedFd>, CString)> = vec![(Rc::new(top), c".".to_owned())];
-    // A directory is open only while one below it waits: neither a wide tree nor a deep one takes many descriptors.
-    while let Some((parent, name)) = waiting.pop() {
-        let opened = openat(&*parent, name.as_c_str(), DIRECTORY, Mode::empty());
-        let Ok(opened) = opened else { continue };
-        let here = Rc::new(opened.try_clone().doing(|| "read the volume")?);
-        let mut directory = Dir::from_fd(opened).doing(|| "read the volume")?;
-        for entry in directory.iter().flatten() {
-            let name = entry.file_name();
-            if name == c"." || name == c".." {
-                continue;
+    let top = openat(&top, ".", DIRECTORY, Mode::empty()).doing(|| "read the volume")?;
+    let mut waiting = vec![count(&top, &mut found, &mut seen)?];
+    let mut descent = Descent::new(top);
+    while let Some(directories) = waiting.last_mut() {
+        let Some(name) = directories.pop() else {
+            waiting.pop();
+            descent.up().doing(|| "read the volume")?;
+            continue;
+        };
+        match openat(descent.here(), name.as_c_str(), DIRECTORY, Mode::empty()) {
+            Ok(directory) => {
+                waiting.push(count(&directory, &mut found, &mut seen)?);
+                descent.down(directory)?;
             }
-            let Ok(stat) = fstatat(&*here, name, AtFlags::AT_SYMLINK_NOFOLLOW) else { continue };
-            if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR {
-                waiting.push((here.clone(), name.to_owned()));
-                continue;
-            }
-            found.files += 1;
-            if stat.st_nlink < 2 || seen.insert((stat.st_dev, stat.st_ino)) {
-                found.bytes += u64::try_from(stat.st_size).unwrap_or(0);
-            }
+            // It has gone since, or is not ours to read.
+            Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::EACCES) => {}
+            Err(errno) => return Err(errno).doing(|| "read the volume"),
         }
     }
     Ok(found)
+}
+
+/// Counts what is in a directory, and returns the directories in it.
+fn count(directory: &OwnedFd, found: &mut Contents, seen: &mut HashSet<(u64, u64)>) -> Result<Vec<CString>> {
+    let mut directories = Vec::new();
+    let mut listed = Dir::openat(directory, ".", DIRECTORY, Mode::empty()).doing(|| "read the volume")?;
+    for entry in listed.iter().flatten() {
+        let name = entry.file_name();
+        if name == c"." || name == c".." {
+            continue;
+        }
+        let Ok(stat) = fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW) else { continue };
+        if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR {
+            directories.push(name.to_owned());
+            continue;
+        }
+        found.files += 1;
+        if stat.st_nlink < 2 || seen.insert((stat.st_dev, stat.st_ino)) {
+            found.bytes += u64::try_from(stat.st_size).unwrap_or(0);
+        }
+    }
+    Ok(directories)
 }

@@ -1,0 +1,119 @@
+//! A container can make a tree that is deeper than we may hold descriptors open, and whose paths fit into no call. It is
+//! copied, packed, unpacked, counted and removed as any other.
+
+mod common;
+
+use common::hostile::Tar;
+use common::{Answer, Ebb};
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::{Mode, mkdirat};
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::process::Command;
+
+const DEPTH: usize = 1500;
+const DIRECTORY: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
+
+fn data(ebb: &Ebb, volume: &str) -> OwnedFd {
+    let path = PathBuf::from(ebb.ok(["volume", "inspect", "-f", "{{.Mountpoint}}", volume]));
+    std::fs::File::open(path).expect("the volume").into()
+}
+
+fn file(directory: &OwnedFd, name: &str, flags: OFlag) -> std::fs::File {
+    openat(directory, name, flags | OFlag::O_CLOEXEC, Mode::from_bits_truncate(0o644)).expect("a file").into()
+}
+
+/// A volume `deep`: in each directory a file, an empty directory, and the next one; in the last one a file with a second
+/// name. One that a container makes is no other.
+fn with_deep() -> Ebb {
+    let ebb = Ebb::empty();
+    ebb.ok(["volume", "create", "deep"]);
+    let mut here = data(&ebb, "deep");
+    for depth in 0..DEPTH {
+        write!(file(&here, "note", OFlag::O_CREAT | OFlag::O_WRONLY), "{depth}").expect("written");
+        for name in ["aside", "further", "zero"] {
+            mkdirat(here.as_fd(), name, Mode::S_IRWXU).expect("a directory");
+        }
+        here = openat(&here, "further", DIRECTORY, Mode::empty()).expect("a directory");
+    }
+    write!(file(&here, "bottom", OFlag::O_CREAT | OFlag::O_WRONLY), "reached").expect("written");
+    nix::unistd::linkat(&here, "bottom", &here, "again", nix::unistd::LinkatFlags::empty()).expect("a link");
+    ebb
+}
+
+fn assert_whole(ebb: &Ebb, volume: &str) {
+    let mut here = data(ebb, volume);
+    let text = |mut file: std::fs::File| {
+        let mut text = String::new();
+        file.read_to_string(&mut text).expect("read");
+        text
+    };
+    for depth in 0..DEPTH {
+        assert_eq!(text(file(&here, "note", OFlag::O_RDONLY)), depth.to_string(), "{volume}");
+        openat(&here, "zero", DIRECTORY, Mode::empty()).expect("the one aside");
+        here = openat(&here, "further", DIRECTORY, Mode::empty()).expect("the next");
+    }
+    assert_eq!(text(file(&here, "again", OFlag::O_RDONLY)), "reached", "{volume}");
+    let inode = |name: &str| nix::sys::stat::fstat(file(&here, name, OFlag::O_RDONLY)).expect("it").st_ino;
+    assert_eq!(inode("again"), inode("bottom"), "{volume}");
+}
+
+/// Ebb with so few descriptors that one for each directory is too much.
+fn with_few(ebb: &Ebb, descriptors: usize, words: &[&str]) -> Answer {
+    let mut shell = Command::new("sh");
+    let script = format!("ulimit -n {descriptors}; exec \"$@\"");
+    shell.args(["-c", &script, "sh", env!("CARGO_BIN_EXE_ebb")]).args(words);
+    common::answer(shell.env("EBB_ROOT", ebb.store()).current_dir(&ebb.dir))
+}
+
+fn ok(ebb: &Ebb, words: &[&str]) -> String {
+    let answer = with_few(ebb, 1024, words);
+    assert_eq!(answer.code, 0, "{}", answer.shown().chars().take(2000).collect::<String>());
+    answer.stdout
+}
+
+#[test]
+fn a_deep_tree_is_cloned_exported_imported_counted_and_removed_with_few_descriptors() {
+    let ebb = with_deep();
+    ok(&ebb, &["volume", "clone", "deep", "copy"]);
+    assert_whole(&ebb, "copy");
+    ok(&ebb, &["volume", "export", "-o", "deep.tar", "deep"]);
+    ok(&ebb, &["volume", "import", "back", "deep.tar"]);
+    assert_whole(&ebb, "back");
+    let files = ok(&ebb, &["volume", "inspect", "--size", "-f", "{{.UsageData.Size}}", "deep"]);
+    let numbers: usize = (0..DEPTH).map(|depth| depth.to_string().len()).sum();
+    assert_eq!(files.trim(), (numbers + "reached".len()).to_string(), "each file once");
+    for volume in ["deep", "copy", "back"] {
+        ok(&ebb, &["volume", "rm", "--now", volume]);
+    }
+    assert_eq!(ebb.leftovers(), Vec::<String>::new());
+}
+
+/// With so few descriptors nobody could do it.
+#[test]
+fn what_fails_deep_in_a_tree_is_said_once_and_not_for_each_directory_above() {
+    let ebb = with_deep();
+    let refused = with_few(&ebb, 80, &["volume", "clone", "deep", "copy"]);
+    let said = &refused.stderr;
+    assert!(refused.code == 1 && said.contains("too many open files"), "{}", refused.shown());
+    assert!(said.len() < 1000 && said.matches("copy further").count() == 1, "{}", refused.shown());
+    assert_eq!(ebb.ok(["volume", "ls", "-q"]), "deep");
+    assert_eq!(ebb.leftovers(), Vec::<String>::new());
+}
+
+/// The time for it grows with the square of the length.
+#[test]
+fn a_path_in_an_archive_may_be_long_and_not_endless() {
+    let ebb = Ebb::empty();
+    let with_path = |depth: usize| {
+        let path = format!("path={}f", "d/".repeat(depth));
+        ebb.run_with(&Tar::default().pax(&[&path]).file("short", "f").end(), ["volume", "import", "vase"])
+    };
+    let refused = with_path(40_000);
+    let said = &refused.stderr;
+    assert!(refused.code == 1 && said.contains("it lies too deep: its path has 80001 bytes"), "{}", refused.shown());
+    assert!(said.len() < 2000, "{}", said.len());
+    let imported = with_path(30_000);
+    assert_eq!(imported.code, 0, "{}", imported.stderr.len());
+}
