@@ -299,10 +299,11 @@ pub fn prctl(option: c_int, argument: libc::c_ulong) -> nix::Result<c_int> {
 }
 
 /// keyctl(KEYCTL_JOIN_SESSION_KEYRING): a session keyring of the container's own, so that it inherits none of the host's keys.
-pub fn new_session_keyring() -> nix::Result<()> {
+/// Returns its number.
+pub fn new_session_keyring() -> nix::Result<i32> {
     let anonymous: *const c_char = std::ptr::null();
     // SAFETY: a null name asks for a new anonymous keyring.
-    Errno::result(unsafe { libc::syscall(libc::SYS_keyctl, 1, anonymous, 0, 0, 0) }).map(drop)
+    Errno::result(unsafe { libc::syscall(libc::SYS_keyctl, 1, anonymous, 0, 0, 0) }).map(|key| key as i32)
 }
 
 /// The program that `command` starts begins with no signal blocked, whatever this process has blocked.
@@ -355,17 +356,15 @@ pub fn reflink(target: impl AsFd, source: impl AsFd) -> nix::Result<()> {
     Errno::result(unsafe { libc::ioctl(target, libc::FICLONE, source) }).map(drop)
 }
 
-/// Brings the loopback interface of this network namespace up (SIOCSIFFLAGS): in a new one it is down.
-pub fn loopback_up() -> nix::Result<()> {
-    use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
-    let socket = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+/// Brings the loopback interface of the network namespace that `socket` belongs to up (SIOCSIFFLAGS).
+pub fn loopback_up(socket: impl AsFd) -> nix::Result<()> {
     // SAFETY: an ifreq is integers and arrays of them, for which zero is a value.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     request.ifr_name[0] = b'l' as c_char;
     request.ifr_name[1] = b'o' as c_char;
     request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as i16;
     // SAFETY: the kernel reads one ifreq from the address given.
-    Errno::result(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) }).map(drop)
+    Errno::result(unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) }).map(drop)
 }
 
 /// umask(2), without nix's typed modes: returns the old one.
@@ -374,14 +373,21 @@ pub fn umask(mask: u32) -> u32 {
     unsafe { libc::umask(mask) }
 }
 
-/// prlimit(2): reads, and where `new` is given sets, the (soft, hard) limit of a process.
-pub fn prlimit(pid: Pid, resource: u32, new: Option<(u64, u64)>) -> nix::Result<(u64, u64)> {
-    let new = new.map(|(soft, hard)| libc::rlimit64 { rlim_cur: soft, rlim_max: hard });
-    let new_limit = new.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+/// prlimit(2): the (soft, hard) limit of a process.
+pub fn limit_of(pid: Pid, resource: u32) -> nix::Result<(u64, u64)> {
+    let new: *const libc::rlimit64 = std::ptr::null();
     let mut old = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the kernel reads one rlimit64 (or none, for null) and writes one, both alive through the call.
-    Errno::result(unsafe { libc::syscall(libc::SYS_prlimit64, pid.as_raw(), resource, new_limit, &raw mut old) })?;
+    // SAFETY: the kernel writes one rlimit64, alive through the call; a null new limit changes nothing.
+    Errno::result(unsafe { libc::syscall(libc::SYS_prlimit64, pid.as_raw(), resource, new, &raw mut old) })?;
     Ok((old.rlim_cur, old.rlim_max))
+}
+
+/// prlimit(2): gives a process a (soft, hard) limit.
+pub fn set_limit(pid: Pid, resource: u32, (soft, hard): (u64, u64)) -> nix::Result<()> {
+    let new = libc::rlimit64 { rlim_cur: soft, rlim_max: hard };
+    let old: *mut libc::rlimit64 = std::ptr::null_mut();
+    // SAFETY: the kernel reads one rlimit64, alive through the call; null says that nobody asks for the old one.
+    Errno::result(unsafe { libc::syscall(libc::SYS_prlimit64, pid.as_raw(), resource, &raw const new, old) }).map(drop)
 }
 
 /// TIOCSPTLCK and TIOCGPTPEER: unlocks the terminal whose master is `master`, and opens its slave by that descriptor,

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-/// The calls of which each must be told. (The id maps are writes to files, which are looked for by name.)
+/// The calls of which each must be told, as are writes to [`FILES`] and the ioctls of [`IOCTLS`].
 const ISOLATING: &[&str] = &[
     "clone",
     "clone3",
@@ -45,10 +45,20 @@ const ISOLATING: &[&str] = &[
     "setgroups",
     "execve",
     "execveat",
+    "prlimit64",
+    "keyctl",
 ];
+
+/// Files of the kernel's that are settings: the id maps, who is killed when memory runs out, sysctls.
+const FILES: &[&str] =
+    &["uid_map>", "gid_map>", "setgroups>", "oom_score_adj>", "/sys/net/", "/sys/kernel/", "/sys/fs/"];
+
+/// A network's loopback is brought up; a file becomes a disk.
+const IOCTLS: &[&str] = &["SIOCSIFFLAGS", "LOOP_CONFIGURE"];
 
 /// Others that are told, and must have happened.
 const ALSO_TOLD: &[&str] = &[
+    "ioctl",
     "write",
     "mkdir",
     "rename",
@@ -128,7 +138,7 @@ fn story(ebb: &Ebb, tracer: &Tracer) {
     );
     tracer.compare(ebb, &["create", "--name", "box", "busybox", "sleep", "1000"], &["mkdir", "symlink", "renameat2"]);
     let started = tracer.begin_detached(ebb, &["start", "box"]);
-    tracer.compare(ebb, &["exec", "box", "echo", "inside"], &["clone3", "setns", "setresuid", "execve"]);
+    tracer.compare(ebb, &["exec", "box", "echo", "inside"], &["clone3", "setns", "setresuid", "execve", "keyctl"]);
     if !has_one_id() {
         tracer.compare(ebb, &["exec", "-u", "1000", "box", "true"], &["setresuid", "execve"]);
     }
@@ -167,6 +177,9 @@ fn story(ebb: &Ebb, tracer: &Tracer) {
     tracer.compare(ebb, &["volume", "clone", "vase", "copy"], &["renameat2", "syncfs"]);
     tracer.compare(ebb, &["volume", "rename", "vase", "jug"], &["renameat2", "fsync"]);
     tracer.compare(ebb, &["volume", "rm", "--now", "jug"], &["rename", "unlinkat"]);
+    let limited = ["run", "--rm", "--ulimit", "nofile=32:48", "--ulimit", "core=0", "--oom-score-adj", "500"];
+    let limited = [&limited[..], &["--sysctl", "net.ipv4.ip_default_ttl=63", "busybox", "true"]].concat();
+    tracer.compare(ebb, &limited, &["prlimit64", "keyctl", "ioctl", "write"]);
     // What fails is told as it was answered.
     tracer.compare(ebb, &["run", "--rm", "busybox", "/no/such/program"], &["clone3"]);
 }
@@ -257,9 +270,13 @@ impl Run {
 
 fn must_be_told(call: &Recorded) -> bool {
     // Questions change nothing.
-    let asks = ["PR_CAPBSET_READ", "PR_GET", "PR_CAP_AMBIENT_IS_SET"].iter().any(|word| call.text.contains(word));
-    let maps = ["uid_map>", "gid_map>", "setgroups>"].iter().any(|file| call.text.contains(file));
-    (ISOLATING.contains(&call.name.as_str()) && !asks) || (call.name == "write" && maps)
+    let asks = ["PR_CAPBSET_READ", "PR_GET", "PR_CAP_AMBIENT_IS_SET"].iter().any(|word| call.text.contains(word))
+        || (call.name == "prlimit64" && call.text.contains(", NULL, {"));
+    match call.name.as_str() {
+        "write" => FILES.iter().any(|file| call.text.split('"').next().is_some_and(|fd| fd.contains(file))),
+        "ioctl" => IOCTLS.iter().any(|request| call.text.contains(request)),
+        name => ISOLATING.contains(&name) && !asks,
+    }
 }
 
 /// Told calls as the kernel counts them: a line may stand for several, and one that failed is told again with its answer.
@@ -267,7 +284,9 @@ fn one_by_one(told: &[Value], pid: i64) -> Vec<(String, Vec<String>)> {
     let mut calls = Vec::new();
     for call in told.iter().filter(|call| call["pid"] == pid && call["again"] != true) {
         let name = call["syscall"].as_str().expect("a name").to_owned();
-        let arguments = tokens(call["arguments"].as_str().expect("arguments"));
+        // strace(1) names an open file by what its link in /proc shows, where `self` is a number.
+        let arguments = call["arguments"].as_str().expect("arguments").replace("/proc/self/", &format!("/proc/{pid}/"));
+        let arguments = tokens(&arguments);
         let times = call["times"].as_u64().expect("a number") as usize;
         if times == 1 {
             calls.push((name, arguments));

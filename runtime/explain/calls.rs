@@ -2,8 +2,10 @@
 //! Nobody else makes them (`tests/tidy.rs`); the signatures are those of `kernel` and of nix.
 
 mod files;
+mod process;
 
 pub use files::*;
+pub use process::*;
 
 use super::{Call, entered, names, tell, tell_first, tell_first_at};
 use crate::kernel::{self, Bpf, Cloned};

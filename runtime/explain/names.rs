@@ -150,3 +150,36 @@ pub fn prctl(option: i32) -> String {
     };
     name.into()
 }
+
+/// A limit as strace(1) writes it: whole kibibytes as such.
+pub fn limit(value: u64) -> String {
+    match value {
+        u64::MAX => "RLIM64_INFINITY".into(),
+        value if value > 1024 && value % 1024 == 0 => format!("{}*1024", value / 1024),
+        value => value.to_string(),
+    }
+}
+
+/// What prlimit(2) limits, by number.
+pub fn resource(number: u32) -> String {
+    let name = match number {
+        libc::RLIMIT_AS => "RLIMIT_AS",
+        libc::RLIMIT_CORE => "RLIMIT_CORE",
+        libc::RLIMIT_CPU => "RLIMIT_CPU",
+        libc::RLIMIT_DATA => "RLIMIT_DATA",
+        libc::RLIMIT_FSIZE => "RLIMIT_FSIZE",
+        libc::RLIMIT_LOCKS => "RLIMIT_LOCKS",
+        libc::RLIMIT_MEMLOCK => "RLIMIT_MEMLOCK",
+        libc::RLIMIT_MSGQUEUE => "RLIMIT_MSGQUEUE",
+        libc::RLIMIT_NICE => "RLIMIT_NICE",
+        libc::RLIMIT_NOFILE => "RLIMIT_NOFILE",
+        libc::RLIMIT_NPROC => "RLIMIT_NPROC",
+        libc::RLIMIT_RSS => "RLIMIT_RSS",
+        libc::RLIMIT_RTPRIO => "RLIMIT_RTPRIO",
+        libc::RLIMIT_RTTIME => "RLIMIT_RTTIME",
+        libc::RLIMIT_SIGPENDING => "RLIMIT_SIGPENDING",
+        libc::RLIMIT_STACK => "RLIMIT_STACK",
+        other => return other.to_string(),
+    };
+    name.into()
+}

@@ -199,7 +199,14 @@ pub fn set_oom_score(process: impl Display, score: i32) -> Result<()> {
     if now == Some(score) {
         return Ok(());
     }
-    std::fs::write(&path, score.to_string()).doing(|| format!("set oom_score_adj to {score}"))
+    explain::step(
+        format_args!(
+            "when the machine's memory runs out, this process is killed {} than others of its size",
+            if score < 0 { "later" } else { "sooner" }
+        ),
+        format_args!("echo {score} > {path}"),
+    );
+    calls::write(Path::new(&path), &score.to_string()).doing(|| format!("set oom_score_adj to {score}"))
 }
 
 fn run_runtime_hooks(blueprint: &Blueprint, pid: Pid) -> Result<()> {
@@ -255,10 +262,12 @@ fn isolate(blueprint: &Blueprint, socket: &OwnedFd) -> Result<(PathBuf, Option<O
     rootfs::seal(spec, &root)?;
     name_host(blueprint)?;
     if namespaces.is_new(Type::Network) {
-        kernel::loopback_up().doing(|| "bring the loopback interface up")?;
+        explain::step("a new network has a loopback of its own, 127.0.0.1, which is down", "ip link set lo up");
+        calls::loopback_up().doing(|| "bring the loopback interface up")?;
     }
     // A keyring of its own, so that it inherits none of the host's keys; a kernel without keyrings has none to inherit.
-    let _ = kernel::new_session_keyring();
+    explain::step("an empty keyring of its own: it gets none of the host's keys", "keyctl session - …");
+    let _ = calls::new_session_keyring();
     take_stdio(blueprint, console.as_ref())?;
     Ok((plan.settle()?, console.map(|console| console.master)))
 }

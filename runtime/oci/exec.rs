@@ -182,7 +182,8 @@ fn inside(entry: &Entry, socket: &OwnedFd) -> Result<Error> {
     }
     explain::step("a session of its own", "setsid …");
     calls::setsid().doing(|| "begin a session")?;
-    let _ = kernel::new_session_keyring();
+    explain::step("an empty keyring of its own: it gets none of the host's keys", "keyctl session - …");
+    let _ = calls::new_session_keyring();
     let master = match &entry.io {
         Io::Terminal { rows, columns } => {
             let root = beneath::root(Path::new("/"))?;

@@ -9,7 +9,6 @@ use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::{Mode, SFlag, fstat, makedev};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use oci_spec::runtime::Spec;
-use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -83,7 +82,11 @@ pub fn sysctls(spec: &Spec, root: &OwnedFd) -> Result<()> {
         if fstatfs(&file).doing(|| "look at /proc/sys")?.filesystem_type() != PROC_SUPER_MAGIC {
             return Err(Error::new(format!("set sysctl {name}: /proc/sys is not the kernel's")));
         }
-        std::fs::File::from(file).write_all(value.as_bytes()).doing(|| format!("set sysctl {name} to {value}"))?;
+        explain::step(
+            format_args!("a setting of the kernel's that each namespace has for itself: {name} is {value} in here"),
+            format_args!("sysctl -w {name}={value}"),
+        );
+        calls::write_to(&file.into(), value).doing(|| format!("set sysctl {name} to {value}"))?;
     }
     Ok(())
 }

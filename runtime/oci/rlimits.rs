@@ -1,9 +1,11 @@
 //! Resource limits of a process (setrlimit(2)): open files, processes of a user, size of a core dump, …
 
 use crate::error::{Doing, Result};
+use crate::explain::{self, calls};
 use crate::kernel;
 use nix::unistd::Pid;
 use oci_spec::runtime::{PosixRlimit, PosixRlimitType};
+use std::fmt::Display;
 
 /// Sets `limits` for process `pid` from outside (prlimit(2)).
 ///
@@ -16,11 +18,11 @@ pub fn apply(pid: Pid, limits: &[PosixRlimit]) -> Result<()> {
         if is_too_few(limit) {
             wanted = (limit.soft().max(ENOUGH), limit.hard().max(ENOUGH));
         }
-        if kernel::prlimit(pid, resource, None) == Ok(wanted) {
+        if kernel::limit_of(pid, resource) == Ok(wanted) {
             continue;
         }
-        kernel::prlimit(pid, resource, Some(wanted))
-            .map(drop)
+        announce(limit, pid, wanted);
+        calls::set_limit(pid, resource, wanted)
             .map_err(crate::error::Cause::into_error)
             .map_err(|error| {
                 error.with_cure("a hard limit can only be raised with CAP_SYS_RESOURCE; ask for a lower one")
@@ -42,10 +44,57 @@ fn is_too_few(limit: &PosixRlimit) -> bool {
 pub fn lower_own(limits: &[PosixRlimit]) -> Result<()> {
     for limit in limits.iter().filter(|limit| is_too_few(limit)) {
         let wanted = (limit.soft(), limit.hard());
-        kernel::prlimit(Pid::from_raw(0), number(limit.typ()), Some(wanted))
+        announce(limit, "$$", wanted);
+        calls::set_limit(Pid::from_raw(0), number(limit.typ()), wanted)
             .doing(|| format!("set {} to {}:{}", limit.typ(), limit.soft(), limit.hard()))?;
     }
     Ok(())
+}
+
+fn announce(limit: &PosixRlimit, process: impl Display, (soft, hard): (u64, u64)) {
+    if !explain::is_on() {
+        return;
+    }
+    let shown = |value: u64| if value == u64::MAX { "unlimited".into() } else { value.to_string() };
+    let (what, option, soft, hard) = (meaning(limit.typ()), option(limit.typ()), shown(soft), shown(hard));
+    let raise = if is_too_few(limit) && soft == ENOUGH.to_string() {
+        " while it is being set up".into()
+    } else if soft == hard {
+        String::new()
+    } else {
+        format!(", which it may raise to {hard} itself")
+    };
+    explain::step(
+        format_args!("a limit on {what} for the container's process: {soft}{raise}"),
+        format_args!("prlimit --pid {process} --{option}={soft}:{hard}"),
+    );
+}
+
+/// As prlimit(1) calls it.
+fn option(kind: PosixRlimitType) -> String {
+    kind.to_string().trim_start_matches("RLIMIT_").to_lowercase()
+}
+
+/// In a learner's words.
+fn meaning(kind: PosixRlimitType) -> &'static str {
+    match kind {
+        PosixRlimitType::RlimitAs => "address space (bytes)",
+        PosixRlimitType::RlimitCore => "the size of a core dump (bytes)",
+        PosixRlimitType::RlimitCpu => "processor time (seconds)",
+        PosixRlimitType::RlimitData => "data and heap (bytes)",
+        PosixRlimitType::RlimitFsize => "the size of a file that it writes (bytes)",
+        PosixRlimitType::RlimitLocks => "locks on files",
+        PosixRlimitType::RlimitMemlock => "memory kept from being swapped out (bytes)",
+        PosixRlimitType::RlimitMsgqueue => "message queues (bytes)",
+        PosixRlimitType::RlimitNice => "priority (20 less the nice value)",
+        PosixRlimitType::RlimitNofile => "open files",
+        PosixRlimitType::RlimitNproc => "processes of its user",
+        PosixRlimitType::RlimitRss => "resident memory (bytes; this kernel heeds it no more)",
+        PosixRlimitType::RlimitRtprio => "real-time priority",
+        PosixRlimitType::RlimitRttime => "real-time processor time without a pause (microseconds)",
+        PosixRlimitType::RlimitSigpending => "signals that wait to be delivered",
+        PosixRlimitType::RlimitStack => "the stack (bytes)",
+    }
 }
 
 fn number(kind: PosixRlimitType) -> u32 {

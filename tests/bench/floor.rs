@@ -18,7 +18,8 @@
 use ebb::kernel::{self, Cloned};
 use nix::fcntl::AT_FDCWD;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
+use nix::sys::socket::{AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType};
+use nix::sys::socket::{recvmsg, sendmsg, socket};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::sys::wait::{WaitStatus, waitpid};
 use std::ffi::CString;
@@ -115,7 +116,8 @@ impl Floor<'_> {
         }
         nix::unistd::sethostname("floor").expect("sethostname");
         if self.has("net") {
-            kernel::loopback_up().expect("lo");
+            let socket = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None).expect("socket");
+            kernel::loopback_up(&socket).expect("lo");
         }
         mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE).expect("private");
         self.overlay();

@@ -1,0 +1,35 @@
+//! The calls that give a process its limits, its keys and its loopback.
+
+use super::super::{Call, names, tell};
+use super::{fd, zero};
+use crate::kernel;
+use nix::unistd::Pid;
+
+/// prlimit(2) of a new (soft, hard) limit; `pid` 0 is this process.
+#[track_caller]
+pub fn set_limit(pid: Pid, resource: u32, limit: (u64, u64)) -> nix::Result<()> {
+    let call = || {
+        let (soft, hard) = (names::limit(limit.0), names::limit(limit.1));
+        let limit = format!("{{rlim_cur={soft}, rlim_max={hard}}}");
+        Call::new("prlimit64", format!("{pid}, {}, {limit}, NULL", names::resource(resource)))
+    };
+    tell(call, zero, || kernel::set_limit(pid, resource, limit))
+}
+
+#[track_caller]
+pub fn new_session_keyring() -> nix::Result<i32> {
+    let call = || Call::new("keyctl", "KEYCTL_JOIN_SESSION_KEYRING, NULL".into());
+    tell(call, ToString::to_string, kernel::new_session_keyring)
+}
+
+/// SIOCSIFFLAGS of `lo` in this process's network namespace: in a new one it is down.
+#[track_caller]
+pub fn loopback_up() -> nix::Result<()> {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+    let socket = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+    let call = || {
+        let request = "{ifr_name=\"lo\", ifr_flags=IFF_UP|IFF_RUNNING}";
+        Call::new("ioctl", format!("{}, SIOCSIFFLAGS, {request}", fd(&socket)))
+    };
+    tell(call, zero, || kernel::loopback_up(&socket))
+}
