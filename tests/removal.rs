@@ -131,3 +131,33 @@ fn prune_removes_what_is_stopped_and_tells_what_it_gave_back() {
     assert_eq!(ebb.ok(["ps", "-a", "--format", "{{.Names}}"]), "runs");
     ebb.fails(1, ["container", "prune", "-f", "--filter", "colour=red"]);
 }
+
+/// After a power cut: what its volatile overlay had not written yet is lost, and nobody knows what.
+#[test]
+fn a_container_of_another_boot_that_was_to_be_removed_is_not_started_again() {
+    let ebb = Ebb::new();
+    let id =
+        ebb.ok(["run", "-d", "--rm", "--name", "box", "busybox", "sh", "-c", "echo kept > /f; echo up; sleep 1000"]);
+    ebb.await_line("box", "up");
+    let path = ebb.store().join("containers").join(&id).join("state.json");
+    let text = || std::fs::read_to_string(&path).expect("a state");
+    let state: serde_json::Value = serde_json::from_str(&text()).expect("JSON");
+    let supervisor = nix::unistd::Pid::from_raw(state["Supervisor"]["Pid"].as_i64().expect("a pid") as i32);
+    nix::sys::signal::kill(supervisor, nix::sys::signal::Signal::SIGKILL).expect("killed");
+    ebb.run(["wait", "box"]);
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("procfs");
+    let today = text();
+    std::fs::write(&path, today.replace(boot.trim(), "00000000-0000-0000-0000-000000000000")).expect("written");
+    let said = ebb.fails(1, ["start", "box"]);
+    let why = "container box has run before the machine was restarted, and with --rm nothing that it wrote was forced to the disk";
+    assert!(said.contains(why) && said.contains("`ebb rm box` removes it"), "{said}");
+    // As its cure says.
+    ebb.ok(["cp", "box:/f", "taken"]);
+    assert_eq!(std::fs::read_to_string(ebb.dir.join("taken")).expect("it"), "kept\n");
+    assert!(ebb.fails(1, ["start", "box"]).contains(why), "a look inside makes it no better");
+    // Of this boot it is whole.
+    std::fs::write(&path, today).expect("written");
+    ebb.ok(["start", "box"]);
+    ebb.await_line("box", "up");
+    ebb.ok(["rm", "-f", "box"]);
+}

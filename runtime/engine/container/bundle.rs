@@ -307,7 +307,8 @@ fn overlay(store: &Store, container: &Container) -> Result<Mount> {
 }
 
 /// overlayfs marks the work directory of a volatile mount, and refuses to mount it again (overlayfs.rst, "Volatile
-/// mount"): after a crash the layer may be half on the disk. Here it was not: the machine is still the same.
+/// mount"): after a crash the layer may be half on the disk. Here it was not: [`refuse_torn_layer`] has seen that the machine
+/// is still the same.
 fn clear_volatile_mark(directory: &Path) -> Result<()> {
     let mark = directory.join("work/work/incompat");
     if !directory.join("work/work").exists() {
@@ -318,6 +319,20 @@ fn clear_volatile_mark(directory: &Path) -> Result<()> {
         Err(error) if !error.is_not_found() => Err(error),
         _ => Ok(()),
     })
+}
+
+/// Refuses to start a `--rm` container that has run before the machine was restarted.
+pub fn refuse_torn_layer(container: &Container, before: &state::State) -> Result<()> {
+    let has_run = before.status != state::Status::Created;
+    if !container.host_config.auto_remove || !has_run || before.supervisor.boot_id == state::boot_id() {
+        return Ok(());
+    }
+    let name = &container.name;
+    Err(Error::conflict(format!(
+        "container {name} has run before the machine was restarted, and with --rm nothing that it wrote was forced to the disk: \
+         its files may be half there"
+    ))
+    .with_cure(format!("`ebb cp {name}:PATH .` takes out what is worth it, `ebb rm {name}` removes it")))
 }
 
 fn linux(container: &Container, ids: &StoreIds, namespaces: &Namespaces) -> Result<Linux> {

@@ -5,7 +5,7 @@ use super::record::Container;
 use super::relay::Relay;
 use super::remove::{self, Gone};
 use super::state::{self, ProcessId, State, Status};
-use super::{exec, life};
+use super::{bundle, exec, life};
 use crate::engine::{mounts, owners, time};
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
@@ -141,6 +141,7 @@ fn claim(store: &Store, container: &Container) -> Result<()> {
     if before.is_running() || before.status == Status::Restarting {
         return Err(running());
     }
+    bundle::refuse_torn_layer(container, &before)?;
     let mut taken = false;
     let cgroup = life::cgroup_to_be(container);
     state::change(store, &container.id, |state| {
