@@ -239,6 +239,29 @@ fn a_passwd_that_the_container_has_deleted_is_not_read_from_the_layer_below() {
     assert!(said.contains("unable to find user root"), "{said}");
 }
 
+/// Which of its layers has it: the one that the overlay will show.
+#[test]
+fn a_passwd_is_found_where_the_overlay_shows_it() {
+    let ebb = Ebb::new();
+    let lines = |name: &str| format!("{name}:x:0:0::/:\n");
+    let (root, web) = (lines("root"), lines("web"));
+    // Hidden by an opaque directory, by a whiteout of the directory, and behind a symlink which another layer has the end of.
+    let hidden: [&[common::layers::Entry]; 2] =
+        [&[("etc/.wh..wh..opq", Some(""), ""), ("etc/f", Some(""), "")], &[(".wh.etc", Some(""), "")]];
+    for (name, layer) in ["opaque", "whiteout"].into_iter().zip(hidden) {
+        common::layers::image(&ebb, name, &[layer]);
+        let said = ebb.fails(125, ["run", "--rm", "-u", "root", name, "id"]);
+        assert!(said.contains("unable to find user root"), "{name}: {said}");
+    }
+    let link: &[common::layers::Entry] = &[("etc/passwd", None, "/home/p"), ("home/p", Some(&root), "")];
+    common::layers::image(&ebb, "link", &[link, &[("home/p", Some(&web), "")]]);
+    assert_eq!(ebb.ok(["run", "--rm", "-u", "web", "link", "id", "-u"]), "0");
+    assert!(ebb.fails(125, ["run", "--rm", "-u", "root", "link", "id"]).contains("unable to find user root"));
+    // In the container's own layer.
+    ebb.ok(["run", "--name", "box", "-u", "web", "link", "sh", "-c", "sed -i s/web/own/ /home/p"]);
+    assert!(ebb.fails(1, ["start", "-a", "box"]).contains("unable to find user web"));
+}
+
 #[test]
 fn supplementary_groups_are_exact() {
     let ebb = Ebb::new();

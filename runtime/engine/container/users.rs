@@ -1,17 +1,18 @@
 //! Who a container's process is: `-u name|uid[:group|gid]`, through the passwd and group files of the container itself.
 
+use super::diff::is_opaque;
 use super::record::Container;
 use crate::engine::idmap::{self, StoreIds};
 use crate::error::{Doing, Error, Result};
-use crate::oci::{self, IdMap};
+use crate::oci::{self, IdMap, View};
 use crate::store::{Store, beneath};
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
-use nix::sys::stat::Mode;
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 /// A user as the kernel needs it, and the home that goes with it.
@@ -70,25 +71,69 @@ pub fn resolve(root: BorrowedFd, text: &str, more: &[String]) -> Result<User> {
     add_groups(found, &group, more)
 }
 
-/// The user of a container that does not run yet: looked up in its layers, the top one first, without mounting them.
-/// A file of a layer hides those below it, so the first that is found is what the container will see.
+/// The user of a container that does not run yet.
 pub fn of_container(store: &Store, container: &Container) -> Result<User> {
-    let upper = super::dir(store, &container.id).join("upper");
-    let layers = super::layer_paths(store, container);
+    let (passwd, group) = (in_layers(store, container, "passwd")?, in_layers(store, container, "group")?);
+    let found = look_up(&passwd, &group, &container.config.image.user)?;
+    add_groups(found, &group, &container.host_config.group_add)?.as_far_as_ids_go()
+}
+
+/// What a container that does not run will see as `/etc/NAME`: looked up in its layers, the top one first, without mounting
+/// them, as far as that goes.
+fn in_layers(store: &Store, container: &Container, name: &str) -> Result<String> {
+    let mut layers = super::layer_paths(store, container);
+    layers.push(super::dir(store, &container.id).join("upper"));
     let ids = idmap::store_ids()?;
-    let find = |path: &str| -> Result<String> {
-        for layer in std::iter::once(&upper).chain(layers.iter().rev()) {
-            let Ok(root) = beneath::root(layer) else { continue };
-            // What is closed to us (another id's, 0600) may be open to the ids that the store's files carry.
-            let read = || read_database(root.as_fd(), path);
-            if let Some(text) = read().or_else(|_| oci::with_ids(ids.map(), read))? {
-                return Ok(text);
+    for layer in layers.iter().rev() {
+        let Ok(root) = beneath::root(layer) else { continue };
+        // What is closed to us (another id's, 0600) may be open to the ids that the store's files carry.
+        let look = || InLayer::of(&root, name);
+        match look().or_else(|_| oci::with_ids(ids.map(), look))? {
+            InLayer::Silent => {}
+            InLayer::Says(text) => return Ok(text),
+            InLayer::Link => {
+                let path = format!("/etc/{name}");
+                return oci::within(View::Layers { layers: &layers, ids: ids.map() }, |root| database(root, &path));
             }
         }
-        Ok(String::new())
-    };
-    let found = look_up(&find("/etc/passwd")?, &find("/etc/group")?, &container.config.image.user)?;
-    add_groups(found, &find("/etc/group")?, &container.host_config.group_add)?.as_far_as_ids_go()
+    }
+    Ok(String::new())
+}
+
+/// What one layer says of a file in /etc.
+#[derive(Debug, Serialize, Deserialize)]
+enum InLayer {
+    /// Nothing: what the next one below says counts.
+    Silent,
+    /// This, and what is below is hidden: by a file, a whiteout, an opaque directory.
+    Says(String),
+    /// A symlink is there, which may lead through any other layer: only all of them together know.
+    Link,
+}
+
+impl InLayer {
+    fn of(root: &OwnedFd, name: &str) -> Result<InLayer> {
+        let doing = || format!("look for the container's /etc/{name}");
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let look = |at: &OwnedFd, name: &str| fstatat(at, name, AtFlags::AT_SYMLINK_NOFOLLOW);
+        let kind = |stat: &FileStat| SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
+        let (found, etc) = match openat(root, "etc", flags, Mode::empty()) {
+            Err(Errno::ENOENT) => return Ok(InLayer::Silent),
+            // It is none here, whatever lower layers have.
+            Err(Errno::ENOTDIR | Errno::ELOOP) => (look(root, "etc"), None),
+            etc => {
+                let etc = etc.doing(doing)?;
+                (look(&etc, name), Some(etc))
+            }
+        };
+        Ok(match (found, etc) {
+            (Err(Errno::ENOENT), Some(etc)) if !is_opaque(&etc) => InLayer::Silent,
+            (Ok(stat), _) if kind(&stat) == SFlag::S_IFLNK => InLayer::Link,
+            (Ok(stat), Some(etc)) if kind(&stat) == SFlag::S_IFREG => InLayer::Says(database(etc.as_fd(), name)?),
+            (Ok(_) | Err(Errno::ENOENT), _) => InLayer::Says(String::new()),
+            (Err(errno), _) => return Err(errno).doing(doing),
+        })
+    }
 }
 
 /// The names of a user and of a group in the container whose `root` this is.
@@ -101,31 +146,26 @@ pub fn names(root: impl AsFd, uid: u32, gid: u32) -> Result<(Option<String>, Opt
     Ok((name("/etc/passwd", uid)?, name("/etc/group", gid)?))
 }
 
+/// A file of the image, which may be anything: a FIFO, a device, a terabyte. Nothing where there is none.
 fn database(root: BorrowedFd, path: &str) -> Result<String> {
-    read_database(root, path).map(Option::unwrap_or_default)
-}
-
-/// A file of the image, which may be anything: a FIFO, a device (a whiteout is one), a terabyte. `None` where there is
-/// nothing of that name.
-fn read_database(root: BorrowedFd, path: &str) -> Result<Option<String>> {
     const LARGEST: u64 = 16 << 20;
     let doing = || format!("read the container's {path}");
     let open = |flags| beneath::open(root, Path::new(path), flags, Mode::empty());
-    // Looked at before it is opened: a device that is none (a whiteout) cannot be, and hides what lies below all the same.
+    // Looked at before it is opened, which for some is more than a look.
     let place = match open(OFlag::O_PATH) {
-        Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(None),
+        Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(String::new()),
         found => File::from(found.doing(doing)?),
     };
     if !place.metadata().doing(doing)?.is_file() {
-        return Ok(Some(String::new()));
+        return Ok(String::new());
     }
     let file = File::from(open(OFlag::O_RDONLY | OFlag::O_NONBLOCK).doing(doing)?);
     if !file.metadata().doing(doing)?.is_file() {
-        return Ok(Some(String::new()));
+        return Ok(String::new());
     }
     let mut bytes = Vec::new();
     file.take(LARGEST).read_to_end(&mut bytes).doing(doing)?;
-    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 fn look_up(passwd: &str, group: &str, text: &str) -> Result<User> {
