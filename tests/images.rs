@@ -3,6 +3,7 @@
 mod common;
 
 use common::Ebb;
+use common::hostile::Tar;
 use std::io::Write;
 
 /// A tar of (path, content) files, with a mode and owners that must survive.
@@ -189,6 +190,57 @@ fn what_is_damaged_is_refused_and_nothing_of_it_stays() {
     assert!(load(&ebb, b"no tar at all").stderr.starts_with("ebb: "));
     assert_eq!(ebb.ok(["images", "-aq"]), "");
     assert_eq!(std::fs::read_dir(ebb.store().join("tmp")).expect("tmp/").count(), 0);
+}
+
+/// Which members are layers is said last; what looks like one is unpacked as it comes by.
+#[test]
+fn of_what_comes_through_a_pipe_only_the_layers_stay() {
+    let ebb = Ebb::empty();
+    let good = layer(&[("a", "1")]);
+    let members = |extra: &[(&str, Vec<u8>)]| {
+        let config = config(&[&good]);
+        let manifest = serde_json::json!([{"Config": "config", "RepoTags": ["piped:1"], "Layers": ["layer"]}]);
+        let named = extra.iter().map(|(name, bytes)| ((*name).to_owned(), bytes.clone()));
+        let manifest = serde_json::to_vec(&manifest).expect("JSON");
+        let own = [("config".to_owned(), config), ("manifest.json".to_owned(), manifest)];
+        named.chain(own).collect::<Vec<(String, Vec<u8>)>>()
+    };
+    let layers = || std::fs::read_dir(ebb.store().join("images/layers/sha256")).map_or(0, |layers| layers.count());
+    let needless = layer(&[("b", "2")]);
+    let hostile = Tar::default().file("../../../../f", "x").end();
+    // A name that comes twice stands for what came last.
+    let extra =
+        [("layer", needless.clone()), ("other", needless), ("hostile", hostile.clone()), ("layer", good.clone())];
+    for bytes in [archive(&members(&extra)), gzip(&archive(&members(&extra)))] {
+        let said = load(&ebb, &bytes);
+        assert_eq!(said.stdout, "Loaded image: piped:1\n", "{}", said.shown());
+        assert_eq!((layers(), ebb.leftovers()), (1, Vec::new()));
+        ebb.ok(["rmi", "piped:1"]);
+    }
+    let said = load(&ebb, &gzip(&archive(&members(&[("layer", hostile)]))));
+    assert!(said.code == 1 && said.stderr.starts_with("ebb: load the layer layer: unpack "), "{}", said.shown());
+    let said = load(&ebb, &gzip(&archive(&members(&[("layer", layer(&[("a", "2")]))]))));
+    assert!(said.code == 1 && said.stderr.contains("but it should be sha256:"), "{}", said.shown());
+    assert_eq!((layers(), ebb.leftovers()), (0, Vec::new()));
+}
+
+/// Of a member of eight gigabytes only a pax record says the size. What its header says leads into its contents.
+#[test]
+fn a_tar_in_a_layer_whose_header_has_no_size_is_not_taken_for_a_member() {
+    let ebb = Ebb::empty();
+    let inner = Tar::default().file("in", "no member of the archive").end();
+    let inner = String::from_utf8(inner).expect("text");
+    let layer = layer(&[("inner.tar", &inner)]);
+    let manifest = r#"[{"Config": "config", "RepoTags": ["long:1"], "Layers": ["layer"]}]"#;
+    let config = String::from_utf8(config(&[&layer])).expect("JSON");
+    let mut tar = Tar::default().file("config", &config).file("manifest.json", manifest);
+    tar = tar.pax(&[&format!("size={}", layer.len())]).entry(b'0', "layer", "", b"");
+    tar.bytes.extend_from_slice(&layer);
+    let said = load(&ebb, &tar.end());
+    assert_eq!(said.stdout, "Loaded image: long:1\n", "{}", said.shown());
+    ebb.ok(["create", "--name", "box", "long:1"]);
+    ebb.ok(["cp", "box:/inner.tar", "inner.tar"]);
+    assert_eq!(std::fs::read_to_string(ebb.dir.join("inner.tar")).expect("the file"), inner);
 }
 
 #[test]

@@ -214,10 +214,7 @@ impl<R: Read> Archive<R> {
         }
         let mut header = Header::new_old();
         header.as_mut_bytes().copy_from_slice(block);
-        let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
-        let own: u32 = block[148..156].iter().map(|byte| u32::from(*byte)).sum();
-        // The field counts as eight blanks.
-        if header.cksum().ok() != Some(sum - own + 8 * 32) {
+        if !is_header(block) {
             return Err(Error::new("this is not a tar archive, or it is damaged: a header's checksum is wrong"));
         }
         Ok(Some(header))
@@ -305,6 +302,14 @@ impl<R: Read> Archive<R> {
             }
         }
     }
+}
+
+/// Whether a block is the header of a member: its checksum is right.
+pub fn is_header(block: &[u8]) -> bool {
+    let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
+    let own: u32 = block[148..156].iter().map(|byte| u32::from(*byte)).sum();
+    // The field counts as eight blanks.
+    sum > 0 && Header::from_byte_slice(block).cksum().ok() == Some(sum - own + 8 * 32)
 }
 
 /// Where a member's description comes from.

@@ -281,6 +281,14 @@ pub const COMMANDS: &[Command] = &[
         either: &[&["image", "load", "-q", "-i", "ARCHIVE"], &["run", "--rm", "busybox", "true"]],
         ..PLAIN
     },
+    // Its layers are unpacked as they come by.
+    Command {
+        name: "image load, compressed",
+        words: &["image", "load", "-q", "-i", "busybox.tar.gz"],
+        before: &[&["rmi", "-f", "busybox"]],
+        either: &[&["image", "load", "-q", "-i", "busybox.tar.gz"], &["run", "--rm", "busybox", "true"]],
+        ..PLAIN
+    },
     Command {
         name: "image rm",
         words: &["image", "rm", "other"],

@@ -3,7 +3,7 @@
 use crate::common::{self, Ebb};
 use std::path::Path;
 
-/// `tree`, five files to be copied; `new.tar`, what [`crate::commands`] imports.
+/// `tree`, five files to be copied; `new.tar`, what [`crate::commands`] imports; `busybox.tar.gz`.
 pub fn files(dir: &Path) {
     let tree = dir.join("tree/sub");
     std::fs::create_dir_all(&tree).expect("a tree");
@@ -16,6 +16,11 @@ pub fn files(dir: &Path) {
         std::fs::write(new.join(number.to_string()), "new\n").expect("a file");
     }
     std::fs::write(dir.join("new/c"), "new\n").expect("a file");
+    let compressed = std::fs::File::create(dir.join("busybox.tar.gz")).expect("a file");
+    let mut compressed = flate2::write::GzEncoder::new(compressed, flate2::Compression::fast());
+    let mut archive = std::fs::File::open(common::busybox_archive()).expect("the archive");
+    std::io::copy(&mut archive, &mut compressed).expect("written");
+    compressed.finish().expect("written");
     let mut tar = std::process::Command::new("tar");
     assert!(tar.args(["-C", "new", "-cf", "new.tar", "."]).current_dir(dir).status().expect("tar starts").success());
 }

@@ -1,12 +1,12 @@
 //! gzip, zstd or neither: told by the first bytes, never by a name.
 
 use crate::error::{Doing, Result};
-use crate::store::buffer::Buffer;
+use crate::store::buffer::Buffered;
 use std::io::{self, BufRead, Read};
 
 /// Reads `inner` decompressed.
 pub fn reader<'a>(inner: impl Read + 'a) -> Result<Box<dyn Read + 'a>> {
-    let mut buffered = Buffered { inner, buffer: Buffer::new(128 * 1024), start: 0, end: 0, length: 0 };
+    let mut buffered = Buffered::new(inner);
     let start = buffered.fill_buf().doing(|| "read the archive")?;
     if start.starts_with(&[0x1f, 0x8b]) {
         return Ok(Box::new(Bounded::new(Gzip(flate2::bufread::MultiGzDecoder::new(buffered)))));
@@ -21,46 +21,6 @@ pub fn reader<'a>(inner: impl Read + 'a) -> Result<Box<dyn Read + 'a>> {
 /// Whether the first bytes are those of gzip or zstd.
 pub fn is_compressed(start: &[u8]) -> bool {
     start.starts_with(&[0x1f, 0x8b]) || start.starts_with(&[0x28, 0xb5, 0x2f, 0xfd])
-}
-
-/// std's BufReader, in a buffer of ours, and counting.
-struct Buffered<R> {
-    inner: R,
-    buffer: Buffer,
-    start: usize,
-    end: usize,
-    /// How much has been read of `inner`.
-    length: u64,
-}
-
-impl<R: Read> BufRead for Buffered<R> {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.start == self.end {
-            (self.start, self.end) = (0, self.inner.read(&mut self.buffer)?);
-            self.length += self.end as u64;
-        }
-        Ok(&self.buffer[self.start..self.end])
-    }
-
-    fn consume(&mut self, amount: usize) {
-        self.start = self.end.min(self.start + amount);
-    }
-}
-
-impl<R: Read> Read for Buffered<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        // What has room for as much as we is read into without a stop here.
-        if self.start == self.end && buffer.len() >= self.buffer.len() {
-            let length = self.inner.read(buffer)?;
-            self.length += length as u64;
-            return Ok(length);
-        }
-        let ready = self.fill_buf()?;
-        let length = ready.len().min(buffer.len());
-        buffer[..length].copy_from_slice(&ready[..length]);
-        self.consume(length);
-        Ok(length)
-    }
 }
 
 /// A decompressor that knows how much it has been given.
@@ -78,7 +38,7 @@ impl<R: Read> Read for Gzip<R> {
 
 impl<R: Read> Inflates for Gzip<R> {
     fn consumed(&self) -> u64 {
-        self.0.get_ref().length
+        self.0.get_ref().taken()
     }
 }
 
@@ -92,7 +52,7 @@ impl<R: Read> Read for Zstd<'_, R> {
 
 impl<R: Read> Inflates for Zstd<'_, R> {
     fn consumed(&self) -> u64 {
-        self.0.get_ref().length
+        self.0.get_ref().taken()
     }
 }
 

@@ -19,6 +19,7 @@ use crate::store::{Store, TmpDir, atomic, tree as trees};
 use serde::{Deserialize, Serialize};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 /// layer.json
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -44,7 +45,21 @@ impl atomic::Versioned for Facts {
 pub struct Unpacked {
     pub diff_id: String,
     /// `None` where the store had it already.
-    made: Option<TmpDir>,
+    made: Option<Made>,
+}
+
+/// A layer's directory, removed when dropped, unless it was published: it, or one above it, is `held`.
+struct Made {
+    directory: PathBuf,
+    held: Rc<TmpDir>,
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        if self.directory.exists() {
+            let _ = remove_tree(&self.directory);
+        }
+    }
 }
 
 fn place(store: &Store, diff_id: &str) -> PathBuf {
@@ -86,30 +101,18 @@ pub fn known(diff_id: &str) -> Unpacked {
 /// The work is done in a child that has all of the store's ids, so that an ordinary user's layers keep their owners.
 pub fn unpack(store: &Store, tar: impl Read, expected: Option<&str>) -> Result<Unpacked> {
     leftovers::clear(store);
-    let made = store.make_tmp("layer")?;
+    let held = Rc::new(store.make_tmp("layer")?);
+    let made = Made { directory: held.path.clone(), held };
     let ids = idmap::store_ids()?;
     let flattened = matches!(ids, StoreIds::Single(_));
-    let unpacked = oci::with_ids(ids.map(), || into(&made.path, tar, flattened));
-    let result = unpacked.and_then(|(hex, facts)| {
-        let diff_id = format!("sha256:{hex}");
-        if let Some(expected) = expected.filter(|expected| *expected != diff_id) {
-            return Err(Error::new(format!("the layer's digest is {diff_id}, but it should be {expected}"))
-                .with_cure("the archive is damaged, or not what it says it is"));
-        }
-        // It reaches the disk with the tree, before the layer has its name.
-        atomic::fill_json(&made.path.join("layer.json"), &facts, Durability::Unsynced)?;
-        Ok(diff_id)
-    });
-    match result {
-        Ok(diff_id) => Ok(Unpacked { diff_id, made: Some(made) }),
-        Err(error) => {
-            let _ = remove_tree(&made.path);
-            Err(error)
-        }
-    }
+    let hex = oci::with_ids(ids.map(), || fill(&made.directory, tar, flattened))?;
+    let unpacked = Unpacked { diff_id: format!("sha256:{hex}"), made: Some(made) };
+    expected.map_or(Ok(()), |expected| unpacked.is(expected))?;
+    Ok(unpacked)
 }
 
-fn into(directory: &Path, tar: impl Read, flattened: bool) -> Result<(String, Facts)> {
+/// Unpacks a plain tar into the empty `directory`, and says its digest in hexadecimal.
+pub(super) fn fill(directory: &Path, tar: impl Read, flattened: bool) -> Result<String> {
     let root = directory.join("fs");
     std::fs::create_dir(&root).doing(|| "make the layer's tree")?;
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
@@ -118,28 +121,45 @@ fn into(directory: &Path, tar: impl Read, flattened: bool) -> Result<(String, Fa
     let (recorder, size) = unpack::unpack(recorder, &root, Limits { flattened })?;
     let digesting = recorder.finish()?;
     let tar_size = digesting.length;
-    Ok((digesting.finish(), Facts { version: <Facts as atomic::Versioned>::VERSION, size, tar_size, flattened }))
+    let facts = Facts { version: <Facts as atomic::Versioned>::VERSION, size, tar_size, flattened };
+    // It reaches the disk with the tree, before the layer has its name.
+    atomic::fill_json(&directory.join("layer.json"), &facts, Durability::Unsynced)?;
+    Ok(digesting.finish())
 }
 
 impl Unpacked {
-    /// Where it was made, unless the store had it already.
-    pub fn made(&self) -> Option<&TmpDir> {
-        self.made.as_ref()
+    /// A layer that has been filled in a directory which is `held`, or lies below one that is.
+    pub(super) fn new(hex: &str, directory: PathBuf, held: Rc<TmpDir>) -> Unpacked {
+        Unpacked { diff_id: format!("sha256:{hex}"), made: Some(Made { directory, held }) }
+    }
+
+    /// What keeps it in `tmp/`, unless the store had it already.
+    pub fn held(&self) -> Option<&TmpDir> {
+        self.made.as_ref().map(|made| &*made.held)
+    }
+
+    /// Refuses a layer of another digest.
+    pub fn is(&self, expected: &str) -> Result<()> {
+        if self.diff_id == expected {
+            return Ok(());
+        }
+        Err(Error::new(format!("the layer's digest is {}, but it should be {expected}", self.diff_id))
+            .with_cure("the archive is damaged, or not what it says it is"))
     }
 
     /// Puts the layer in its place. Where another command was faster, its copy serves, and this one goes.
     pub fn publish(self, store: &Store) -> Result<()> {
-        let Some(made) = self.made else { return Ok(()) };
+        let Some(made) = &self.made else { return Ok(()) };
         let place = place(store, &self.diff_id);
         let parent = place.parent().unwrap_or(Path::new("/"));
         std::fs::create_dir_all(parent).doing(|| format!("make {}", parent.display()))?;
         if !place.exists() {
-            match atomic::publish_dir(&made.path, &place, Durability::Synced) {
+            match atomic::publish_dir(&made.directory, &place, Durability::Synced) {
                 Err(_) if place.exists() => {}
                 result => return result,
             }
         }
-        remove_tree(&made.path)
+        remove_tree(&made.directory)
     }
 }
 
@@ -154,7 +174,7 @@ pub fn remove(store: &Store, diff_id: &str) -> Result<()> {
 }
 
 /// A layer's files may carry any of the store's ids.
-fn remove_tree(path: &Path) -> Result<()> {
+pub(super) fn remove_tree(path: &Path) -> Result<()> {
     let ids = idmap::store_ids()?;
     oci::with_ids(ids.map(), || trees::remove(path))
 }

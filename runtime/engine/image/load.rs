@@ -2,7 +2,7 @@
 
 use super::digest::{self, Digesting};
 use super::layer::{self, Unpacked};
-use super::{ImageFile, architecture, compression, names, parse, publish, reference, spool};
+use super::{ImageFile, architecture, compression, names, parse, passed, publish, reference, spool};
 use crate::error::{Doing, Error, Result};
 use crate::store::Store;
 use serde::Deserialize;
@@ -74,6 +74,8 @@ struct Archive {
     /// `file` is a copy of ours, without a name.
     spooled: bool,
     members: HashMap<String, Member>,
+    /// By their offsets, what is no longer in `file`, since it was unpacked as it came by.
+    ahead: HashMap<u64, Result<Unpacked>>,
 }
 
 #[derive(Clone)]
@@ -98,12 +100,15 @@ impl Archive {
             input.rewind().doing(|| "read the archive")?;
         }
         let spooled = !seekable || compression::is_compressed(&start[..length]);
-        let file = if spooled { spool::spool(store, input)? } else { input };
+        let (file, ahead) = match spooled {
+            true => spool::spool(store, input).map(|spooled| (spooled.file, spooled.layers))?,
+            false => (input, HashMap::new()),
+        };
         let members = members(&file)?;
-        Ok(Archive { file, spooled, members })
+        Ok(Archive { file, spooled, members, ahead })
     }
 
-    /// Gives back the disk space of a copy.
+    /// Gives back the disk space of a copy, and of what turned out to be no layer that is needed.
     fn forget(self) {
         if self.spooled {
             let _ = self.file.set_len(0);
@@ -217,9 +222,14 @@ impl Archive {
         Ok(())
     }
 
-    fn layer(&self, store: &Store, name: &str, diff_id: &str) -> Result<Unpacked> {
+    fn layer(&mut self, store: &Store, name: &str, diff_id: &str) -> Result<Unpacked> {
         if layer::exists(store, diff_id) {
             return Ok(layer::known(diff_id));
+        }
+        let (offset, _) = self.member(name)?;
+        if let Some(ahead) = self.ahead.remove(&offset) {
+            let layer = ahead?;
+            return layer.is(diff_id).map(|()| layer);
         }
         // The digest of the blob as it lies in the archive, besides that of the tar in it.
         if let Some(hex) = name.strip_prefix("blobs/sha256/").filter(|hex| format!("sha256:{hex}") != diff_id) {
@@ -229,7 +239,13 @@ impl Archive {
                 return Err(Error::new(format!("the content of blob sha256:{hex} has another digest")));
             }
         }
-        layer::unpack(store, compression::reader(self.reader(name)?)?, Some(diff_id))
+        let mut start = [0; 4];
+        let length = read_up_to(&mut self.reader(name)?, &mut start)?;
+        match compression::is_compressed(&start[..length]) {
+            true => layer::unpack(store, passed::start(self.reader(name)?)?, Some(diff_id)),
+            // To pass it on costs as much as to digest it.
+            false => layer::unpack(store, self.reader(name)?, Some(diff_id)),
+        }
     }
 }
 
@@ -281,7 +297,7 @@ fn blob(digest: &str) -> Result<String> {
     }
 }
 
-fn read_up_to(file: &mut File, buffer: &mut [u8]) -> Result<usize> {
+fn read_up_to(file: &mut impl Read, buffer: &mut [u8]) -> Result<usize> {
     let mut length = 0;
     loop {
         match file.read(&mut buffer[length..]).doing(|| "read the archive")? {

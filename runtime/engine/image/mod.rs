@@ -7,6 +7,7 @@ pub mod inspect;
 pub mod layer;
 pub mod load;
 pub mod names;
+mod passed;
 pub mod recipe;
 pub mod reference;
 pub mod remove;
@@ -234,7 +235,7 @@ pub fn add_layer(
 /// The durable end of every way in: layers, then the configuration that names them. Returns the image's id.
 fn publish(store: &Store, layers: Vec<layer::Unpacked>, config: &[u8]) -> Result<String> {
     // What was unpacked reaches the disk before any name says that it is there.
-    match layers.iter().find_map(layer::Unpacked::made) {
+    match layers.iter().find_map(layer::Unpacked::held) {
         Some(first) => first.sync()?,
         None => store.sync()?,
     }
