@@ -4,6 +4,7 @@ mod common;
 
 use common::Ebb;
 use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt;
 
 #[test]
 fn the_exit_code_is_the_programs_or_says_why_there_was_none() {
@@ -226,6 +227,29 @@ fn an_init_reaps_orphans_and_passes_signals_on() {
     }
     let blocked = ebb.ok(["run", "--rm", "--init", "busybox", "grep", "SigBlk", "/proc/self/status"]);
     assert_eq!(blocked, "SigBlk:\t0000000000000000");
+}
+
+/// Without root the container's root is the binary's owner, and CAP_SYS_ADMIN can make a read-only mount writable; not this one.
+#[test]
+fn an_init_cannot_be_changed_from_inside_whatever_the_container_may_do() {
+    let ebb = Ebb::new();
+    let look = || {
+        let meta = std::fs::metadata(env!("CARGO_BIN_EXE_ebb")).expect("the binary");
+        (meta.mode(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec(), meta.len())
+    };
+    let before = look();
+    let script = "init=/sbin/docker-init; mount -o remount,rw,bind $init; mount -o remount,rw $init
+        chmod 4777 $init; touch -d 2001-02-03 $init; (: >> $init); grep -c 'docker-init ro,' /proc/self/mountinfo";
+    for options in [&["--cap-add", "SYS_ADMIN"][..], &["--privileged"], &["--cap-add", "ALL", "--userns", "host"]] {
+        let words = [&["run", "--rm", "--init"], options, &["busybox", "sh", "-c", script]].concat();
+        let ran = ebb.run(&words);
+        assert_eq!((ran.code, ran.stdout.as_str()), (0, "1\n"), "{}", ran.shown());
+        assert!(ran.stderr.contains("Read-only file system"), "{}", ran.shown());
+        assert_eq!(look(), before, "{}", ran.shown());
+    }
+    ebb.ok(["run", "-d", "--init", "--name", "box", "busybox", "sleep", "1000"]);
+    let exec = ebb.run(["exec", "--privileged", "box", "sh", "-c", script]);
+    assert_eq!((exec.stdout.as_str(), look()), ("1\n", before), "{}", exec.shown());
 }
 
 #[test]

@@ -3,11 +3,14 @@
 
 use super::mounts;
 use super::within::{self, Place};
-use super::{IdMap, options, rootfs};
+use super::{IdMap, options};
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
 use crate::store::beneath;
 use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag};
+use nix::sched::CloneFlags;
+use nix::sys::stat::Mode;
 use oci_spec::runtime::MountBuilder;
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
@@ -73,7 +76,9 @@ pub fn copy(path: &Path, below: &Path) -> Result<OwnedFd> {
 
 /// Attaches a mount at a path of this mount namespace.
 pub fn attach(mount: impl AsFd, path: &Path) -> Result<()> {
-    let place = rootfs::open_place(path)?;
+    // A file or a directory, as the mount is.
+    let place = nix::fcntl::openat(AT_FDCWD, path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
+        .doing(|| format!("open {}", path.display()))?;
     explain::step(
         "it is attached where only this namespace sees it",
         format_args!("mount --move … {}", path.display()),
@@ -88,6 +93,25 @@ pub fn in_new_namespace(
     make: impl FnOnce() -> Result<(bool, Vec<OwnedFd>)>,
 ) -> Result<(bool, Vec<OwnedFd>)> {
     within::elsewhere(Place::New(ids), make)
+}
+
+/// A copy, attached nowhere, of the mount of the file at `path`, which is read-only and which nobody makes writable again,
+/// whatever they may do to mounts: what comes into a mount namespace that a new user namespace owns keeps the flags that
+/// it had outside (mount_namespaces(7), "Restrictions on mount namespaces"), and so does every copy of it.
+pub fn read_only_for_good(path: &Path) -> Result<OwnedFd> {
+    let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+    let own = IdMap { uids: vec![(0, uid, 1)], gids: vec![(0, gid, 1)] };
+    // Who is not root mounts in a user namespace only: the first of the two.
+    let (_, mut made) = in_new_namespace((uid != 0).then_some(&own), || {
+        let copy = mounts::copy(path, false)?;
+        calls::mount_setattr(&copy, false, libc::MOUNT_ATTR_RDONLY, 0, 0, None).doing(|| "make it read-only")?;
+        attach(copy, path)?;
+        explain::step("a user namespace more: there, what is read-only stays so", "unshare --user --mount …");
+        let both = CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS;
+        calls::unshare(both).doing(|| "make a user namespace")?;
+        Ok((true, vec![mounts::copy(path, false)?]))
+    })?;
+    made.pop().ok_or_else(|| Error::new("the mount got lost"))
 }
 
 /// The mount namespace that this process is in.

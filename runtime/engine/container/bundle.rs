@@ -256,7 +256,7 @@ fn all_mounts(
         list.push(mapped(one, map)?);
     }
     if host.init {
-        let this = std::fs::read_link("/proc/self/exe").doing(|| "find Ebb's own binary")?;
+        let this = super::init::own_binary()?;
         let one = mount(super::INIT_PATH, "bind", &this.to_string_lossy(), &["bind", "ro", "nosuid", "nodev"])?;
         list.push(mapped(one, map)?);
     }

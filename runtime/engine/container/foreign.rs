@@ -13,6 +13,7 @@ use crate::store::{atomic, tree};
 use nix::mount::{MntFlags, MsFlags};
 use nix::sched::CloneFlags;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, RecvMsg, recvmsg};
+use nix::sys::stat::{SFlag, fstat};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -119,7 +120,11 @@ fn attach_given(given: &[Given], config: &mut Value, dir: &Path) -> Result<()> {
         let is_for = |mount: &&mut Value| mount["destination"].as_str().map(Path::new) == Some(&given.destination);
         let Some(mount) = config["mounts"].as_array_mut().into_iter().flatten().find(is_for) else { continue };
         let place = dir.join(format!("{SUBPATH_STEM}given-{index}"));
-        std::fs::create_dir(&place).doing(|| format!("make {}", place.display()))?;
+        match SFlag::from_bits_truncate(fstat(&*given.mount).doing(|| "look at a mount")?.st_mode) & SFlag::S_IFMT {
+            SFlag::S_IFDIR => std::fs::create_dir(&place),
+            _ => std::fs::File::create_new(&place).map(drop),
+        }
+        .doing(|| format!("make {}", place.display()))?;
         detached::attach(&*given.mount, &place)?;
         mount["source"] = json!(place);
         // It is the part already that was asked for.

@@ -4,7 +4,7 @@ use super::record::Container;
 use super::relay::{Ends, Relay};
 use super::state::{self, ProcessId, Status};
 use super::supervisor::{self, Client, Reporter};
-use super::{bundle, exec, foreign, health};
+use super::{bundle, exec, foreign, health, init};
 use crate::engine::{mounts, time, volume};
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
@@ -28,6 +28,7 @@ pub fn live(
     let directory = super::dir(store, &container.id);
     mounts::prepare(store, &container.mounts)?;
     let mut held = volume::hold(store, container)?;
+    held.given.extend(init::mount(&container.host_config)?);
     bundle::write(store, container, &held)?;
     let (io, mut ends) = streams(container, client.size)?;
     // What is done while the container's first process builds its view.
