@@ -32,6 +32,7 @@ mod within;
 
 pub use detached::Given;
 pub use mounts::bind_below;
+pub use namespaces::mounts_of;
 pub use options::{SUBPATH, owner_option, subpath_option};
 
 use crate::error::{Doing, Error, Result};
@@ -132,8 +133,8 @@ pub fn exec(target: Pid, pidfd: OwnedFd, spec: &Spec, process: &Process, io: Io)
 
 /// How to see a container's files.
 pub enum View<'a> {
-    /// Through a running container's mount and user namespace: its first process, and a handle on that very one.
-    Running(Pid, OwnedFd),
+    /// Through a running container's mount namespace, which is [`mounts_of`] its first process.
+    Running(OwnedFd),
     /// A stopped one's: its bundle's user namespace and its mounts (volumes too), made again in a private namespace; those
     /// that were given for it are used as they are.
     Bundle(&'a Path, &'a [Given]),

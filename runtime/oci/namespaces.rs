@@ -3,9 +3,11 @@
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
+use nix::unistd::Pid;
 use oci_spec::runtime::{LinuxNamespaceType as Type, Spec};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 /// The bundle's namespaces, ready for the clone.
 #[derive(Debug, Default)]
@@ -107,17 +109,31 @@ pub fn unshare_late(namespaces: &Namespaces) -> Result<()> {
     calls::unshare(nix::sched::CloneFlags::from_bits_retain(late as i32)).doing(|| "make the other namespaces")
 }
 
+/// The mount namespace of a process, which is there for as long as it is held, whatever becomes of the process; `None` where
+/// that has ended already.
+pub fn mounts_of(pid: Pid, pidfd: &OwnedFd) -> Result<Option<OwnedFd>> {
+    let opened = std::fs::File::open(format!("/proc/{pid}/ns/mnt"));
+    // Asked after it was opened: until it has ended the number is no other's.
+    let mut ended = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+    match poll(&mut ended, PollTimeout::ZERO).doing(|| "ask whether a process has ended")? {
+        0 => opened.map(|opened| Some(opened.into())).doing(|| format!("open the mount namespace of process {pid}")),
+        _ => Ok(None),
+    }
+}
+
 /// Joins a mount namespace, and first the user namespace that owns it, where that is not ours: it gives the right to.
-pub fn join_mounts(namespace: &OwnedFd) -> Result<()> {
+/// Returns whether it was another.
+pub fn join_mounts(namespace: &OwnedFd) -> Result<bool> {
     let owner = crate::kernel::owning_user_namespace(namespace).doing(|| "find out whose a mount namespace is")?;
     let ours = std::fs::metadata("/proc/self/ns/user").doing(|| "look at our own namespaces")?;
     let theirs = nix::sys::stat::fstat(&owner).doing(|| "look at a namespace")?;
-    if theirs.st_ino != std::os::unix::fs::MetadataExt::ino(&ours) {
+    let is_another = theirs.st_ino != std::os::unix::fs::MetadataExt::ino(&ours);
+    if is_another {
         explain::step("into the user namespace that owns the mounts", "nsenter --user=… …");
         calls::setns(&owner, libc::CLONE_NEWUSER).doing(|| "join a user namespace")?;
     }
     explain::step("into the mount namespace where it is mounted", "nsenter --mount=… …");
-    calls::setns(namespace, libc::CLONE_NEWNS).doing(|| "join a mount namespace")
+    calls::setns(namespace, libc::CLONE_NEWNS).doing(|| "join a mount namespace").map(|()| is_another)
 }
 
 /// The same namespaces for unshare(1), to be shown.

@@ -3,7 +3,7 @@
 
 use super::mounts::{self, Sources, Which};
 use super::wire::{self, Message};
-use super::{IdMap, View, create, exec, ids, mapped, namespaces, rootfs};
+use super::{IdMap, View, create, ids, mapped, namespaces, rootfs};
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
 use crate::kernel::{self, Cloned};
@@ -18,16 +18,15 @@ use std::path::{Path, PathBuf};
 
 pub fn within<T: Serialize + DeserializeOwned>(view: View, work: impl FnOnce(BorrowedFd) -> Result<T>) -> Result<T> {
     match view {
-        View::Running(pid, pidfd) => {
-            let flags = namespaces::that_differ(pid.as_raw())? & (libc::CLONE_NEWUSER | libc::CLONE_NEWNS);
-            in_child(0, None, |_| {
-                // The container's processes could see a joined process's descriptors, were it not hidden from them.
-                explain::step("no process of the container may look into this one", "");
-                calls::prctl(libc::PR_SET_DUMPABLE, 0).doing(|| "hide from the container")?;
-                exec::join(&pidfd, flags)?;
-                work(beneath::root(Path::new("/"))?.as_fd())
-            })
-        }
+        View::Running(mounts) => in_child(0, None, |_| {
+            // The container's processes could see a joined process's descriptors, were it not hidden from them.
+            explain::step("no process of the container may look into this one", "");
+            calls::prctl(libc::PR_SET_DUMPABLE, 0).doing(|| "hide from the container")?;
+            if namespaces::join_mounts(&mounts)? {
+                ids::become_root()?;
+            }
+            work(beneath::root(Path::new("/"))?.as_fd())
+        }),
         View::Layers { layers, ids } => {
             let flags = libc::CLONE_NEWNS | if ids.is_some() { libc::CLONE_NEWUSER } else { 0 };
             in_child(flags as u64, ids.map(|map| Outside { map, mounts: None }), |_| {

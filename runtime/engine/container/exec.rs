@@ -133,12 +133,10 @@ pub fn process(spec: &mut Spec, container: &Container, init: &ProcessId, request
     let mut env = process.env().clone().unwrap_or_default();
     if let Some(user) = &request.user {
         let groups = container.host_config.group_add.clone();
-        let handle =
-            init.open().ok_or_else(|| Error::conflict(format!("container {} is not running", container.id)))?;
-        let found = oci::within(oci::View::Running(Pid::from_raw(init.pid), handle), |root| {
-            users::resolve(root, user, &groups)
-        })?
-        .as_far_as_ids_go()?;
+        let mounts = init.open().map(|handle| oci::mounts_of(Pid::from_raw(init.pid), &handle)).transpose()?;
+        let ended = || Error::conflict(format!("container {} is not running", container.id));
+        let view = oci::View::Running(mounts.flatten().ok_or_else(ended)?);
+        let found = oci::within(view, |root| users::resolve(root, user, &groups))?.as_far_as_ids_go()?;
         if let Some(map) = oci::ids::of(spec) {
             found.check_mapped(&map)?;
         }
