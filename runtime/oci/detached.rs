@@ -30,7 +30,8 @@ pub fn file_system(kind: &str, source: &str, words: &[String]) -> Result<OwnedFd
     let described = MountBuilder::default().destination("/").typ(kind).source(source).options(words).build();
     let mut options = options::read(&described.doing(|| "describe the mount")?);
     // As words of the mount table's they are nothing to a mount of a directory; to a file system they are.
-    options.data.extend(words.iter().filter(|word| matches!(word.as_str(), "sync" | "dirsync")).cloned());
+    // `ro`, too: a disk that cannot be written to is mounted in no other way.
+    options.data.extend(words.iter().filter(|word| matches!(word.as_str(), "ro" | "sync" | "dirsync")).cloned());
     options.data.insert(0, format!("source={source}"));
     let name = CString::new(kind).map_err(|_| Error::new("a NUL in the file system's type"))?;
     let shown: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -40,7 +41,10 @@ pub fn file_system(kind: &str, source: &str, words: &[String]) -> Result<OwnedFd
         format_args!("mount -t {kind}{with} {source} …"),
     );
     let context = match calls::fsopen(&name) {
-        Err(Errno::ENODEV) => return Err(Error::new(format!("no such device: this kernel knows no type {kind}"))),
+        Err(Errno::ENODEV) => {
+            return Err(Error::new(format!("no such device: this kernel knows no type {kind}"))
+                .with_cure("it has those of /proc/filesystems, and what modules it is given (modprobe, the distribution's packages)"));
+        }
         context => context.map_err(crate::error::Cause::into_error)?,
     };
     let made = mounts::configure(&context, &options.data).and_then(|()| calls::fsmount(&context, options.attributes));

@@ -7,20 +7,18 @@
 //! last one that is closed unmounts.
 
 use super::options::{self, Place};
-use super::{Volume, disk, get, mountpoint, users};
+use super::{Volume, disk, get, mountpoint, network, users};
 use crate::engine::container::record::{Container, MountPoint};
 use crate::engine::container::state;
 use crate::engine::idmap::{self, StoreIds};
 use crate::engine::mounts;
 use crate::error::{Doing, Error, Result};
-use crate::explain::calls;
 use crate::oci;
 use crate::oci::detached::{self, Given};
 use crate::store::{Store, beneath, lock};
 use nix::errno::Errno;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::rc::Rc;
 
 /// The directory that is the volume's data, as an O_PATH descriptor: whoever looks into a volume or writes to it (copy-up,
@@ -114,8 +112,9 @@ fn mount(data: &Path, place: &Place) -> Result<OwnedFd> {
         }
         Place::Plain | Place::Directory { .. } => return Err(Error::new("this volume has no file system of its own")),
     };
-    let words = with_address(kind, words)?;
-    detached::file_system(kind, &device, &words).doing(|| failed(data, &device))
+    let (resolved, words) =
+        network::resolve(kind, &device, words).doing(|| format!("error while mounting volume '{}'", data.display()))?;
+    detached::file_system(kind, &resolved, &words).doing(|| failed(data, &resolved))
 }
 
 /// An ordinary user may mount only what a user namespace may.
@@ -127,29 +126,6 @@ fn explain(error: Error, place: &Place, ids: &StoreIds) -> Error {
         )),
         _ => error,
     }
-}
-
-/// The kernel wants a server's address; mount.nfs(8), and Docker after it, takes a name too.
-fn with_address(kind: &str, words: Vec<String>) -> Result<Vec<String>> {
-    if !matches!(kind, "nfs" | "nfs4" | "cifs") {
-        return Ok(words);
-    }
-    let resolved = |word: String| match word.strip_prefix("addr=") {
-        Some(name) if name.parse::<std::net::IpAddr>().is_err() => Ok(format!("addr={}", address(name)?)),
-        _ => Ok(word),
-    };
-    words.into_iter().map(resolved).collect()
-}
-
-/// By getent(1): a static program cannot load the host's name services itself.
-fn address(name: &str) -> Result<String> {
-    crate::explain::step(format_args!("the address of {name}"), format_args!("getent ahosts {name}"));
-    let output = calls::output(Command::new("getent").args(["ahosts", "--", name])).doing(|| "run getent")?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let first = text.split_whitespace().next();
-    first
-        .map(str::to_owned)
-        .ok_or_else(|| Error::new(format!("error resolving passed in network volume address: {name}")))
 }
 
 /// What a container that starts, or one that is looked into, needs mounted for it.

@@ -16,6 +16,7 @@ mod frozen;
 mod import;
 mod inspect;
 mod mend;
+mod network;
 mod options;
 mod remove;
 mod size;

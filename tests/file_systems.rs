@@ -1,0 +1,125 @@
+//! A volume of any file system that the kernel mounts (`-o type=`): the kernel is asked for just what Docker asks it for.
+
+mod common;
+
+use common::{Answer, Ebb, is_root};
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+/// Uses a volume of this type, under a strace(1) that answers in the kernel's place: yes to all, and in the end that the
+/// server does not speak. (What it opens is then descriptor 0, which is one that can be closed.) Returns the words that the file system was given, and what was said.
+fn asked(ebb: &Ebb, kind: &str, device: &str, words: &str) -> (Vec<String>, Answer) {
+    let options = [format!("type={kind}"), format!("device={device}"), format!("o={words}")];
+    ebb.ok(["volume", "create", "-o", &options[0], "-o", &options[1], "-o", &options[2], "remote"]);
+    let record = ebb.dir.join("record");
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "-s", "1000", "-e", "signal=none", "-o"]).arg(&record);
+    strace.args(["-e", "trace=fsopen,fsconfig,fsmount", "-e", "inject=fsopen:retval=0"]);
+    strace.args(["-e", "inject=fsconfig:retval=0", "-e", "inject=fsmount:error=EHOSTUNREACH"]);
+    strace.arg(env!("CARGO_BIN_EXE_ebb")).args(["run", "--rm", "-v", "remote:/data", "busybox", "true"]);
+    strace.env("EBB_ROOT", ebb.store()).env("PATH", format!("{}:/usr/bin:/bin", ebb.dir.join("bin").display()));
+    let answer = common::answer(strace.current_dir(&ebb.dir));
+    ebb.ok(["volume", "rm", "--now", "remote"]);
+    let record = std::fs::read_to_string(record).expect("what was asked");
+    let first = record.lines().next().unwrap_or_default();
+    assert!(answer.code == 125 && (first.is_empty() || first.contains(&format!("fsopen(\"{kind}\""))), "{record}");
+    let word = |line: &str| {
+        let quoted: Vec<&str> = line.split('"').collect();
+        match line.contains("FSCONFIG_SET_STRING") {
+            true => Some(format!("{}={}", quoted[1], quoted[3])),
+            false => line.contains("FSCONFIG_SET_FLAG").then(|| quoted[1].to_owned()),
+        }
+    };
+    (record.lines().filter_map(word).collect(), answer)
+}
+
+/// A getent(1) that knows one name, by an address of each kind, and none else.
+fn known_names(ebb: &Ebb) {
+    std::fs::create_dir(ebb.dir.join("bin")).expect("a directory");
+    let program = ebb.dir.join("bin/getent");
+    let script = "#!/bin/sh\n[ \"$*\" = 'ahosts -- server' ] || exit 2\n\
+                  echo '2001:db8::7 STREAM server'\necho '10.1.2.3 STREAM'\n";
+    std::fs::write(&program, script).expect("written");
+    std::fs::set_permissions(program, PermissionsExt::from_mode(0o755)).expect("executable");
+}
+
+#[test]
+fn of_nfs_and_cifs_the_kernel_is_given_dockers_words_with_addresses_for_names() {
+    if !is_root() {
+        // Without root the kernel mounts neither, and newuidmap(1) is not setuid under a tracer.
+        return;
+    }
+    let ebb = Ebb::new();
+    known_names(&ebb);
+    for (kind, device, words, wanted) in [
+        ("nfs", ":/export", "addr=server,rw,vers=4,soft", "source=:/export addr=10.1.2.3 vers=4 soft"),
+        ("nfs4", ":/export", "addr=server", "source=:/export addr=10.1.2.3"),
+        ("nfs", "server:/export", "addr=10.0.0.5,ro,nolock", "source=server:/export addr=10.0.0.5 nolock ro"),
+        ("nfs", ":/export", "addr=fd00::5", "source=:/export addr=fd00::5"),
+        // Without an addr= it is cifs's device that has the name.
+        ("cifs", "//server/s/d", "username=me,password=a=b", "source=//10.1.2.3/s/d username=me password=a=b"),
+        ("cifs", "//server/s", "addr=10.0.0.5,vers=3.0", "source=//10.1.2.3/s addr=10.0.0.5 vers=3.0"),
+        ("cifs", "//server/s", "addr=server", "source=//server/s addr=10.1.2.3"),
+        ("cifs", "//10.0.0.5/s", "guest", "source=//10.0.0.5/s guest"),
+        // Of other types a name is nobody's but the file system's own.
+        ("9p", "server", "addr=server", "source=server addr=server"),
+    ] {
+        let (given, answer) = asked(&ebb, kind, device, words);
+        assert_eq!(given.join(" "), wanted, "{}", answer.shown());
+        let source = given[0].trim_start_matches("source=");
+        let data = ebb.store().join("volumes/remote/_data");
+        let said = format!(
+            "error while mounting volume '{0}': failed to mount local volume: mount {source}:{0}: ",
+            data.display()
+        );
+        assert!(answer.stderr.contains(&said) && answer.stderr.contains("no route to host"), "{}", answer.shown());
+    }
+    for (device, words) in [(":/export", "addr=nowhere"), ("//nowhere/share", "guest")] {
+        let kind = if device.starts_with("//") { "cifs" } else { "nfs" };
+        let (given, answer) = asked(&ebb, kind, device, words);
+        let said = "_data': error resolving passed in network volume address: lookup nowhere: no such host\n";
+        assert!(given.is_empty() && answer.stderr.contains(said), "{given:?} {}", answer.shown());
+    }
+    assert_eq!(ebb.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn a_type_that_the_kernel_does_not_know_is_named_and_nothing_is_left_of_the_try() {
+    let ebb = Ebb::new();
+    ebb.ok(["volume", "create", "-o", "type=nosuchfs", "-o", "device=x", "unknown"]);
+    let before = ebb.ok(["volume", "inspect", "unknown"]);
+    // Where the image has something to copy, the volume is needed to create already.
+    for words in [&["run", "--rm", "-v", "unknown:/data"][..], &["create", "-v", "unknown:/etc"]] {
+        let said = ebb.fails(125, words.iter().chain(&["busybox", "true"]));
+        assert!(said.contains("failed to mount local volume: mount x:"), "{said}");
+        assert!(said.contains(": no such device: this kernel knows no type nosuchfs\n"), "{said}");
+        assert!(said.contains("it has those of /proc/filesystems"), "{said}");
+    }
+    assert_eq!((ebb.ok(["ps", "-aq"]), ebb.ok(["volume", "inspect", "unknown"])), (String::new(), before));
+    for verb in ["export", "clone"] {
+        let words: &[&str] = if verb == "clone" { &["unknown", "copy"] } else { &["-o", "x.tar", "unknown"] };
+        ebb.fails(1, ["volume", verb].iter().chain(words));
+    }
+    assert!(!ebb.dir.join("x.tar").exists() && !ebb.ok(["volume", "ls", "-q"]).contains("copy"));
+}
+
+#[test]
+fn a_disk_that_cannot_be_written_to_is_mounted_read_only_where_that_is_asked_for() {
+    if !is_root() {
+        return; // The kernel lets only root mount a disk.
+    }
+    let ebb = Ebb::new();
+    let disk = ebb.dir.join("disk");
+    std::fs::File::create(&disk).and_then(|file| file.set_len(8 << 20)).expect("a file");
+    assert!(Command::new("mkfs.ext4").arg("-q").arg(&disk).status().expect("mkfs.ext4 starts").success());
+    let attached = Command::new("losetup").args(["--read-only", "--find", "--show"]).arg(&disk).output();
+    let device = String::from_utf8(attached.expect("losetup starts").stdout).expect("UTF-8").trim().to_owned();
+    let device_option = format!("device={device}");
+    ebb.ok(["volume", "create", "-o", "type=ext4", "-o", &device_option, "-o", "o=ro", "sealed"]);
+    ebb.ok(["volume", "create", "-o", "type=ext4", "-o", &device_option, "open"]);
+    let sealed = ebb.run(["run", "--rm", "-v", "sealed:/data", "busybox", "sh", "-c", "ls /data; touch /data/x"]);
+    let open = ebb.run(["run", "--rm", "-v", "open:/data", "busybox", "true"]);
+    assert!(Command::new("losetup").args(["--detach", &device]).status().expect("losetup starts").success());
+    assert!(sealed.stdout == "lost+found\n" && sealed.stderr.contains("Read-only file system"), "{}", sealed.shown());
+    assert!(open.code == 125 && open.stderr.contains("failed to mount local volume"), "{}", open.shown());
+}
