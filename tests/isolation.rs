@@ -149,7 +149,13 @@ fn a_mount_lands_inside_whatever_the_images_links_say() {
         symlink(builder, "absolute", "/etc");
         symlink(builder, "up", "../../../../../../../../etc");
         symlink(builder, "outside", canary.to_str().expect("UTF-8"));
-        symlink(builder, "toproc", "/proc");
+        for (name, target) in [("toproc", "/proc"), ("tosys", "/sys"), ("todev", "/dev"), ("topts", "dev/pts")] {
+            symlink(builder, name, target);
+        }
+        symlink(builder, "relative", "etc");
+        symlink(builder, "dangling", "/not/there/yet");
+        symlink(builder, "loop", "loop");
+        symlink(builder, "dangling-up", "../../../../../../../../../not-there-ebb");
     });
     for target in ["/absolute/new", "/up/new"] {
         assert_eq!(
@@ -158,10 +164,39 @@ fn a_mount_lands_inside_whatever_the_images_links_say() {
         );
         assert!(!Path::new("/etc/new").exists());
     }
+    // The link itself: what is covered is the image's directory that it leads to, and the volume has that one's files.
+    for (number, target) in ["/absolute", "/up", "/relative"].into_iter().enumerate() {
+        let mount = format!("conf{number}:{target}");
+        let script = "touch /etc/by-volume; ls /etc";
+        let seen = ebb.ok(["run", "--rm", "-v", &mount, "linked", "sh", "-c", script]);
+        assert!(seen.contains("by-volume") && seen.contains("passwd"), "{target}: {seen}");
+        let kept = ebb.ok(["run", "--rm", "-v", &format!("conf{number}:/v"), "linked", "ls", "/v"]);
+        assert!(kept.contains("by-volume"), "{target}: {kept}");
+        assert!(!Path::new("/etc/by-volume").exists());
+    }
+    // What leads nowhere leads to what is made there, in the container.
+    for (target, place) in [
+        ("/dangling", "/not/there/yet"),
+        ("/dangling/deeper", "/not/there/yet/deeper"),
+        ("/dangling-up", "/not-there-ebb"),
+    ] {
+        let ran = ebb.run(["run", "--rm", "-v", &format!("vase:{target}"), "linked", "touch", &format!("{place}/f")]);
+        assert!(ran.code == 0 && !Path::new(place).exists(), "{}", ran.shown());
+        assert_eq!(ebb.ok(["run", "--rm", "-v", "vase:/v", "linked", "ls", "/v"]), "f");
+    }
     ebb.run(["run", "--rm", "-v", "vase:/outside/in", "linked", "true"]);
     assert_eq!(std::fs::read_dir(&canary).expect("the canary").count(), 0, "nothing of the host is touched");
     assert_ne!(ebb.run(["run", "--rm", "-v", "vase:/toproc", "linked", "true"]).code, 0, "not over /proc, by no name");
-    assert_ne!(ebb.run(["run", "--rm", "-v", "vase:/toproc/self", "linked", "true"]).code, 0);
+    for target in ["/toproc/self", "/tosys", "/tosys/fs", "/loop", "/loop/x"] {
+        assert_ne!(ebb.run(["run", "--rm", "-v", &format!("vase:{target}"), "linked", "true"]).code, 0, "{target}");
+    }
+    for target in ["/todev", "/topts", "/todev/new"] {
+        let ran =
+            ebb.run(["run", "--rm", "-v", &format!("vase:{target}"), "linked", "sh", "-c", "ls /dev; : > /dev/null"]);
+        assert_eq!(ran.code, 0, "the container's own devices may be covered: {}", ran.shown());
+    }
+    let device = std::fs::symlink_metadata("/dev/null").expect("the host's");
+    assert!(!Path::new("/dev/new").exists() && std::os::unix::fs::FileTypeExt::is_char_device(&device.file_type()));
 }
 
 #[test]

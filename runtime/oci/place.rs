@@ -8,6 +8,9 @@ use nix::sys::stat::Mode;
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 
+/// So many the kernel follows: path_resolution(7).
+const MOST_LINKS: usize = 40;
+
 /// Finds the place, or makes it: an empty directory, or an empty file.
 pub fn place_for(root: &OwnedFd, destination: &Path, directory: bool) -> Result<OwnedFd> {
     let open = || beneath::open(root, destination, OFlag::O_PATH, Mode::empty());
@@ -16,7 +19,7 @@ pub fn place_for(root: &OwnedFd, destination: &Path, directory: bool) -> Result<
         result => return result.doing(|| format!("open {} in the container", destination.display())),
     }
     if directory {
-        return make_dirs(root, destination);
+        return make_directory(root, destination);
     }
     make_file(root, destination)?;
     open().doing(|| format!("open {} in the container", destination.display()))
@@ -25,14 +28,12 @@ pub fn place_for(root: &OwnedFd, destination: &Path, directory: bool) -> Result<
 /// Makes an empty file, or where a symlink leads nowhere (an image's /etc/resolv.conf, to what systemd makes in /run) the
 /// file that it would lead to.
 fn make_file(root: &OwnedFd, destination: &Path) -> Result<()> {
-    /// So many the kernel follows: path_resolution(7).
-    const MOST_LINKS: usize = 40;
     let mut path = destination.to_owned();
     for _ in 0..MOST_LINKS {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(Error::new("a file cannot be mounted on /"));
         };
-        let directory = make_dirs(root, parent)?;
+        let directory = make_directory(root, parent)?;
         let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_WRONLY;
         match openat(&directory, name, flags, Mode::from_bits_truncate(0o644)) {
             Ok(_) => return Ok(()),
@@ -65,8 +66,36 @@ fn led(parent: &Path, target: &Path) -> PathBuf {
     led
 }
 
-fn make_dirs(root: &OwnedFd, path: &Path) -> Result<OwnedFd> {
-    beneath::make_dirs(root, path, Mode::from_bits_truncate(0o755)).map_err(|error| closed(error, "directory"))
+/// Makes a directory and what is missing above it; where a symlink on the way leads nowhere, what it would lead to.
+fn make_directory(root: &OwnedFd, destination: &Path) -> Result<OwnedFd> {
+    let mut path = destination.to_owned();
+    let mut links = 0;
+    loop {
+        let made = beneath::make_dirs(root, &path, Mode::from_bits_truncate(0o755));
+        match made.map_err(|error| closed(error, "directory")) {
+            Err(error) => match led_nowhere(root, &path).filter(|_| links < MOST_LINKS) {
+                Some(further) => (path, links) = (further, links + 1),
+                None => return Err(error),
+            },
+            made => return made,
+        }
+    }
+}
+
+/// `path` with the first symlink on it that leads nowhere replaced by where it would lead; `None` where there is none.
+fn led_nowhere(root: &OwnedFd, path: &Path) -> Option<PathBuf> {
+    let mut above: Vec<&Path> = path.ancestors().filter(|ancestor| ancestor.file_name().is_some()).collect();
+    above.reverse();
+    for link in above {
+        let opened = beneath::open(root, link, OFlag::O_PATH | OFlag::O_NOFOLLOW, Mode::empty()).ok()?;
+        // Of what is no symlink the kernel tells none.
+        let Ok(target) = readlinkat(&opened, "") else { continue };
+        if beneath::open(root, link, OFlag::O_PATH, Mode::empty()).is_err_and(|errno| errno == Errno::ENOENT) {
+            let rest = path.strip_prefix(link).ok()?;
+            return Some(led(link.parent()?, Path::new(&target)).join(rest));
+        }
+    }
+    None
 }
 
 fn closed(error: Error, kind: &str) -> Error {
