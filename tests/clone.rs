@@ -2,8 +2,8 @@
 
 mod common;
 
-use common::Ebb;
 use common::terminal::Terminal;
+use common::{Ebb, is_root, skip};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -93,6 +93,58 @@ fn holes_attributes_sockets_and_the_marks_of_an_overlay_are_cloned_as_they_are()
     let kind = |name: &str| to.join(name).symlink_metadata().expect("it is there").file_type();
     assert!(kind("socket").is_socket() && kind("whiteout").is_char_device());
     assert_eq!(to.join("whiteout").symlink_metadata().expect("it is there").rdev(), 0);
+}
+
+#[test]
+fn where_the_file_system_can_a_clone_shares_its_blocks_until_one_of_the_two_is_written() {
+    if !is_root() {
+        return; // Only root mounts a disk; where no file system can, the clone is a copy, as in all other tests.
+    }
+    if Command::new("mkfs.btrfs").arg("--version").output().is_err() {
+        return skip("mkfs.btrfs is not installed");
+    }
+    let ebb = Ebb::empty();
+    // `used` counts kilobytes in which something is kept, `shared` the pieces of a file that another one has, too.
+    let script = r#"
+        cd "$1"; truncate -s 256M disk; mkfs.btrfs -q disk; mkdir on; mount -o loop disk on || exit 77
+        export EBB_ROOT="$1/on/store"
+        data() { echo "$EBB_ROOT/volumes/$1/_data/$2"; }
+        used() { sync -f on; df -k --output=used on | tail -1; }
+        shared() { filefrag -v "$1" | grep -c shared || true; }
+        "$2" volume create vase; head -c 16M /dev/urandom > "$(data vase f)"; head -c 9k /dev/urandom > "$(data vase small)"
+        before=$(sha256sum < "$(data vase f)"); empty=$(used); echo source alone: $(shared "$(data vase f)")
+        "$2" volume clone vase copy
+        cloned=$(used); echo grown: $((cloned - empty))
+        cmp "$(data vase f)" "$(data copy f)"; cmp "$(data vase small)" "$(data copy small)"
+        [ $(shared "$(data vase f)") -gt 0 ] && [ $(shared "$(data copy f)") -gt 0 ] && echo both share
+        head -c 4M /dev/zero | dd of="$(data copy f)" bs=1M seek=3 conv=notrunc status=none
+        echo written: $(($(used) - cloned))
+        [ "$before" = "$(sha256sum < "$(data vase f)")" ] && echo the source is as it was
+        cmp -s "$(data vase f)" "$(data copy f)" || echo the clone is not
+        head=$(head -c 3M "$(data vase f)" | sha256sum); "$2" volume rm --now vase; "$2" system check
+        [ "$head" = "$(head -c 3M "$(data copy f)" | sha256sum)" ] && echo what was shared outlives the source
+        cp --reflink=never "$(data copy f)" on/copied; echo copied: $(($(used) - cloned))
+    "#;
+    let mut shell = Command::new("unshare");
+    shell.args(["-m", "sh", "-ec", script, "sh"]).arg(&ebb.dir).arg(env!("CARGO_BIN_EXE_ebb"));
+    let answer = common::answer(&mut shell);
+    if answer.code == 77 {
+        return skip(&format!("this kernel mounts no btrfs: {}", answer.stderr.trim()));
+    }
+    assert_eq!(answer.code, 0, "{}", answer.shown());
+    let line = |name: &str| {
+        let found = answer.stdout.lines().find_map(|line| line.strip_prefix(name));
+        found.unwrap_or_else(|| panic!("no {name}: {}", answer.shown())).trim().to_owned()
+    };
+    let number = |name: &str| line(name).parse::<i64>().expect("kilobytes");
+    assert_eq!(number("source alone:"), 0, "{}", answer.shown());
+    assert!(number("grown:") < 1024, "16 MB were cloned and none was to be kept twice: {}", answer.shown());
+    assert!((4096..6000).contains(&number("written:")), "what is written is one's own: {}", answer.shown());
+    for sentence in ["both share", "the source is as it was", "the clone is not", "what was shared outlives the source"]
+    {
+        line(sentence);
+    }
+    assert!(number("copied:") > 16000 && answer.stdout.contains(": sound\n"), "{}", answer.shown());
 }
 
 #[test]
