@@ -66,6 +66,11 @@ fn store_with_odd() -> Ebb {
         add(header(tar::EntryType::Regular, 0o4750, 9, 5), "odd/inner/program", b"data\n");
         add(header(tar::EntryType::Fifo, 0o604, 7, 0), "odd/fifo", b"");
         add(header(tar::EntryType::Directory, 0o700, 7, 0), "bare/", b"");
+        tar.append_pax_extensions([("SCHILY.xattr.user.colour", &b"blue"[..])]).expect("written");
+        let mut add = |mut header: tar::Header, path: &str, data: &[u8]| {
+            tar.append_data(&mut header, path, data).expect("written");
+        };
+        add(header(tar::EntryType::Regular, 0o644, 7, 6), "painted/wall", b"paint\n");
         let mut link = header(tar::EntryType::Symlink, 0o777, 7, 0);
         tar.append_link(&mut link, "odd/away", "/etc/passwd").expect("written");
         let mut link = header(tar::EntryType::Link, 0o4750, 9, 0);
@@ -133,6 +138,9 @@ fn owners_modes_times_and_links_come_along() {
     assert!(image.contains("inner/program 4750 ") && image.contains("fifo 604 "), "{image}");
     let ino = |name: &str| shell(&ebb, &["-v", "copy:/odd"], "odd", &format!("stat -c %i /odd/{name}"));
     assert_eq!(ino("second"), ino("inner/program"), "two names of one file are so in the volume");
+    shell(&ebb, &["-v", "house:/painted"], "odd", "cat /painted/wall");
+    let colour = xattr::get(data(&ebb, "house").join("wall"), "user.colour").expect("attributes");
+    assert_eq!(colour.as_deref(), Some(&b"blue"[..]));
 }
 
 #[test]

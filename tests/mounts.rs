@@ -76,7 +76,11 @@ fn mounts_that_make_no_sense_are_refused_and_change_nothing() {
         (vec!["-v", "shared"], "a volume needs a path inside the container: -v shared:/data"),
         (vec!["-v", "m1:/a:ro:x"], "a path with a colon in it goes into --mount"),
         (vec!["-v", "x:/a"], "volume name is too short"),
-        (vec!["-v", "@bad:/a"], "includes invalid characters for a local volume name"),
+        (
+            vec!["-v", "@bad:/a"],
+            "\"@bad\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are \
+             allowed. If you intended to pass a host directory, use absolute path\n",
+        ),
         (vec!["-v", "m1:/proc"], "must not cover"),
         (vec!["-v", "m1:/sys/fs/x"], "must not cover"),
         (vec!["-v", "m1:/a", "--name", "taken"], "The container name \"/taken\" is already in use"),
@@ -199,8 +203,11 @@ fn a_tmpfs_is_in_memory_with_the_options_that_were_asked_for() {
     if !has_one_id() {
         assert_eq!(says(&ebb, &["--tmpfs", "/t:uid=3,gid=4"], "stat -c %u:%g /t"), "3:4");
     }
-    ebb.ok(["run", "--name", "box", "--tmpfs", "/t", "busybox", "touch", "/t/gone"]);
-    ebb.ok(["start", "box"]);
+    let memory = ["--tmpfs", "/t", "--mount", "type=tmpfs,dst=/u"];
+    let script = "ls -A /t /u; touch /t/gone /u/gone /kept; ls /kept";
+    let run = [&["run", "--name", "box"][..], &memory, &["busybox", "sh", "-c", script]].concat();
+    assert_eq!(ebb.ok(run), "/t:\n\n/u:\n/kept");
+    assert_eq!(ebb.ok(["start", "-a", "box"]), "/t:\n\n/u:\n/kept", "what was in memory is gone with the stop");
     assert_eq!(ebb.inspect("box", "{{json .HostConfig.Tmpfs}}"), r#"{"/t":""}"#);
 }
 

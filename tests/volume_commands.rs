@@ -36,6 +36,8 @@ fn ls_filters_by_what_docker_filters_by() {
     assert_eq!(ls(&["label=app=web", "label=other"]), "");
     assert_eq!(ls(&["name=^s"]), "site\nspare");
     assert_eq!(ls(&["name=site", "name=spare"]), "site\nspare");
+    assert_eq!(ls(&["name=s", "dangling=true"]), "spare", "two keys must both hold");
+    assert_eq!(ls(&["dangling=false", "label=app", "name=spare"]), "");
     assert_eq!(ls(&["driver=local"]).lines().count(), 3);
     assert_eq!(ls(&["driver=nfs"]), "");
     assert!(ebb.fails(1, ["volume", "ls", "-f", "bogus=1"]).contains("invalid filter 'bogus'"));
@@ -45,6 +47,10 @@ fn ls_filters_by_what_docker_filters_by() {
     );
     let table = ebb.ok(["volume", "ls", "--filter", "name=s"]);
     assert!(table.starts_with("DRIVER    VOLUME NAME\nlocal     "), "{table}");
+    for name in ["zz", "mm", "aa"] {
+        ebb.ok(["volume", "create", "--label", "made=backwards", name]);
+    }
+    assert_eq!(ls(&["label=made"]), "aa\nmm\nzz", "by name, and not by age");
 }
 
 #[test]

@@ -71,7 +71,8 @@ fn a_volume_in_use_is_not_removed_and_the_message_names_who() {
     for force in [vec!["volume", "rm", "vase"], vec!["volume", "rm", "-f", "vase"]] {
         let said = ebb.fails(1, force);
         assert!(said.starts_with(&format!("ebb: remove vase: volume is in use - [{id}]\n")), "{said}");
-        assert!(said.contains("user1 (running)"), "{said}");
+        let next = "  used by user1 (running); `ebb rm -f user1` removes what uses it, and leaves the volume\n";
+        assert!(said.ends_with(next), "who, in which state, and the next command: {said}");
     }
     ebb.ok(["stop", "-t", "0", "user1"]);
     assert!(ebb.fails(1, ["volume", "rm", "vase"]).contains("user1 (exited)"), "a stopped container uses it, too");
