@@ -118,13 +118,36 @@ fn a_volume_whose_data_only_its_record_could_tell_is_set_apart_from_the_trash_to
 fn a_container_that_runs_is_not_moved_from_under_its_processes() {
     let ebb = Ebb::new();
     let id = ebb.ok(["run", "-d", "--name", "live", "-v", "vase:/v", "busybox", "sleep", "1000"]);
-    let record = ebb.store().join("containers").join(&id).join("container.json");
-    let whole = std::fs::read(&record).expect("it");
-    std::fs::write(&record, "{").expect("broken");
+    let path = |name: &str| ebb.store().join("containers").join(&id).join(name);
+    let whole = ["container.json", "state.json"].map(|name| std::fs::read(path(name)).expect("it"));
+    let state: serde_json::Value = serde_json::from_slice(&whole[1]).expect("JSON");
+    // Its state may be damaged, too: then the kernel is asked who lives.
+    let supervisor = &state["Supervisor"]["Pid"];
+    for (damaged, pid) in
+        [(&["container.json"][..], &state["Init"]["Pid"]), (&["container.json", "state.json"], supervisor)]
+    {
+        for name in damaged {
+            std::fs::write(path(name), "{").expect("broken");
+        }
+        let found = ebb.run(["system", "check", "--repair"]);
+        let said = format!("it runs, as process {pid}: end that first (`kill {pid}`)");
+        assert!(found.code == 1 && found.stdout.contains(&said), "{}", found.shown());
+        assert!(path("container.json").exists(), "it stays in its place");
+        assert_eq!(ebb.run(["volume", "rm", "--now", "vase"]).code, 1, "and its volume is in use");
+    }
+    for (name, whole) in ["container.json", "state.json"].into_iter().zip(&whole) {
+        std::fs::write(path(name), whole).expect("whole again");
+    }
+    assert_eq!(ebb.ok(["exec", "live", "echo", "alive"]), "alive", "to be asked does it no harm");
+    // Damaged and at an end, it is set apart.
+    ebb.ok(["stop", "-t", "0", "live"]);
+    for name in ["container.json", "state.json"] {
+        std::fs::write(path(name), "{").expect("broken");
+    }
     let found = ebb.run(["system", "check", "--repair"]);
-    assert!(found.code == 1 && found.stdout.contains("it runs, as process "), "{}", found.shown());
-    assert!(record.exists(), "it stays in its place");
-    assert_eq!(ebb.run(["volume", "rm", "--now", "vase"]).code, 1, "and its volume is in use");
-    std::fs::write(&record, whole).expect("whole again");
-    ebb.ok(["rm", "-f", "live"]);
+    assert!(found.stdout.contains("moved to "), "{}", found.shown());
+    // The overlay's own directory is closed to all.
+    let apart = std::fs::read_dir(ebb.store().join("set-apart")).expect("it").flatten().next().expect("one").path();
+    std::fs::set_permissions(apart.join("work/work"), std::os::unix::fs::PermissionsExt::from_mode(0o700))
+        .expect("ours");
 }

@@ -1,7 +1,7 @@
 //! `system check`: is the store sound? Every record is read and held against what it names. `--repair` mends without
 //! losing a byte that may be somebody's: what cannot be read is moved aside, never removed, and what runs stays.
 
-use super::container::{self, state};
+use super::container::{self, bundle, protocol, state};
 use super::image::{self, layer};
 use super::volume::{self, Mended};
 use super::{leftovers, settings};
@@ -9,6 +9,8 @@ use crate::error::{Doing, Error, Kind, Result};
 use crate::oci;
 use crate::store::atomic::{self, Durability};
 use crate::store::{self, Store, lock};
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -234,7 +236,8 @@ fn names(store: &Store, repair: bool, report: &mut Report) -> Result<()> {
         let id = std::fs::read_link(&link).unwrap_or_default().to_string_lossy().into_owned();
         match container::load(store, &id) {
             Ok(container) if container.name == name => continue,
-            Err(error) if error.kind == Kind::Newer => continue,
+            // Whatever its record was, what could not be set apart is there, and may live.
+            Err(error) if !error.is_not_found() => continue,
             _ => {}
         }
         let finding = report.find("name", &name, "it leads to no container");
@@ -295,17 +298,27 @@ fn remains(store: &Store, repair: bool, report: &mut Report) -> Result<()> {
 fn set_container_apart(store: &Store, place: &Path) -> Result<String> {
     let _lock = lock::exclusive(place)?;
     let state: Result<state::State> = atomic::read_record(&place.join("state.json"));
-    match state {
-        Ok(state) => {
-            if let Some(alive) = [&state.init, &state.supervisor].into_iter().find(|process| process.is_alive()) {
-                let pid = alive.pid;
-                return Err(Error::conflict(format!("it runs, as process {pid}: end that first (`kill {pid}`)")));
-            }
-        }
+    let written = match state {
+        Ok(state) => [state.init, state.supervisor].into_iter().find(state::ProcessId::is_alive).map(|alive| alive.pid),
         Err(error) if error.kind == Kind::Newer => return Err(error),
-        Err(_) => {}
+        Err(_) => None,
+    };
+    match written.or_else(|| living(place)) {
+        Some(pid) => Err(Error::conflict(format!("it runs, as process {pid}: end that first (`kill {pid}`)"))),
+        None if lock::try_shared(&place.join("rootfs")).is_err_and(|error| !error.is_not_found()) => {
+            Err(Error::conflict("it is just being started: look again"))
+        }
+        None => set_apart(store, place),
     }
-    set_apart(store, place)
+}
+
+/// A process of the container, or its supervisor, where its own files cannot tell: the kernel knows who listens at its door,
+/// and who is in the cgroup of its name.
+fn living(place: &Path) -> Option<i32> {
+    let supervisor = protocol::knock(place).ok().and_then(|door| getsockopt(&door, PeerCredentials).ok());
+    let id = place.file_name().unwrap_or_default().to_string_lossy();
+    let in_cgroup = || oci::cgroup::processes(&oci::cgroup::name(&bundle::cgroups_path(&id))).ok()?.first().copied();
+    supervisor.map(|supervisor| supervisor.pid()).or_else(in_cgroup)
 }
 
 /// Moves what cannot be read out of the way, whole, where a person can look at it.
