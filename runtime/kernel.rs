@@ -197,14 +197,6 @@ pub fn fsmount(context: impl AsFd, attributes: u64) -> nix::Result<OwnedFd> {
     })
 }
 
-/// sync_file_range(2), SYNC_FILE_RANGE_WRITE: begins to write a part of a file to the disk, and does not wait for it.
-pub fn start_writeback(fd: impl AsFd, offset: u64, length: u64) -> nix::Result<()> {
-    let (offset, length) = (offset as libc::off64_t, length as libc::off64_t);
-    // SAFETY: takes four integers.
-    Errno::result(unsafe { libc::sync_file_range(fd.as_fd().as_raw_fd(), offset, length, libc::SYNC_FILE_RANGE_WRITE) })
-        .map(drop)
-}
-
 /// pivot_root(".", "."): the working directory becomes `/`, and the old root lies on top of it, to be unmounted.
 pub fn pivot_root_here() -> nix::Result<()> {
     nix::unistd::pivot_root(".", ".")

@@ -79,6 +79,24 @@ fn what_is_synced_at_the_end_was_open_before_anything_was_written() {
     }
 }
 
+/// Else whoever waits for the answer waits for all of it at the end.
+#[test]
+fn what_is_large_begins_to_reach_the_disk_before_all_of_it_is_there() {
+    let ebb = Ebb::empty();
+    let tar = (0..2500).fold(Tar::default(), |tar, number| tar.file(&format!("f{number}"), "x"));
+    std::fs::write(ebb.dir.join("large.tar"), tar.end()).expect("a file");
+    std::fs::write(ebb.dir.join("small.tar"), Tar::default().file("f", "x").end()).expect("a file");
+    let (early, last) = ("syncs what is there so far", "what is acknowledged has reached the disk");
+    let told = ebb.run(["--explain", "volume", "import", "vase", "large.tar"]);
+    assert_eq!(told.code, 0, "{}", told.shown());
+    let (early_at, last_at) = (told.stderr.find(early), told.stderr.find(last));
+    assert!(early_at.is_some_and(|early| last_at.is_some_and(|last| early < last)), "{}", told.shown());
+    let told = ebb.run(["--explain", "volume", "clone", "vase", "copy"]);
+    assert!(told.code == 0 && told.stderr.contains(early), "{}", told.shown());
+    let told = ebb.run(["--explain", "volume", "import", "vase", "small.tar"]);
+    assert!(told.code == 0 && !told.stderr.contains(early), "a process more for nothing: {}", told.shown());
+}
+
 /// The renames into and out of the store's own places that no sync followed before the first write to stdout.
 fn unsynced(trace: &str, store: &Path) -> Vec<String> {
     let mut waiting: Vec<String> = Vec::new();

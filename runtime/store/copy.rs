@@ -2,6 +2,7 @@
 //! FIFOs. By descriptors from one end to the other, so that nothing that changes meanwhile can lead it elsewhere.
 
 use super::descent::{Descent, shown};
+use super::early::Early;
 use super::{attribute, beneath, extents};
 use crate::error::{Doing, Error, Result};
 use nix::dir::Dir;
@@ -39,7 +40,12 @@ pub fn whole(source: impl AsFd, target: impl AsFd, told: &mut dyn FnMut(u64)) ->
 fn all(source: impl AsFd, target: impl AsFd, what: What, told: &mut dyn FnMut(u64)) -> Result<u64> {
     let target = openat(&target, ".", DIRECTORY, Mode::empty()).doing(|| "open the target")?;
     let top = target.try_clone().doing(|| "open the target")?;
-    let mut copying = Copying { top, links: HashMap::new(), what, told, left_out: 0 };
+    let mut early = Early::below(File::from(top.try_clone().doing(|| "open the target")?));
+    let mut told = |bytes| {
+        early.made(bytes, 1);
+        told(bytes);
+    };
+    let mut copying = Copying { top, links: HashMap::new(), what, told: &mut told, left_out: 0 };
     let source = openat(&source, ".", DIRECTORY, Mode::empty()).doing(|| "open the source")?;
     copying.contents(source, target).map(|()| copying.left_out)
 }

@@ -19,6 +19,7 @@ pub mod beneath;
 pub mod buffer;
 pub mod copy;
 pub mod descent;
+pub mod early;
 mod extents;
 pub mod id;
 mod layout;

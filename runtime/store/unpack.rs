@@ -5,6 +5,7 @@ mod settled;
 
 use super::archive::{Archive, End, Kind, Member};
 use super::descent::{refuse_too_long, shown};
+use super::early::Early;
 use super::pack::is_kept;
 use super::{attribute, beneath, id};
 use crate::error::{Doing, Error, Result};
@@ -33,9 +34,6 @@ pub enum Into {
     New,
 }
 
-/// So much of a new file is written before the disk is told to begin with it: who then waits for the disk waits less.
-const STRIDE: u64 = 4 << 20;
-
 /// What was made of an archive.
 #[derive(Debug, Default, Clone, Copy, serde::Serialize, serde::Deserialize)]
 pub struct Unpacked {
@@ -59,7 +57,9 @@ pub fn unpack(
     // A FIFO's mode can be set without a doubt only as it is made.
     let _umask = NoUmask(kernel::umask(0));
     let (directories, parent, count) = (Vec::new(), None, Unpacked::default());
-    let mut unpacking = Unpacking { target, owners, into, directories, parent, count };
+    // What others use is not waited for at the end.
+    let early = if into == Into::New { Some(Early::below(top(target)?)) } else { None };
+    let mut unpacking = Unpacking { target, owners, into, directories, parent, count, early };
     // Whoever keeps only a part of a backup must not take it for the whole.
     let mut archive = Archive::new(input, if into == Into::New { End::Required } else { End::Optional });
     while let Some(mut member) = archive.next_member()? {
@@ -92,6 +92,7 @@ struct Unpacking<'a> {
     /// The directory of the last member: most often the next one's too.
     parent: Option<(PathBuf, OwnedFd)>,
     count: Unpacked,
+    early: Option<Early>,
 }
 
 impl Unpacking<'_> {
@@ -107,6 +108,9 @@ impl Unpacking<'_> {
         };
         let made = self.make(archive, member, &parent, name);
         self.parent = Some((path, parent));
+        if let Some(early) = &mut self.early {
+            early.made(0, 1);
+        }
         made
     }
 
@@ -151,8 +155,7 @@ impl Unpacking<'_> {
         if self.into == Into::Used || member.kind != Kind::Directory {
             return Ok(());
         }
-        let top = beneath::open(self.target, Path::new(""), OFlag::O_RDONLY | OFlag::O_DIRECTORY, Mode::empty());
-        let top = File::from(top.doing(|| "open the directory")?);
+        let top = top(self.target)?;
         self.count.has_top = true;
         self.own(member, &top)?;
         self.set_attributes(member, &top)?;
@@ -243,7 +246,6 @@ impl Unpacking<'_> {
     }
 
     fn fill<R: Read>(&mut self, archive: &mut Archive<R>, member: &Member, file: &mut File) -> Result<()> {
-        let (mut written, mut begun) = (0, 0);
         match &member.map {
             None => loop {
                 let piece = archive.piece().doing(|| "read it")?;
@@ -251,10 +253,8 @@ impl Unpacking<'_> {
                     break;
                 }
                 file.write_all(piece).doing(|| "write it")?;
-                written += piece.len() as u64;
-                if self.into == Into::New && written - begun >= STRIDE {
-                    let _ = kernel::start_writeback(&*file, begun, written - begun);
-                    begun = written;
+                if let Some(early) = &mut self.early {
+                    early.made(piece.len() as u64, 0);
                 }
             },
             Some(map) => {
@@ -336,6 +336,11 @@ impl Unpacking<'_> {
         self.count.attributes_left_out += u64::from(!whole);
         Ok(())
     }
+}
+
+fn top(target: &OwnedFd) -> Result<File> {
+    let top = beneath::open(target, Path::new(""), OFlag::O_RDONLY | OFlag::O_DIRECTORY, Mode::empty());
+    top.map(File::from).doing(|| "open the directory")
 }
 
 fn not_over_directory(member: &Member, parent: &OwnedFd, name: &OsStr) -> Result<()> {

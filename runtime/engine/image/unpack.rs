@@ -6,6 +6,7 @@ use super::whiteout;
 use crate::error::{Cause, Doing, Error, Result};
 use crate::store::beneath;
 use crate::store::buffer::Buffer;
+use crate::store::early::Early;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, SFlag, UtimensatFlags, fchmod, futimens, mkdirat, mknodat, utimensat};
@@ -30,8 +31,6 @@ pub struct Limits {
 
 /// More names than any real image has in a layer.
 const MOST_ENTRIES: u64 = 2_000_000;
-/// A file of so many bytes begins to reach the disk while the next are unpacked: the sync at the end then waits for less.
-const WORTH_STARTING: u64 = 128 * 1024;
 /// PAX headers and long names are read whole.
 const DIRECTORY: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
 
@@ -44,6 +43,7 @@ pub fn unpack<R: Read>(recorder: Recorder<R>, root: &Path, limits: Limits) -> Re
         parent: None,
         directories: Vec::new(),
         size: 0,
+        early: Early::below(File::open(root).doing(|| "open the layer's tree")?),
         buffer: Buffer::new(128 * 1024),
     };
     // Set as the last, whatever umask we were started with.
@@ -77,6 +77,7 @@ struct Target {
     /// Their times change with everything that is put into them, and so are set at the end.
     directories: Vec<(PathBuf, TimeSpec)>,
     size: u64,
+    early: Early,
     buffer: Buffer,
 }
 
@@ -183,9 +184,7 @@ impl Target {
             return Err(Error::new(format!("the archive ends in the middle of it ({written} of {size} bytes)")));
         }
         self.size += written;
-        if written >= WORTH_STARTING {
-            let _ = crate::kernel::start_writeback(&file, 0, written);
-        }
+        self.early.made(written, 1);
         self.describe(entry, &file, kind, path)
     }
 

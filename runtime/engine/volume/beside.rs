@@ -21,9 +21,6 @@ pub struct Beside {
     counts: File,
 }
 
-/// How much is written before the disk is told to begin with it.
-const STRIDE: u64 = 8 << 20;
-
 impl Beside {
     /// Digests a file from where it stands to its end; `None` where it is no file, but a pipe.
     pub fn of_read(file: &File) -> Result<Option<Beside>> {
@@ -48,16 +45,10 @@ impl Beside {
             return Ok(None);
         }
         Beside::start(file, |part, counts| {
-            let mut begun = 0;
             let mut count = [0; 8];
             while counts.read_exact(&mut count).is_ok() {
                 part.end = u64::from_le_bytes(count);
                 part.catch_up()?;
-                if part.end - begun >= STRIDE {
-                    // Whoever waits for the disk at the end then waits for little.
-                    let _ = kernel::start_writeback(part.file, begun, part.end - begun);
-                    begun = part.end;
-                }
             }
             Ok(())
         })

@@ -7,6 +7,7 @@ use crate::engine::image::digest::Digesting;
 use crate::engine::{idmap, mounts};
 use crate::error::{Doing, Error, Result};
 use crate::oci;
+use crate::store::early::Early;
 use crate::store::pack::{Keep, Pack};
 use crate::store::{Store, beneath};
 use nix::fcntl::OFlag;
@@ -154,6 +155,8 @@ impl Write for Sink<'_> {
 struct Output<'a> {
     file: &'a File,
     beside: Option<&'a Beside>,
+    /// Where it is one that can be synced.
+    early: Option<Early>,
     /// Where nobody does it beside us.
     digest: Option<Digesting<io::Sink>>,
     written: u64,
@@ -164,7 +167,8 @@ struct Output<'a> {
 impl<'a> Output<'a> {
     fn new(file: &'a File, beside: Option<&'a Beside>) -> Output<'a> {
         let digest = beside.is_none().then(|| Digesting::new(io::sink()));
-        Output { file, beside, digest, written: 0, end: None }
+        let early = beside.and_then(|_| file.try_clone().ok()).map(Early::of);
+        Output { file, beside, early, digest, written: 0, end: None }
     }
 }
 
@@ -181,6 +185,9 @@ impl Write for Output<'_> {
             return Ok(length);
         }
         self.written += length as u64;
+        if let Some(early) = &mut self.early {
+            early.made(length as u64, 0);
+        }
         if let Some(beside) = self.beside {
             beside.written(self.written)?;
         }
