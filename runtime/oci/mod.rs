@@ -17,6 +17,7 @@ mod console;
 mod create;
 mod devices;
 mod exec;
+mod first_process;
 mod gate;
 pub mod ids;
 mod mapped;
@@ -30,6 +31,7 @@ mod rootfs;
 mod wire;
 mod within;
 
+pub use create::Begun;
 pub use detached::Given;
 pub use mounts::bind_below;
 pub use namespaces::mounts_of;
@@ -37,7 +39,7 @@ pub use options::{SUBPATH, owner_option, subpath_option};
 
 use crate::error::{Doing, Error, Result};
 use nix::unistd::Pid;
-use oci_spec::runtime::{Process, Spec};
+use oci_spec::runtime::{LinuxNamespace, Process, Spec};
 use serde::{Serialize, de::DeserializeOwned};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -108,20 +110,29 @@ pub fn start_through(gate: &Path) -> Result<()> {
 /// Ebb's own bundles hold the root file system as the first mount: `{destination: "/", type: "overlay", options:
 /// [lowerdir=…, upperdir=…, workdir=…]}`, mounted inside the container's own mount namespace. A `uidMappings` on a mount
 /// asks for an id-mapped mount.
-pub fn create(bundle: &Path, id: &str, io: Io, options: &CreateOptions) -> Result<Init> {
-    create::create(bundle, id, io, options, &mut |_, _| Ok(()))
-}
-
-/// [`create`], with something to do while the first process builds its view of the world: it is told the pid and the
-/// cgroup. Where that fails the process is killed, and the error is the answer.
-pub fn create_while(
+///
+/// `meanwhile` is done while the first process builds its view of the world: it is told the pid and the cgroup. Where that
+/// fails the process is killed, and the error is the answer.
+pub fn create(
     bundle: &Path,
     id: &str,
     io: Io,
-    options: &CreateOptions,
+    options: CreateOptions,
     meanwhile: &mut dyn FnMut(Pid, &str) -> Result<()>,
 ) -> Result<Init> {
     create::create(bundle, id, io, options, meanwhile)
+}
+
+/// Whether [`begin`] can: of cgroup v2 one is a member from birth, so that the limits must be known by then; and where a
+/// namespace is joined, there is none that takes the kernel long.
+pub fn can_begin(namespaces: &[LinuxNamespace]) -> bool {
+    !cgroup::is_born_into() && namespaces.iter().all(|namespace| namespace.path().is_none())
+}
+
+/// Begins what [`create`] does before the bundle is written: the first process is made with the namespaces that the bundle
+/// will list. [`Begun::create`] then does the rest.
+pub fn begin(bundle: &Path, id: &str, io: Io, options: CreateOptions, namespaces: &[LinuxNamespace]) -> Result<Begun> {
+    create::begin(bundle, id, io, options, namespaces::of(namespaces)?, None)
 }
 
 /// Runs one more process in the container whose first process is `target`, which `pidfd` is a handle on. `spec` is the

@@ -14,6 +14,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 pub enum Message {
     /// Child: I am in my namespaces; write my id maps, and send the mounts that only you can make.
     Cloned,
+    /// Parent: your bundle is written. Carries the place of your cgroup.
+    Described(String),
     /// Parent: your cgroup is made. Carries what one joins it by.
     Grouped(Vec<OwnedFd>),
     /// Parent: your ids are mapped. Carries the id-mapped mounts, in the order of the bundle.
@@ -42,6 +44,7 @@ pub fn pair() -> Result<(OwnedFd, OwnedFd)> {
 pub fn send(socket: impl AsFd, message: &Message) -> Result<()> {
     let (tag, text, fds): (u8, Vec<u8>, Vec<RawFd>) = match message {
         Message::Cloned => (b'c', Vec::new(), Vec::new()),
+        Message::Described(place) => (b'd', place.clone().into_bytes(), Vec::new()),
         Message::Grouped(fds) => (b'g', Vec::new(), fds.iter().map(AsRawFd::as_raw_fd).collect()),
         Message::Mapped(fds) => (b'm', Vec::new(), fds.iter().map(AsRawFd::as_raw_fd).collect()),
         Message::Mounted => (b'h', Vec::new(), Vec::new()),
@@ -90,8 +93,8 @@ pub fn receive(socket: impl AsFd) -> Result<Message> {
         let mut parts = [IoSliceMut::new(&mut buffer)];
         let flags = MsgFlags::MSG_CMSG_CLOEXEC;
         let got = match recvmsg::<()>(socket.as_fd().as_raw_fd(), &mut parts, Some(&mut space), flags) {
-            Err(Errno::EINTR) => continue,
-            Err(Errno::ECONNRESET) => return Ok(Message::End),
+            // The kernel says once, before what the other side did say, that it left some of what we said unread.
+            Err(Errno::EINTR | Errno::ECONNRESET) => continue,
             result => result.doing(|| "listen to the other side of the container's start")?,
         };
         for control in got.cmsgs().doing(|| "receive descriptors")? {
@@ -104,6 +107,7 @@ pub fn receive(socket: impl AsFd) -> Result<Message> {
         return Ok(match tag {
             b'+' => continue,
             b'c' => Message::Cloned,
+            b'd' => Message::Described(String::from_utf8_lossy(text).into_owned()),
             b'g' => Message::Grouped(fds),
             b'm' => Message::Mapped(fds),
             b'h' => Message::Mounted,

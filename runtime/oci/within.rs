@@ -3,7 +3,7 @@
 
 use super::mounts::{self, Sources, Which};
 use super::wire::{self, Message};
-use super::{IdMap, View, create, ids, mapped, namespaces, rootfs};
+use super::{IdMap, View, first_process, ids, mapped, namespaces, rootfs};
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
 use crate::kernel::{self, Cloned};
@@ -148,7 +148,7 @@ fn in_child<T: Serialize + DeserializeOwned>(
             explain::process("files");
             drop((ours, result));
             let mapped = match &outside {
-                Some(_) => create::ask_for_maps(&theirs),
+                Some(_) => first_process::ask_for_maps(&theirs),
                 None => Ok(Vec::new()),
             };
             // Closed before the work begins: a parent that waits for more hears at once that there is none.

@@ -18,17 +18,23 @@ use std::path::{Path, PathBuf};
 /// The pids limit of who asked for none.
 const PIDS_LIMIT: i64 = 512;
 
-/// Writes `config.json`. `rootfs/` is the empty directory that the overlay is mounted on; `held` is what its volumes have
-/// mounted.
-pub fn write(store: &Store, container: &Container, held: &volume::Held) -> Result<()> {
+/// Writes `config.json`, and returns what it says. `rootfs/` is the empty directory that the overlay is mounted on; `held` is
+/// what its volumes have mounted.
+pub fn write(store: &Store, container: &Container, held: &volume::Held) -> Result<Spec> {
+    write_with(store, container, namespaces(store, container, held)?)
+}
+
+/// [`write`], where its namespaces have been asked for before.
+pub fn write_with(store: &Store, container: &Container, namespaces: Vec<LinuxNamespace>) -> Result<Spec> {
     let directory = super::dir(store, &container.id);
-    let mut spec = spec(store, container, held)?;
+    let mut spec = spec_with(store, container, namespaces)?;
     super::leave_out::apply(&mut spec, store, container)?;
     if container.host_config.auto_remove {
         clear_volatile_mark(&directory)?;
     }
     // Written anew at every start: there is nothing in it to outlive a power cut.
-    atomic::put_json(&directory.join("config.json"), &spec, Durability::Unsynced)
+    atomic::put_json(&directory.join("config.json"), &spec, Durability::Unsynced)?;
+    Ok(spec)
 }
 
 /// The bundle's `linux.cgroupsPath`: below the place where this user may make cgroups.
@@ -38,6 +44,10 @@ pub fn cgroups_path(id: &str) -> String {
 
 /// What [`write`] writes, before a lesson leaves something out.
 pub fn spec(store: &Store, container: &Container, held: &volume::Held) -> Result<Spec> {
+    spec_with(store, container, namespaces(store, container, held)?)
+}
+
+fn spec_with(store: &Store, container: &Container, namespaces: Vec<LinuxNamespace>) -> Result<Spec> {
     let host = &container.host_config;
     let ids = idmap::store_ids()?;
     let mut user = super::users::of_container(store, container)?;
@@ -45,7 +55,7 @@ pub fn spec(store: &Store, container: &Container, held: &volume::Held) -> Result
         // There is one group, and it is the process's own.
         user.groups.clear();
     }
-    let namespaces = Namespaces::decide(store, container, &ids, (user.uid, user.gid), held)?;
+    let namespaces = Namespaces::with_ids(store, container, &ids, (user.uid, user.gid), namespaces)?;
     if let Some(map) = &namespaces.map {
         user.check_mapped(map)?;
     }
@@ -89,7 +99,69 @@ fn clean(path: &str) -> PathBuf {
     Path::new("/").join(path)
 }
 
-/// Which namespaces the container gets, and which ids in them.
+/// Which namespaces the container gets. (The bundle lists those, but where a lesson leaves one out.)
+pub fn namespaces(store: &Store, container: &Container, held: &volume::Held) -> Result<Vec<LinuxNamespace>> {
+    let host = &container.host_config;
+    let mut list = vec![new(Type::Mount)?];
+    for (kind, mode) in [
+        (Type::Pid, &host.pid_mode),
+        (Type::Uts, &host.uts_mode),
+        (Type::Ipc, &host.ipc_mode),
+        (Type::Network, &host.network_mode),
+        (Type::Cgroup, &host.cgroupns_mode),
+    ] {
+        if mode != "host" && !mode.starts_with("container:") {
+            list.push(new(kind)?);
+        }
+    }
+    if let Some(other) = host.pid_mode.strip_prefix("container:") {
+        list.extend(beside(store, other)?);
+        return Ok(list);
+    }
+    let wanted = match idmap::store_ids()? {
+        StoreIds::Host => wants_user_namespace(host) && held.can_map_ids && mounts_can_be_mapped(store, container)?,
+        _ => true,
+    };
+    if wanted {
+        list.push(new(Type::User)?);
+    }
+    Ok(list)
+}
+
+/// `--pid container:X`: the pid namespace belongs to X's user namespace, so that is shared, too, and with it the ids.
+fn beside(store: &Store, other: &str) -> Result<Vec<LinuxNamespace>> {
+    if !nix::unistd::geteuid().is_root() {
+        // Only a child of a process that has joined both is in both, and our first process is our own child.
+        return Err(Error::new(format!(
+            "--pid container:{other} needs root: it joins another container's pid namespace"
+        ))
+        .with_cure(format!("`ebb exec {other} …` runs a program among its processes")));
+    }
+    let other = container::find(store, other)?;
+    // Not waited for: two that name each other would wait for ever.
+    state::refuse_starting(store, &other)?;
+    let init = super::exec::still_running(store, &other)?;
+    let path = |name: &str| PathBuf::from(format!("/proc/{}/ns/{name}", init.pid));
+    let at = |kind, name| {
+        let built = LinuxNamespaceBuilder::default().typ(kind).path(path(name)).build();
+        built.doing(|| "describe a namespace")
+    };
+    let mut list = vec![at(Type::Pid, "pid")?];
+    if map_of(store, &other)?.is_some() {
+        list.push(at(Type::User, "user")?);
+    }
+    Ok(list)
+}
+
+/// The ids that a running container was given.
+fn map_of(store: &Store, container: &Container) -> Result<Option<IdMap>> {
+    let bundle = super::exec::bundle_spec(store, container)?;
+    Ok(bundle.linux().as_ref().and_then(|linux| {
+        Some(IdMap { uids: triples(linux.uid_mappings().as_ref()?), gids: triples(linux.gid_mappings().as_ref()?) })
+    }))
+}
+
+/// The namespaces, and the ids in them.
 struct Namespaces {
     list: Vec<LinuxNamespace>,
     map: Option<IdMap>,
@@ -98,66 +170,22 @@ struct Namespaces {
 }
 
 impl Namespaces {
-    fn decide(
+    fn with_ids(
         store: &Store,
         container: &Container,
         ids: &StoreIds,
         (uid, gid): (u32, u32),
-        held: &volume::Held,
+        list: Vec<LinuxNamespace>,
     ) -> Result<Namespaces> {
         let host = &container.host_config;
-        let mut list = vec![new(Type::Mount)?];
-        for (kind, mode) in [
-            (Type::Pid, &host.pid_mode),
-            (Type::Uts, &host.uts_mode),
-            (Type::Ipc, &host.ipc_mode),
-            (Type::Network, &host.network_mode),
-            (Type::Cgroup, &host.cgroupns_mode),
-        ] {
-            if mode != "host" && !mode.starts_with("container:") {
-                list.push(new(kind)?);
+        let map = match host.pid_mode.strip_prefix("container:") {
+            Some(other) => map_of(store, &container::find(store, other)?)?,
+            None if list.iter().any(|namespace| namespace.typ() == Type::User) => {
+                let keep = idmap::keep_id(&host.userns_mode)?;
+                Some(idmap::container_map(ids, &container.id, uid, gid, keep.as_ref()))
             }
-        }
-        if let Some(other) = host.pid_mode.strip_prefix("container:") {
-            return Self::beside(store, other, list, ids);
-        }
-        let wanted = match ids {
-            StoreIds::Host => wants_user_namespace(host) && held.can_map_ids && mounts_can_be_mapped(store, container)?,
-            _ => true,
+            None => None,
         };
-        if !wanted {
-            return Ok(Namespaces { list, map: None, mount_map: None });
-        }
-        list.push(new(Type::User)?);
-        let keep = idmap::keep_id(&host.userns_mode)?;
-        let map = idmap::container_map(ids, &container.id, uid, gid, keep.as_ref());
-        let mount_map = (*ids == StoreIds::Host).then(|| map.clone());
-        Ok(Namespaces { list, map: Some(map), mount_map })
-    }
-
-    /// `--pid container:X`: the pid namespace belongs to X's user namespace, so that is shared, too, and with it the ids.
-    fn beside(store: &Store, other: &str, mut list: Vec<LinuxNamespace>, ids: &StoreIds) -> Result<Namespaces> {
-        if !nix::unistd::geteuid().is_root() {
-            // Only a child of a process that has joined both is in both, and our first process is our own child.
-            return Err(Error::new(format!(
-                "--pid container:{other} needs root: it joins another container's pid namespace"
-            ))
-            .with_cure(format!("`ebb exec {other} …` runs a program among its processes")));
-        }
-        let other = container::find(store, other)?;
-        // Not waited for: two that name each other would wait for ever.
-        state::refuse_starting(store, &other)?;
-        let init = super::exec::still_running(store, &other)?;
-        let bundle = super::exec::bundle_spec(store, &other)?;
-        let path = |name: &str| PathBuf::from(format!("/proc/{}/ns/{name}", init.pid));
-        let at = |kind, name| LinuxNamespaceBuilder::default().typ(kind).path(path(name)).build();
-        list.push(at(Type::Pid, "pid").doing(|| "describe a namespace")?);
-        let map = bundle.linux().as_ref().and_then(|linux| {
-            Some(IdMap { uids: triples(linux.uid_mappings().as_ref()?), gids: triples(linux.gid_mappings().as_ref()?) })
-        });
-        if map.is_some() {
-            list.push(at(Type::User, "user").doing(|| "describe a namespace")?);
-        }
         let mount_map = map.clone().filter(|_| *ids == StoreIds::Host);
         Ok(Namespaces { list, map, mount_map })
     }

@@ -7,9 +7,9 @@ use super::supervisor::{self, Client, Reporter};
 use super::{bundle, exec, foreign, health, init};
 use crate::engine::{mounts, time, volume};
 use crate::error::{Doing, Error, Result};
-use crate::explain::{self, calls};
+use crate::explain::{self, calls, without};
 use crate::kernel;
-use crate::oci::{self, Given, Io};
+use crate::oci::{self, Io};
 use crate::store::Store;
 use crate::store::lock::Lock;
 use nix::unistd::{Pid, pipe2};
@@ -25,11 +25,9 @@ pub fn live(
     reporter: &mut Reporter,
     starting: Lock,
 ) -> Result<(i32, bool)> {
-    let directory = super::dir(store, &container.id);
     mounts::prepare(store, &container.mounts)?;
     let mut held = volume::hold(store, container)?;
     held.given.extend(init::mount(&container.host_config)?);
-    bundle::write(store, container, &held)?;
     let (io, mut ends) = streams(container, client.size)?;
     // What is done while the container's first process builds its view.
     let mut meanwhile = |pid: Pid, cgroup: &str| {
@@ -39,7 +37,7 @@ pub fn live(
         }
         Ok(())
     };
-    let mut made = make(container, &directory, io, std::mem::take(&mut held.given), &mut meanwhile)?;
+    let mut made = make(store, container, io, &mut held, &mut meanwhile)?;
     let relay = relay.as_mut().ok_or_else(|| Error::new("nobody keeps the container's output"))?;
     let cgroup = match &mut made {
         Made::Ours(init) => {
@@ -126,19 +124,32 @@ pub fn cgroup_to_be(container: &Container) -> String {
     if is_ours(container) { oci::cgroup::name(&path) } else { path }
 }
 
+/// Writes the bundle, and has it made. Its first process is begun first where it can be: while the kernel makes its
+/// namespaces, the bundle is written.
 fn make(
+    store: &Store,
     container: &Container,
-    directory: &Path,
     io: Io,
-    given: Vec<Given>,
+    held: &mut volume::Held,
     meanwhile: &mut dyn FnMut(Pid, &str) -> Result<()>,
 ) -> Result<Made> {
+    let directory = super::dir(store, &container.id);
+    let namespaces = bundle::namespaces(store, container, held)?;
+    let given = std::mem::take(&mut held.given);
     if is_ours(container) {
         let options = oci::CreateOptions { die_with_parent: true, given, ..oci::CreateOptions::default() };
-        return oci::create_while(directory, &container.id, io, &options, meanwhile).map(Made::Ours);
+        // What a lesson leaves out may be a namespace.
+        if without::left_out().is_empty() && oci::can_begin(&namespaces) {
+            let begun = oci::begin(&directory, &container.id, io, options, &namespaces)?;
+            let spec = bundle::write_with(store, container, namespaces)?;
+            return begun.create(&spec, meanwhile).map(Made::Ours);
+        }
+        bundle::write_with(store, container, namespaces)?;
+        return oci::create(&directory, &container.id, io, options, meanwhile).map(Made::Ours);
     }
+    bundle::write_with(store, container, namespaces)?;
     let runtime = Path::new(&container.host_config.runtime);
-    let made = foreign::create(runtime, directory, &container.id, io, &given)?;
+    let made = foreign::create(runtime, &directory, &container.id, io, &given)?;
     let recorded = meanwhile(made.pid, &made.cgroup);
     if recorded.is_err() {
         let _ = made.delete();
