@@ -226,6 +226,7 @@ pub fn release_program_pages() {
     let Ok(program) = std::fs::read_link("/proc/self/exe") else { return };
     let program = program.to_string_lossy();
     let mut code_is_behind = false;
+    let mut unused = Vec::new();
     for line in maps.lines() {
         let mut words = line.split(' ');
         let range = words.next().and_then(|range| range.split_once('-'));
@@ -233,20 +234,22 @@ pub fn release_program_pages() {
         let Some((Ok(start), Ok(end))) = bounds else { return };
         let rights = words.next().unwrap_or("");
         if line.ends_with("[stack]") {
-            let here = (&raw const words) as usize;
             // The frames of what is called from here lie below us, on less than these pages.
-            let unused = (here & !0xfff).saturating_sub(0x4000);
-            if (start..end).contains(&unused) {
-                // SAFETY: the range lies below every frame that is alive: nothing there will be read before it is written.
-                unsafe { libc::madvise(start as *mut c_void, unused - start, libc::MADV_DONTNEED) };
-            }
+            let here = (&raw const words) as usize;
+            let end = (here & !0xfff).saturating_sub(0x4000).clamp(start, end);
+            unused.push((start, end));
         } else if line.ends_with(&*program) && !rights.contains('w') && !code_is_behind {
-            // SAFETY: the range is a mapping of the program file, at most as far as its code, that nothing has ever
-            // written to: the next access finds the same bytes.
-            unsafe { libc::madvise(start as *mut c_void, end - start, libc::MADV_DONTNEED) };
+            unused.push((start, end));
             // What lies behind the code may have been relocated when the program started, and differ from the file.
             code_is_behind = rights.contains('x');
         }
+    }
+    // All at once: what runs between two of them would fault its pages in again.
+    for (start, end) in unused {
+        // SAFETY: the range is either a mapping of the program file, at most as far as its code, that nothing has ever
+        // written to, so that the next access finds the same bytes; or it lies on the stack below every frame that is
+        // alive, where nothing will be read before it is written.
+        unsafe { libc::madvise(start as *mut c_void, end - start, libc::MADV_DONTNEED) };
     }
 }
 

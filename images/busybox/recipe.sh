@@ -12,6 +12,8 @@ here=$(cd "$(dirname "$0")" && pwd)
 for dir in bin dev etc home proc root run sys tmp usr/bin usr/sbin var/tmp var/log; do
     mkdir -p "$ROOT/$dir"
 done
+# Each container's own are mounted here. Were there no places, every container would write these three into its layer.
+touch "$ROOT/etc/hosts" "$ROOT/etc/hostname" "$ROOT/etc/resolv.conf"
 chmod 1777 "$ROOT/tmp" "$ROOT/var/tmp"
 chmod 700 "$ROOT/root"
 ln -s /run "$ROOT/var/run"

@@ -210,6 +210,8 @@ lay_out() {
         docker-entrypoint.d etc/nginx/conf.d; do
         mkdir -p "$ROOT/$dir"
     done
+    # Places for what is each container's own, which would else be written into its layer.
+    touch "$ROOT/etc/hosts" "$ROOT/etc/hostname" "$ROOT/etc/resolv.conf"
     cp -R "$here/root/." "$ROOT"
     chmod 1777 "$ROOT/tmp" "$ROOT/var/tmp"
     chmod 700 "$ROOT/root"

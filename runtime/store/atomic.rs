@@ -35,6 +35,11 @@ fn put(path: &Path, bytes: &[u8], durability: Durability) -> Result<()> {
         );
         if durability == Durability::Synced {
             calls::fdatasync(&file)?;
+        } else if path.exists() && calls::rename_exchange(&temporary, path).is_ok() {
+            // ext4 writes out at once what is renamed over another file (ext4(5), auto_da_alloc), and has us wait while it
+            // looks for the blocks. What changes places with another it leaves in memory.
+            let _ = std::fs::remove_file(&temporary);
+            return Ok(());
         }
         calls::rename(&temporary, path)
     })();

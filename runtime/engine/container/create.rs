@@ -6,8 +6,12 @@ use crate::engine::image::{self, Healthcheck, Image, Pull};
 use crate::engine::{idmap, leftovers, mounts, owners, time};
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
+use crate::kernel;
 use crate::store::{Store, atomic, id, tree};
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// What the user asked for.
@@ -225,8 +229,16 @@ fn health(asked: &Health, image: Option<Healthcheck>) -> Option<Healthcheck> {
     (image.is_some() || !check.test.is_empty()).then_some(check)
 }
 
-/// The container's directories, and the files that the runtime gives it.
+/// The container's directories, and the files that the runtime gives it. The upper directory is the container's `/`, whose
+/// own users must be able to pass it, whatever the caller's umask.
 fn lay_out(directory: &Path, container: &Container) -> Result<()> {
+    let callers = kernel::umask(0);
+    let made = make_files(directory, container);
+    kernel::umask(callers);
+    made
+}
+
+fn make_files(directory: &Path, container: &Container) -> Result<()> {
     for name in ["upper", "work", "rootfs"] {
         let path = directory.join(name);
         explain::step(
@@ -237,18 +249,14 @@ fn lay_out(directory: &Path, container: &Container) -> Result<()> {
             },
             format_args!("mkdir {}", path.display()),
         );
-        calls::mkdir(&path, 0o777).doing(|| format!("make {}", path.display()))?;
-        // The upper directory is the container's `/`: its own users must be able to pass it.
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        std::fs::set_permissions(&path, mode).doing(|| format!("open up {}", path.display()))?;
+        calls::mkdir(&path, 0o755).doing(|| format!("make {}", path.display()))?;
     }
     let host = &container.host_config;
     let name = &container.config.hostname;
     let write = |file: &str, text: &str| -> Result<()> {
         let path = directory.join(file);
-        std::fs::write(&path, text).doing(|| format!("write {}", path.display()))?;
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-        std::fs::set_permissions(&path, mode).doing(|| format!("write {}", path.display()))
+        let opened = File::options().write(true).create_new(true).mode(0o644).open(&path);
+        opened.and_then(|mut file| file.write_all(text.as_bytes())).doing(|| format!("write {}", path.display()))
     };
     write("hostname", &format!("{name}\n"))?;
     write("hosts", &hosts(name, host)?)?;
@@ -305,7 +313,6 @@ fn take_name(store: &Store, asked: Option<&str>, container: &mut Container) -> R
 }
 
 fn write_cidfile(path: &Path, id: &str) -> Result<()> {
-    use std::io::Write;
-    let opened = std::fs::File::options().write(true).create_new(true).open(path);
+    let opened = File::options().write(true).create_new(true).open(path);
     opened.and_then(|mut file| file.write_all(id.as_bytes())).doing(|| format!("write {}", path.display()))
 }

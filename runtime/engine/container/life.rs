@@ -4,7 +4,7 @@ use super::record::Container;
 use super::relay::{Ends, Relay};
 use super::state::{self, ProcessId, Status};
 use super::supervisor::{self, Client, Reporter};
-use super::{bundle, exec, foreign, health, init};
+use super::{bundle, exec, foreign, health, init, namespaces};
 use crate::engine::{mounts, time, volume};
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls, without};
@@ -134,7 +134,7 @@ fn make(
     meanwhile: &mut dyn FnMut(Pid, &str) -> Result<()>,
 ) -> Result<Made> {
     let directory = super::dir(store, &container.id);
-    let namespaces = bundle::namespaces(store, container, held)?;
+    let namespaces = namespaces::namespaces(store, container, held)?;
     let given = std::mem::take(&mut held.given);
     if is_ours(container) {
         let options = oci::CreateOptions { die_with_parent: true, given, ..oci::CreateOptions::default() };

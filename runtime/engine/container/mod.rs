@@ -30,6 +30,7 @@ pub mod limits;
 pub mod log;
 pub mod loss;
 pub mod names;
+pub mod namespaces;
 pub mod pause;
 pub mod processes;
 pub mod protocol;

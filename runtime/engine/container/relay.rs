@@ -85,9 +85,10 @@ impl Relay {
         loop {
             let ready = self.wait(&ends, pidfd, health.as_ref(), settled)?;
             if ready.idle && !settled {
-                // Not before: what ends at once would only fault its pages in again.
-                kernel::release_program_pages();
+                // Not before: what ends at once would only fault its pages in again. And nothing else before the next sleep.
                 settled = true;
+                kernel::release_program_pages();
+                continue;
             }
             if ready.door {
                 while let Some(socket) = protocol::admit(&self.door) {

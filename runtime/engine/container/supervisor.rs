@@ -233,9 +233,9 @@ fn lives(
 /// Records the end of a life, and in the same write whether another follows: nobody sees one that is about to run again
 /// as one that has ended.
 pub fn conclude(store: &Store, container: &Container, code: i32, end: impl FnOnce(&mut State)) -> Result<bool> {
-    // The policy may have been changed by `update` meanwhile.
-    let now = super::load(store, &container.id).unwrap_or_else(|_| container.clone());
-    let policy = now.host_config.restart_policy;
+    // The policy may have been changed by `update` meanwhile; but none goes with `--rm`.
+    let now = (!container.host_config.auto_remove).then(|| super::load(store, &container.id).ok()).flatten();
+    let policy = &now.as_ref().unwrap_or(container).host_config.restart_policy;
     let mut again = false;
     state::change(store, &container.id, |state| {
         end(state);

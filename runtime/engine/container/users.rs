@@ -160,10 +160,11 @@ fn database(root: BorrowedFd, path: &str) -> Result<String> {
         return Ok(String::new());
     }
     let file = File::from(open(OFlag::O_RDONLY | OFlag::O_NONBLOCK).doing(doing)?);
-    if !file.metadata().doing(doing)?.is_file() {
+    let meta = file.metadata().doing(doing)?;
+    if !meta.is_file() {
         return Ok(String::new());
     }
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(meta.len().min(LARGEST) as usize + 1);
     file.take(LARGEST).read_to_end(&mut bytes).doing(doing)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }

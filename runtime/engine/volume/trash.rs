@@ -223,6 +223,9 @@ pub fn expire(store: &Store) -> Result<()> {
 /// [`expire`], and where the disk runs low, the oldest of the rest goes until it no longer does: for commands that make or
 /// remove something, not for those that only look. What frees nothing stays.
 pub fn tidy(store: &Store) -> Result<()> {
+    if list(store)?.is_empty() {
+        return Ok(());
+    }
     let mut result = expire(store);
     let mut rest = list(store)?;
     if rest.is_empty() || !is_low(store)? {

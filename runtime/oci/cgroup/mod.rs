@@ -241,7 +241,9 @@ enum Host {
 
 fn host() -> Host {
     use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
-    if statfs(ROOT).is_ok_and(|file_system| file_system.filesystem_type() == CGROUP2_SUPER_MAGIC) {
+    static UNIFIED: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    let is_unified = || statfs(ROOT).is_ok_and(|file_system| file_system.filesystem_type() == CGROUP2_SUPER_MAGIC);
+    if *UNIFIED.get_or_init(is_unified) {
         return match v2::base() {
             Ok(base) => Host::V2(base),
             Err(reason) => Host::None(reason),

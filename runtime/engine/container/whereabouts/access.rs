@@ -3,7 +3,7 @@
 
 use super::super::record::Container;
 use super::super::users::{self, User};
-use super::super::{bundle, exec, state};
+use super::super::{bundle, exec, namespaces, state};
 use super::reason;
 use crate::engine::idmap::{self, StoreIds};
 use crate::engine::volume;
@@ -124,8 +124,8 @@ pub fn asker(store: &Store, container: &Container, user: Option<&str>) -> Result
 fn map_of(spec: &Spec) -> Option<IdMap> {
     let linux = spec.linux().as_ref()?;
     let map = IdMap {
-        uids: bundle::triples(linux.uid_mappings().as_ref()?),
-        gids: bundle::triples(linux.gid_mappings().as_ref()?),
+        uids: namespaces::triples(linux.uid_mappings().as_ref()?),
+        gids: namespaces::triples(linux.gid_mappings().as_ref()?),
     };
     (!map.uids.is_empty()).then_some(map)
 }
