@@ -40,14 +40,19 @@ fn mounts_pass_between_the_host_and_the_container_as_the_word_says() {
         }
         return;
     }
-    for (options, kind) in [("", "in a user namespace"), ("--privileged", "with the host's users")] {
+    let kinds = [
+        ("", "in a user namespace"),
+        ("--privileged", "with the host's users"),
+        ("--runtime runc", "through another runtime"),
+    ];
+    for (options, kind) in kinds {
         let script = format!(
             "for word in private rprivate slave rslave shared rshared; do
                 $EBB run -d {options} --cap-add SYS_ADMIN --security-opt seccomp=unconfined --name box -v $PWD/peer:/d:$word busybox sleep 1000 > id
                 mount -t tmpfs host peer/out; touch peer/out/from-host
                 $EBB exec --privileged box mount -t tmpfs guest /d/in
                 echo $word: $($EBB exec box ls /d/out) $(grep -c \" $PWD/peer/in \" /proc/self/mountinfo)
-                $EBB rm -f box > id; umount peer/out; umount peer/in 2> id || true
+                $EBB rm -f box > id; umount peer/out || echo went along; umount peer/in 2> id || true
             done
             # A mount that was passed on lies where it was asked for, and the container's root was not.
             grep -c \"$PWD/store\" /proc/self/mountinfo || true"
@@ -79,8 +84,7 @@ fn a_directory_that_is_nobodys_peer_can_pass_nothing_on() {
     let script = "for word in private rslave rshared; do
             echo $word; $EBB run --rm --mount type=bind,src=./alone,dst=/d,bind-propagation=$word busybox true || echo $?
         done
-        echo again; $EBB create --name box -v ./peer:/d:rshared busybox > id; mount --make-private peer; $EBB start box || echo $?
-        echo through; mount --make-shared peer; $EBB run --rm --runtime runc -v ./peer:/d:rshared busybox true || echo $?";
+        echo again; $EBB create --name box -v ./peer:/d:rshared busybox > id; mount --make-private peer; $EBB start box || echo $?";
     let answer = apart(&ebb, script);
     let dir = ebb.dir.display();
     let said: Vec<&str> = answer
@@ -101,9 +105,6 @@ fn a_directory_that_is_nobodys_peer_can_pass_nothing_on() {
         format!("ebb: path {dir}/peer is mounted on {dir}/peer but it is not a shared mount"),
         "ebb: failed to start containers: box".into(),
         "1".into(),
-        "through".into(),
-        "ebb: /d cannot be shared with the host through --runtime runc: that runs in mounts of its own, which only hear of the host's".into(),
-        "125".into(),
     ];
     assert_eq!(said, wanted, "{}", answer.shown());
 }

@@ -78,6 +78,11 @@ pub fn copy(path: &Path, below: &Path) -> Result<OwnedFd> {
     mounts::copy_of(path, &options::Options { subpath, ..options::Options::default() })
 }
 
+/// A copy, attached nowhere, of the mount at `path`, and of those below it: where that is shared, its peer.
+pub fn peer_of(path: &Path, recursive: bool) -> Result<OwnedFd> {
+    mounts::copy(path, recursive)
+}
+
 /// Attaches a mount at a path of this mount namespace.
 pub fn attach(mount: impl AsFd, path: &Path) -> Result<()> {
     // A file or a directory, as the mount is.

@@ -107,15 +107,6 @@ fn check(request: &Request) -> Result<()> {
         )
         .with_cure("`ebb exec NAME …` runs a program among the processes of another container"));
     }
-    let shared = |mount: &mounts::Request| matches!(mount.propagation.as_deref(), Some("shared" | "rshared"));
-    if let Some(mount) = request.mounts.iter().find(|mount| shared(mount) && !host.runtime.is_empty()) {
-        return Err(Error::new(format!(
-            "{} cannot be shared with the host through --runtime {}: that runs in mounts of its own, which only hear of \
-             the host's",
-            mount.target, host.runtime
-        ))
-        .with_cure("rslave, or Ebb's own runtime"));
-    }
     if let Some(path) = request.cidfile.as_deref().filter(|path| path.exists()) {
         let path = path.display();
         return Err(Error::new(format!(

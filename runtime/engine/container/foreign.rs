@@ -57,8 +57,9 @@ pub fn create(runtime: &Path, bundle: &Path, id: &str, io: Io, given: &[Given]) 
 
     explain::step("the container's first process will be ours to wait for, whoever forks it", "");
     calls::prctl(libc::PR_SET_CHILD_SUBREAPER, 1).doing(|| "become a subreaper")?;
+    let peers = peers(&config)?;
     mount_privately(overlay.as_ref(), &rootfs)?;
-    attach_given(given, &mut config, &dir)?;
+    attach_given(given.iter().chain(&peers), &mut config, &dir)?;
     mount_subpaths(&mut config, &dir)?;
     atomic::write_json(&dir.join("config.json"), &config)?;
     let created = run_create(runtime, &dir, id, io, &config);
@@ -114,9 +115,33 @@ fn mount_privately(overlay: Option<&Value>, rootfs: &Path) -> Result<()> {
         .doing(what)
 }
 
+/// What is to be shared with the host: copies of its mounts, taken while ours are still their peers. (In the supervisor's own
+/// mounts there are only slaves of them, which hear and are not heard.)
+fn peers(config: &Value) -> Result<Vec<Given>> {
+    let mut peers = Vec::new();
+    for mount in config["mounts"].as_array().into_iter().flatten() {
+        let has = |wanted: &[&str]| {
+            let mut words = mount["options"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            words.any(|word| wanted.contains(&word))
+        };
+        let (Some(source), Some(destination)) = (mount["source"].as_str(), mount["destination"].as_str()) else {
+            continue;
+        };
+        if has(&["shared", "rshared"]) && has(&["bind", "rbind"]) {
+            explain::step(
+                "a copy that stays in touch: what is mounted below it on one side will be seen on the other",
+                format_args!("mount --bind {source} …"),
+            );
+            let copied = detached::peer_of(Path::new(source), has(&["rbind"]))?;
+            peers.push(Given { destination: PathBuf::from(destination), mount: std::rc::Rc::new(copied) });
+        }
+    }
+    Ok(peers)
+}
+
 /// What was given for a mount is attached where the other runtime finds it as a directory.
-fn attach_given(given: &[Given], config: &mut Value, dir: &Path) -> Result<()> {
-    for (index, given) in given.iter().enumerate() {
+fn attach_given<'a>(given: impl Iterator<Item = &'a Given>, config: &mut Value, dir: &Path) -> Result<()> {
+    for (index, given) in given.enumerate() {
         let is_for = |mount: &&mut Value| mount["destination"].as_str().map(Path::new) == Some(&given.destination);
         let Some(mount) = config["mounts"].as_array_mut().into_iter().flatten().find(is_for) else { continue };
         let place = dir.join(format!("{SUBPATH_STEM}given-{index}"));
@@ -155,6 +180,9 @@ fn unmount_subpaths(dir: &Path) -> Result<()> {
     let names = std::fs::read_dir(dir).doing(|| format!("read {}", dir.display()))?.flatten();
     for place in names.filter(|name| name.file_name().as_encoded_bytes().starts_with(SUBPATH_STEM.as_bytes())) {
         let place = place.path();
+        // What lies below a peer would be unmounted on the host, too.
+        let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+        calls::mount(None, &place, None, private, None).doing(|| format!("separate {}", place.display()))?;
         calls::umount2(&place, MntFlags::MNT_DETACH).doing(|| format!("unmount {}", place.display()))?;
     }
     Ok(())

@@ -166,12 +166,14 @@ pub fn device_sources(host: &HostConfig) -> Result<HashMap<String, String>> {
 /// go. Only where it has no user namespace: with one, the kernel gives it no device that it could make, and the host's own
 /// node is bound, of which a part cannot be given.
 pub fn device_rules(host: &HostConfig, has_user_namespace: bool) -> Result<Option<Vec<LinuxDeviceCgroup>>> {
-    if host.privileged {
-        return Ok(None);
-    }
     let rule = |allow: bool, letters: &str| {
         LinuxDeviceCgroupBuilder::default().allow(allow).access(letters).build().doing(|| "describe a device rule")
     };
+    if host.privileged {
+        // Without a word on them Ebb's own runtime leaves devices alone, and runc closes them all.
+        let open = rule(true, "rwm")?;
+        return Ok((!matches!(host.runtime.as_str(), "" | "ebb")).then(|| vec![open]));
+    }
     let mut rules = vec![rule(false, "rwm")?];
     for text in &host.devices {
         let (outside, inside) = places(text)?;
