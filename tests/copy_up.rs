@@ -282,10 +282,8 @@ fn an_import_into_a_half_filled_volume_that_fails_leaves_it_whole() {
     std::fs::write(data(&ebb, "other").join("f"), "text").expect("a file");
     ebb.ok(["volume", "export", "-o", "other.tar", "other"]);
     kill_half_way(&ebb);
-    let mut strace = std::process::Command::new("strace");
-    strace.args(["-f", "-o", "/dev/null", "-e", "trace=renameat2", "-e", "inject=renameat2:error=EIO"]);
-    strace.arg(env!("CARGO_BIN_EXE_ebb")).args(["volume", "import", "vase", "other.tar"]);
-    let imported = common::answer(strace.env("EBB_ROOT", ebb.store()).current_dir(&ebb.dir));
+    let words = ["volume", "import", "vase", "other.tar"];
+    let imported = common::strace::tampered(&ebb, "renameat2:error=EIO", &words);
     assert!(imported.code == 1 && imported.stderr.contains("I/O error"), "{}", imported.shown());
     let count = || std::fs::read_dir(data(&ebb, "vase")).expect("the volume").count();
     assert_eq!(count(), MANY, "the old content, and all of it");

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Ebb, is_root};
-use std::io::{BufRead, Read};
+use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::PathBuf;
 
@@ -346,26 +346,11 @@ fn a_container_that_ends_in_the_very_moment_gives_its_files_all_the_same() {
     for call in ["prctl", "pidfd_open"] {
         ebb.ok(["run", "-d", "--name", "box", "busybox", "sh", "-c", "echo kept > /f; echo up; sleep 1000"]);
         ebb.await_line("box", "up");
-        let mut strace = std::process::Command::new("strace");
-        let (trace, inject) = (format!("trace={call}"), format!("inject={call}:signal=SIGSTOP"));
-        strace.args(["-f", "-e", &trace, "-e", &inject, env!("CARGO_BIN_EXE_ebb"), "cp", "box:/f", "taken"]);
-        strace.env("EBB_ROOT", ebb.store()).current_dir(&ebb.dir).stderr(std::process::Stdio::piped());
-        let mut child = strace.spawn().expect("strace starts");
-        let mut told = std::io::BufReader::new(child.stderr.take().expect("a pipe")).lines();
-        let mut said = Vec::new();
-        while let Some(Ok(line)) = told.next() {
-            if line.contains("stopped by SIGSTOP") {
-                ebb.run(["kill", "box"]);
-                ebb.ok(["wait", "box"]);
-                // `[pid N] --- stopped by SIGSTOP ---`: the only one has no number before it.
-                let pid = line.split_whitespace().nth(1).and_then(|word| word.trim_end_matches(']').parse().ok());
-                let pid = nix::unistd::Pid::from_raw(pid.unwrap_or_else(|| panic!("{line}")));
-                nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGCONT).expect("it goes on");
-            }
-            said.push(line);
-        }
-        assert!(child.wait().expect("it ends").success(), "{call}: {said:#?}");
-        assert!(said.iter().any(|line| line.contains("stopped by SIGSTOP")), "{said:#?}");
+        let copied = common::strace::stopped_after(&ebb, call, &["cp", "box:/f", "taken"], &mut || {
+            ebb.run(["kill", "box"]);
+            ebb.ok(["wait", "box"]);
+        });
+        assert_eq!(copied.code, 0, "{call}: {}", copied.shown());
         assert_eq!(std::fs::read_to_string(ebb.dir.join("taken")).expect("it"), "kept\n");
         ebb.ok(["rm", "-f", "box"]);
     }

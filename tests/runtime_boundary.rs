@@ -176,4 +176,8 @@ fn run_takes_another_runtime() {
     assert_eq!(ebb.run(["run", "--rm", "--runtime", "runc", "busybox", "sh", "-c", "exit 6"]).code, 6);
     assert_eq!(ebb.run(["run", "--rm", "--runtime", "runc", "busybox", "no-such-program"]).code, 127);
     ebb.fails(125, ["run", "--rm", "--runtime", "/no/such/runtime", "busybox", "true"]);
+    // Whatever of root's power the host's root has.
+    let all =
+        ["run", "--rm", "--privileged", "--runtime", "runc", "busybox", "sh", "-c", ": < /dev/null && echo opened"];
+    assert_eq!(ebb.ok(all), "opened");
 }

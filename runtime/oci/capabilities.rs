@@ -11,6 +11,12 @@ use caps::{CapSet, Capability, CapsHashSet};
 use oci_spec::runtime::{Capabilities, LinuxCapabilities};
 use std::str::FromStr;
 
+/// Those that this process may use, by name: no process that it starts can have others.
+pub fn held() -> Result<Vec<String>> {
+    let held = caps::read(None, CapSet::Permitted).doing(|| "read the permitted capabilities")?;
+    Ok(held.iter().map(ToString::to_string).collect())
+}
+
 /// Lowers the ceiling. To be called while the thread still holds CAP_SETPCAP, hence before [`set_sets`], and before its
 /// user changes.
 pub fn drop_bounding(wanted: &LinuxCapabilities) -> Result<()> {

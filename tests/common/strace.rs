@@ -1,7 +1,56 @@
-//! What strace(1) has recorded: with `-ff`, a file of each process.
+//! strace(1): what it has recorded (with `-ff`, a file of each process), and what it does to a command on the way.
 
+use super::{Answer, Ebb};
 use std::collections::{BTreeMap, HashSet};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Runs `ebb WORDS` with one kind of call tampered with, as strace's `-e inject=` says it (`unlinkat:error=EPERM`).
+///
+/// For root only: newuidmap(1) is setuid, which it is not under a tracer.
+pub fn tampered(ebb: &Ebb, inject: &str, words: &[&str]) -> Answer {
+    let mut strace = prepared(ebb, inject);
+    super::answer(strace.args(["-o", "/dev/null", env!("CARGO_BIN_EXE_ebb")]).args(words))
+}
+
+/// Runs `ebb WORDS` and stops each of its processes after each call of this name, for as long as `meanwhile` takes.
+pub fn stopped_after(ebb: &Ebb, call: &str, words: &[&str], meanwhile: &mut dyn FnMut()) -> Answer {
+    let mut strace = prepared(ebb, &format!("{call}:signal=SIGSTOP"));
+    strace.arg(env!("CARGO_BIN_EXE_ebb")).args(words).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = strace.spawn().expect("strace starts");
+    let (mut stderr, mut stdout, mut stops) = (String::new(), String::new(), 0);
+    for line in BufReader::new(child.stderr.take().expect("a pipe")).lines().map_while(Result::ok) {
+        if line.contains("stopped by SIGSTOP") {
+            meanwhile();
+            stops += 1;
+            // `[pid N] --- stopped by SIGSTOP ---`; where there is but one process, that is strace's child.
+            let pid = line.split_whitespace().nth(1).and_then(|word| word.trim_end_matches(']').parse().ok());
+            let pid = nix::unistd::Pid::from_raw(pid.unwrap_or_else(|| only_child(child.id())));
+            nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGCONT).expect("it goes on");
+        }
+        stderr.push_str(&line);
+        stderr.push('\n');
+    }
+    child.stdout.take().expect("a pipe").read_to_string(&mut stdout).expect("read");
+    let code = super::exit_code(child.wait().expect("it ends"));
+    assert!(stops > 0, "it has made no call of {call}: {stderr}");
+    let shown = format!("$ ebb {}\nexit {code}\n--- stdout\n{stdout}--- stderr\n{stderr}---", words.join(" "));
+    Answer { code, stdout, stderr, shown }
+}
+
+fn prepared(ebb: &Ebb, inject: &str) -> Command {
+    let mut strace = Command::new("strace");
+    let call = inject.split(':').next().expect("a call");
+    strace.args(["-f", "-e", &format!("trace={call}"), "-e", &format!("inject={inject}")]);
+    strace.env("EBB_ROOT", ebb.store()).current_dir(&ebb.dir).stdin(Stdio::null());
+    strace
+}
+
+fn only_child(parent: u32) -> i32 {
+    let text = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).expect("procfs");
+    text.split_whitespace().next().and_then(|pid| pid.parse().ok()).expect("a child")
+}
 
 /// One line of strace's.
 #[derive(Debug, Clone)]

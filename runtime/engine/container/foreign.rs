@@ -54,6 +54,7 @@ pub fn create(runtime: &Path, bundle: &Path, id: &str, io: Io, given: &[Given]) 
     let mut config: Value = atomic::read_json(&bundle.join("config.json"))?;
     let rootfs = bundle.join("rootfs");
     let overlay = adapt(&mut config, &rootfs);
+    leave_out_capabilities(&mut config, &oci::capabilities::held()?);
 
     explain::step("the container's first process will be ours to wait for, whoever forks it", "");
     calls::prctl(libc::PR_SET_CHILD_SUBREAPER, 1).doing(|| "become a subreaper")?;
@@ -93,6 +94,14 @@ fn adapt(config: &mut Value, rootfs: &Path) -> Option<Value> {
         }
     }
     overlay
+}
+
+/// What nobody here has (a root with less than all) is left out, as Ebb's own runtime does; runc fails at it.
+fn leave_out_capabilities(config: &mut Value, held: &[String]) {
+    let sets = config["process"]["capabilities"].as_object_mut().into_iter().flat_map(|sets| sets.values_mut());
+    for set in sets.filter_map(Value::as_array_mut) {
+        set.retain(|name| name.as_str().is_some_and(|name| held.iter().any(|held| held == name)));
+    }
 }
 
 fn mount_privately(overlay: Option<&Value>, rootfs: &Path) -> Result<()> {
