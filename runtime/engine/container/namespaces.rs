@@ -42,9 +42,9 @@ pub fn namespaces(store: &Store, container: &Container, held: &volume::Held) -> 
 /// `--pid container:X`: the pid namespace belongs to X's user namespace, so that is shared, too, and with it the ids.
 fn beside(store: &Store, other: &str) -> Result<Vec<LinuxNamespace>> {
     if !nix::unistd::geteuid().is_root() {
-        // Only a child of a process that has joined both is in both, and our first process is our own child.
         return Err(Error::new(format!(
-            "--pid container:{other} needs root: it joins another container's pid namespace"
+            "--pid container:{other} needs root: a pid namespace is joined with rights in the user namespace that owns it, \
+             which without root is {other}'s own; whoever enters that has none outside, and who makes a container needs both"
         ))
         .with_cure(format!("`ebb exec {other} …` runs a program among its processes")));
     }
