@@ -17,7 +17,7 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::panic::Location;
 use std::path::Path;
-use std::process::{Command, ExitStatus, Output};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 fn zero<T>(_: &T) -> String {
     "0".into()
@@ -61,6 +61,15 @@ pub fn output(command: &mut Command) -> std::io::Result<Output> {
     let call = spawned(command);
     let place = Location::caller();
     keeping_error(|make| tell_first_at(place, || call, make), || command.output())
+}
+
+/// Starts another program, which reads nothing, and whose complaints are to be collected.
+#[track_caller]
+pub fn spawn(command: &mut Command) -> std::io::Result<Child> {
+    let call = spawned(command);
+    let place = Location::caller();
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    keeping_error(|make| tell_first_at(place, || call, make), || command.spawn())
 }
 
 /// Runs another program to its end.

@@ -9,7 +9,7 @@ use nix::unistd::{Gid, Pid, Uid};
 use oci_spec::runtime::{LinuxIdMapping, Spec};
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command};
 
 /// The maps of `linux.uidMappings` and `gidMappings`, or `None` where the bundle has none.
 pub fn of(spec: &Spec) -> Option<IdMap> {
@@ -61,8 +61,10 @@ pub fn write(pid: Pid, map: &IdMap) -> Result<()> {
         write_map(pid, "uid_map", &map.uids)?;
         return write_map(pid, "gid_map", &map.gids);
     }
-    through("newuidmap", pid, &map.uids)?;
-    through("newgidmap", pid, &map.gids)
+    // Two programs, which need not wait for each other.
+    let (uids, gids) = (through("newuidmap", pid, &map.uids)?, through("newgidmap", pid, &map.gids)?);
+    let written = end("newuidmap", uids);
+    written.and(end("newgidmap", gids))
 }
 
 /// The kernel takes a whole map in one write, and only once.
@@ -85,7 +87,7 @@ fn in_words(map: &[(u32, u32, u32)]) -> String {
     map.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
-fn through(program: &str, pid: Pid, map: &[(u32, u32, u32)]) -> Result<()> {
+fn through(program: &str, pid: Pid, map: &[(u32, u32, u32)]) -> Result<Child> {
     let mut command = Command::new(program);
     command.arg(pid.to_string());
     for (inside, outside, length) in map {
@@ -98,7 +100,11 @@ fn through(program: &str, pid: Pid, map: &[(u32, u32, u32)]) -> Result<()> {
             command.get_args().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
         ),
     );
-    let output = calls::output(&mut command).doing(|| format!("run {program}"))?;
+    calls::spawn(&mut command).doing(|| format!("run {program}"))
+}
+
+fn end(program: &str, process: Child) -> Result<()> {
+    let output = process.wait_with_output().doing(|| format!("wait for {program}"))?;
     if output.status.success() {
         return Ok(());
     }

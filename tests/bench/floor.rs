@@ -13,7 +13,12 @@
 //! | `state` | a state file, written and renamed twice, without a sync |
 //! | `log` | a pipe for the output, and a log |
 //! | `one-id` | a user namespace of one id, as an ordinary user has |
+//! | `subordinate` | with it: all their ids, which newuidmap and newgidmap write, as in Ebb's containers of ordinary users |
 //! | `ids` | a user namespace of 65536 ids and id-mapped layers, as Ebb's containers of root have |
+//! | `supervisor` | a process between the command and the container, which outlives the command and removes what is left |
+//! | `record` | the container's place, name and description on the disk, and the three files that are its own in /etc |
+//! | `leave` | the container is left alone, its pid told, and nothing removed: see [`clear_left`] |
+//! | `six` | three cgroups more in v1, without which there is no `stats` and no `pause`: cpuacct, blkio, freezer |
 
 use ebb::kernel::{self, Cloned};
 use nix::fcntl::AT_FDCWD;
@@ -33,7 +38,14 @@ use std::path::{Path, PathBuf};
 pub const FULL: &str = "net,volatile,seccomp,dev,cgroup,state,log";
 
 const NONE: Option<&str> = None;
+/// All that Ebb's containers have beside the full floor: as root, and as an ordinary user.
+pub const PROMISED: &str = "ids,supervisor,record,six";
+
 const V1: [&str; 3] = ["/sys/fs/cgroup/memory", "/sys/fs/cgroup/pids", "/sys/fs/cgroup/cpu"];
+const MORE_OF_V1: [&str; 3] = ["/sys/fs/cgroup/cpuacct", "/sys/fs/cgroup/blkio", "/sys/fs/cgroup/freezer"];
+/// What the description of a container takes, and what it has of its own in /etc.
+const RECORD: [(&str, usize); 5] =
+    [("container.json", 1800), ("config.json", 19000), ("hosts", 170), ("hostname", 13), ("resolv.conf", 0)];
 
 struct Floor<'a> {
     features: Vec<&'a str>,
@@ -58,6 +70,41 @@ impl Floor<'_> {
         for dir in ["upper", "work", "root", "lower", "own"] {
             create_dir(self.work.join(dir)).expect("a directory");
         }
+        if self.has("record") {
+            self.record();
+        }
+        match self.has("supervisor") {
+            true => self.supervised(),
+            false => {
+                let (code, cgroups) = self.contain();
+                self.clear(&cgroups);
+                code
+            }
+        }
+    }
+
+    /// A process in a session of its own does it all, and the command waits for its answer.
+    fn supervised(&self) -> i32 {
+        let (answer, answers) = nix::unistd::pipe().expect("a pipe");
+        match kernel::clone3(0, None).expect("fork") {
+            Cloned::Child => {
+                drop(answer);
+                nix::unistd::setsid().expect("a session");
+                let (code, cgroups) = self.contain();
+                let _ = std::fs::File::from(answers).write_all(&[code as u8]);
+                self.clear(&cgroups);
+                kernel::exit_now(0)
+            }
+            Cloned::Parent { .. } => {
+                drop(answers);
+                let mut code = [1];
+                std::fs::File::from(answer).read_exact(&mut code).expect("an answer");
+                code[0].into()
+            }
+        }
+    }
+
+    fn contain(&self) -> (i32, Vec<PathBuf>) {
         let cgroups = if self.has("cgroup") { self.cgroups() } else { Vec::new() };
         if self.has("state") {
             self.state();
@@ -85,6 +132,11 @@ impl Floor<'_> {
                 if let Some((_, stdout)) = &output {
                     nix::unistd::dup2_stdout(stdout).expect("dup2");
                 }
+                if self.has("leave") {
+                    let null = std::fs::File::options().write(true).open("/dev/null").expect("/dev/null");
+                    nix::unistd::dup2_stdout(&null).expect("dup2");
+                    nix::unistd::dup2_stderr(&null).expect("dup2");
+                }
                 let joins = if v2() { &[] } else { cgroups.as_slice() };
                 self.child(joins)
             }
@@ -94,6 +146,10 @@ impl Floor<'_> {
             self.map_ids(pid, &go);
         }
         drop((go, wait));
+        if self.has("leave") {
+            println!("{pid} {}", self.work.display());
+            kernel::exit_now(0);
+        }
         if let Some((read, write)) = output {
             drop(write);
             self.log(read);
@@ -102,8 +158,15 @@ impl Floor<'_> {
             Ok(WaitStatus::Exited(_, code)) => code,
             _ => 1,
         };
-        self.clear(&cgroups);
-        code
+        (code, cgroups)
+    }
+
+    fn record(&self) {
+        for (file, length) in RECORD {
+            write(self.work.join(file), vec![b' '; length]).expect("a file");
+        }
+        let name = self.work.with_extension("name");
+        std::os::unix::fs::symlink(&self.work, name).expect("a name");
     }
 
     fn child(&self, joins: &[PathBuf]) -> ! {
@@ -170,7 +233,7 @@ impl Floor<'_> {
             [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)]
         {
             let path = format!("dev/{name}");
-            if self.has("ids") {
+            if self.has("ids") || self.has("one-id") {
                 // In a user namespace no device can be made, so the host's is shown.
                 write(&path, "").expect("a file");
                 mount(Some(format!("/dev/{name}").as_str()), path.as_str(), NONE, MsFlags::MS_BIND, NONE)
@@ -211,7 +274,9 @@ impl Floor<'_> {
     fn map_ids(&self, pid: nix::unistd::Pid, child: &UnixDatagram) {
         let proc = PathBuf::from(format!("/proc/{pid}"));
         let mut trees = Vec::new();
-        if self.has("one-id") {
+        if self.has("subordinate") {
+            subordinate_ids(pid);
+        } else if self.has("one-id") {
             write(proc.join("setgroups"), "deny").expect("setgroups");
             write(proc.join("uid_map"), format!("0 {} 1", nix::unistd::geteuid())).expect("uid_map");
             write(proc.join("gid_map"), format!("0 {} 1", nix::unistd::getegid())).expect("gid_map");
@@ -270,7 +335,10 @@ impl Floor<'_> {
         let name = self.work.file_name().expect("a name");
         let dirs: Vec<PathBuf> = match v2() {
             true => vec![Path::new("/sys/fs/cgroup").join(name)],
-            false => V1.iter().map(|dir| Path::new(dir).join(name)).collect(),
+            false => {
+                let more = if self.has("six") { &MORE_OF_V1[..] } else { &[] };
+                V1.iter().chain(more).map(|dir| Path::new(dir).join(name)).collect()
+            }
         };
         for dir in &dirs {
             create_dir(dir).expect("a cgroup");
@@ -293,13 +361,47 @@ impl Floor<'_> {
             let _ = remove_file(self.work.join(dir).join("dirty"));
             let _ = remove_dir(self.work.join(dir));
         }
-        for file in ["log", "state.json"] {
+        for file in ["log", "state.json"].into_iter().chain(RECORD.map(|(file, _)| file)) {
             let _ = remove_file(self.work.join(file));
         }
+        let _ = remove_file(self.work.with_extension("name"));
         let _ = remove_dir(&self.work);
         for dir in cgroups {
             let _ = remove_dir(dir);
         }
+    }
+}
+
+/// The user's own id, and those of /etc/subuid and /etc/subgid after it.
+fn subordinate_ids(pid: nix::unistd::Pid) {
+    let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).expect("users").expect("a user");
+    let start = |file: &str, program: &str, own: u32| {
+        let text = std::fs::read_to_string(file).expect("subordinate ids");
+        let line = text.lines().find(|line| line.split(':').next() == Some(&user.name)).expect("subordinate ids");
+        let first = line.split(':').nth(1).expect("an id").to_owned();
+        let words = [pid.to_string(), "0".into(), own.to_string(), "1".into(), "1".into(), first, "65535".into()];
+        std::process::Command::new(program).args(words).spawn().expect("it starts")
+    };
+    let uids = start("/etc/subuid", "newuidmap", nix::unistd::geteuid().as_raw());
+    let gids = start("/etc/subgid", "newgidmap", nix::unistd::getegid().as_raw());
+    for mut one in [uids, gids] {
+        assert!(one.wait().expect("it ends").success(), "the ids are mapped");
+    }
+}
+
+/// Ends a container that was left alone, by the line that was told of it.
+pub fn clear_left(told: &str) {
+    let Some((pid, work)) = told.trim().split_once(' ') else { return };
+    let pid = nix::unistd::Pid::from_raw(pid.parse().expect("a pid"));
+    let handle = kernel::pidfd_open(pid).expect("it lives");
+    kernel::pidfd_send_signal(&handle, libc::SIGKILL).expect("it is ours");
+    let mut ended = [nix::poll::PollFd::new(handle.as_fd(), nix::poll::PollFlags::POLLIN)];
+    nix::poll::poll(&mut ended, nix::poll::PollTimeout::NONE).expect("poll");
+    let work = Path::new(work);
+    let _ = std::fs::remove_dir_all(work);
+    let _ = remove_file(work.with_extension("name"));
+    for tree in V1.iter().chain(&MORE_OF_V1).copied().chain(["/sys/fs/cgroup"]) {
+        let _ = remove_dir(Path::new(tree).join(work.file_name().expect("a name")));
     }
 }
 

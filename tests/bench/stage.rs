@@ -109,9 +109,14 @@ impl Stage {
 
     /// The floor with these features, as in `floor.rs`.
     pub fn floor(&self, features: &str) -> Line {
+        self.floor_of(features, "/bin/true")
+    }
+
+    /// [`Self::floor`], of another command.
+    pub fn floor_of(&self, features: &str, command: &str) -> Line {
         let work = self.disk.join("floor");
         let _ = std::fs::create_dir_all(&work);
-        self.this().with(["floor", features, &text(&self.rootfs), &text(&work)]).words("/bin/true")
+        self.this().with(["floor", features, &text(&self.rootfs), &text(&work)]).words(command)
     }
 
     pub fn floor_of_user(&self, features: &str) -> Line {

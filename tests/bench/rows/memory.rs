@@ -1,6 +1,7 @@
 //! Rows about what stays: the memory beside containers that sleep, and fifty of them.
 
 use super::{once, ours};
+use crate::floor::{self, FULL};
 use crate::measure::Line;
 use crate::memory;
 use crate::report::Verdict;
@@ -130,8 +131,23 @@ pub fn fifty(stage: &mut Stage) {
         );
         found.insert(name.clone(), (mean(&spans), held));
     }
-    println!();
+    let alone = unwatched(stage, COUNT);
+    println!("| the same containers, and nobody who watches them | | | | {alone:.1} | |\n");
     let of = |name: &str| found.get(name).copied().unwrap_or_default();
     judge(stage, "50 containers, one after another", 0.1, (of("Ebb").0, of("podman").0), "podman", "ms each");
     judge(stage, "50 containers: memory", 0.5, (of("Ebb").1, of("podman").1), "podman", "MB");
+    let (ours, podmans) = (of("Ebb").1 - alone, of("podman").1 - alone);
+    judge(stage, "50 containers: memory beside the containers' own", 0.5, (ours, podmans), "podman", "MB");
+}
+
+/// What `count` containers hold in MB that nobody supervises: namespaces, mounts, cgroups and a sleeping process each.
+fn unwatched(stage: &Stage, count: usize) -> f64 {
+    let features = format!("{},ids,six,record,leave", FULL.replace(",log", ""));
+    let line = stage.floor_of(&features, "/bin/sleep 100000");
+    let _ = Line::sh("sync; echo 1 > /proc/sys/vm/drop_caches").run();
+    let before = memory::in_use();
+    let told: Vec<String> = (0..count).filter_map(|_| line.output().ok()).collect();
+    let held = (memory::in_use() - before) as f64 / 1024.0;
+    told.iter().for_each(|one| floor::clear_left(one));
+    held
 }

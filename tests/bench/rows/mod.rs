@@ -1,6 +1,6 @@
 //! The rows of the table: who takes part in each, and what each is held against.
 
-use crate::floor::FULL;
+use crate::floor::{FULL, PROMISED};
 use crate::measure::{Entrant, Line, race};
 use crate::peers;
 use crate::report::{hold, times};
@@ -46,6 +46,9 @@ fn run(stage: &mut Stage) {
         Entrant::new("the same with a seccomp filter", stage.floor("net,volatile,seccomp")),
         Entrant::new("full floor", stage.floor(FULL)),
         Entrant::new("full floor with Ebb's ids", stage.floor(&format!("{FULL},ids"))),
+        Entrant::new("and with a supervisor", stage.floor(&format!("{FULL},ids,supervisor"))),
+        Entrant::new("and with a record", stage.floor(&format!("{FULL},ids,supervisor,record"))),
+        Entrant::new("floor of what Ebb promises", stage.floor(&format!("{FULL},{PROMISED}"))),
     ];
     for runtime in &stage.runtimes {
         let name = format!("{} run of a ready bundle", runtime.name);
@@ -59,6 +62,7 @@ fn run(stage: &mut Stage) {
     for (limit, against) in [
         (1.5, "full floor"),
         (1.5, "full floor with Ebb's ids"),
+        (1.5, "floor of what Ebb promises"),
         (0.7, "crun run of a ready bundle"),
         (1.0 / 28.0, "docker"),
     ] {
@@ -122,6 +126,10 @@ fn rootless(stage: &mut Stage) {
         Entrant::new("floor", stage.floor_of_user("one-id,net")),
         Entrant::new("floor, overlay volatile", stage.floor_of_user("one-id,net,volatile")),
         Entrant::new("full floor, without cgroups", stage.floor_of_user("one-id,net,volatile,seccomp,state,log")),
+        Entrant::new(
+            "floor of what Ebb promises",
+            stage.floor_of_user("one-id,subordinate,net,volatile,seccomp,dev,state,log,supervisor,record"),
+        ),
     ];
     let podman = stage.user.as_ref().and_then(|user| peers::podman_of_user(stage, user));
     if let Some(podman) = &podman {
@@ -135,6 +143,7 @@ fn rootless(stage: &mut Stage) {
         let _ = podman.line.words("system migrate").run();
     }
     hold(stage, "`run --rm`, without root", &outcomes, "Ebb", 1.5, "floor");
+    hold(stage, "`run --rm`, without root", &outcomes, "Ebb", 1.5, "floor of what Ebb promises");
 }
 
 fn detach(stage: &mut Stage) {
