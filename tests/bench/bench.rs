@@ -9,6 +9,7 @@ mod measure;
 mod memory;
 mod options;
 mod peers;
+mod reads;
 mod report;
 mod rows;
 mod stage;
@@ -20,6 +21,7 @@ fn main() {
     match words.first().map(String::as_str) {
         // This program is its own floor, and its own witness of a command's memory.
         Some("floor") => std::process::exit(floor::main(&words[1..])),
+        Some("reads") => std::process::exit(reads::main(&words[1..])),
         Some("peak") => std::process::exit(memory::peak(&words[1..])),
         _ => {}
     }

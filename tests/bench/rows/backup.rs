@@ -44,6 +44,8 @@ fn export(stage: &mut Stage, what: &str, volume: &str, data: &str) {
         Entrant::new("tar c", Line::sh(format!("exec {tar}"))),
         Entrant::new("tar c, and sync", Line::sh(format!("{tar} && sync -f {disk}"))),
         Entrant::new("Ebb, .tar.zst", ours("tar.zst")),
+        Entrant::new("floor: open, fstat, read, close of each", stage.this().words("reads plain").with([data])),
+        Entrant::new("floor, and listxattr", stage.this().words("reads attributes").with([data])),
     ];
     for engine in &stage.engines {
         let Ok(theirs) = made(&engine.line, volume) else { continue };
@@ -66,6 +68,7 @@ fn export(stage: &mut Stage, what: &str, volume: &str, data: &str) {
     hold(stage, &title, &outcomes, "Ebb, .tar", 1.2, "tar c");
     hold(stage, &title, &outcomes, "Ebb, .tar", 1.2, "tar c, and sync");
     hold(stage, &title, &outcomes, "Ebb, .tar.zst", 0.1, "docker: run --rm … tar czf");
+    hold(stage, &format!("{title}, only read"), &outcomes, "floor, and listxattr", 0.1, "docker: run --rm … tar czf");
     let _ = settle.run();
 }
 
@@ -90,7 +93,7 @@ fn import(stage: &mut Stage, what: &str, volume: &str) {
     let title = format!("`volume import` of {what}");
     times(&title, &outcomes);
     hold(stage, &title, &outcomes, "Ebb", 1.2, "tar x");
-    hold(stage, &title, &outcomes, "Ebb", 1.2, "tar x, and sync");
+    hold(stage, &title, &outcomes, "Ebb", 1.0, "tar x, and sync");
     for engine in &stage.engines {
         let _ = engine.line.words("volume rm").with([volume]).run();
     }

@@ -116,8 +116,14 @@ pub fn load(stage: &mut Stage) {
             .before(settle.clone())
             .after(ebb.words("rmi -f benchbig")),
         Entrant::new(piped.clone(), Line::sh(format!("{gzip} -dc {tar}.gz | tar -C {out} -x")))
-            .before(fresh)
-            .after(gone),
+            .before(fresh.clone())
+            .after(gone.clone()),
+        Entrant::new(
+            format!("{piped}, and sync"),
+            Line::sh(format!("{gzip} -dc {tar}.gz | tar -C {out} -x && sync -f {out}")),
+        )
+        .before(fresh)
+        .after(gone),
         Entrant::new("sha256sum of it", Line::new(["sha256sum", &tar])),
     ];
     for engine in &stage.engines {
@@ -135,6 +141,7 @@ pub fn load(stage: &mut Stage) {
     let outcomes = race(&entrants, (stage.options.rounds / 3).max(3));
     times("`image load` of a 187 MB root file system, digests checked, durable (removal is not timed)", &outcomes);
     hold(stage, "`image load`, .tar", &outcomes, "Ebb, .tar", 1.3, "tar x");
+    hold(stage, "`image load`, .tar", &outcomes, "Ebb, .tar", 1.0, "tar x, and sync");
     hold(stage, "`image load`, .tar.gz", &outcomes, "Ebb, .tar.gz", 1.0, &piped);
     let _ = Line::sh(format!("rm -f {tar}* {archive}*")).run();
 }
