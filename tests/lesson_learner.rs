@@ -9,7 +9,7 @@ use common::terminal::Terminal;
 /// `ebb lesson NAME` on a terminal of 33 rows and 77 columns.
 fn play(ebb: &Ebb, name: &str) -> Terminal {
     let mut command = ebb.command();
-    Terminal::start(command.args(["lesson", name]).env("NO_COLOR", "1").env("TERM", "xterm"))
+    Terminal::start(command.args(["lesson", name]).env("NO_COLOR", "1").env("TERM", "xterm")).plain()
 }
 
 fn play_own(ebb: &Ebb, text: &str) -> Terminal {
@@ -44,6 +44,61 @@ fn a_command_may_be_typed_over_as_many_lines_as_a_shell_asks_for() {
     terminal.types("\n");
     terminal.shows("the lesson speaks\r\n");
     assert_eq!(terminal.ends(), 0);
+}
+
+#[test]
+fn what_was_typed_is_found_again_by_the_arrows_and_a_line_is_mended_where_it_is_wrong() {
+    let ebb = Ebb::empty();
+    let mut terminal = play_own(&ebb, ONE_STEP);
+    const UP: &str = "\x1b[A";
+    for (keys, answer) in [
+        ("echo first\n".to_owned(), "first\r\n"),
+        ("for n in 1 2; do\n".into(), "> "),
+        ("echo round $n; done\n".into(), "round 1\r\nround 2\r\n"),
+        // Past both lines of the loop.
+        (format!("{UP}{UP}{UP}\n"), "first\r\n"),
+        // The loop comes back whole, over both its lines; the one after it is the last that was typed.
+        (format!("{UP}{UP}\n"), "round 1\r\nround 2\r\n"),
+        // To the line's beginning, two to the right, and a letter; backspace; and Ctrl-R, which looks for it.
+        ("eco mended\x01\x1b[C\x1b[Ch\n".into(), "mended\r\n"),
+        ("echo wrong\x7f\x7f\x7f\x7f\x7fright\n".into(), "\r\nright\r\n"),
+        ("\x12men\n".into(), "mended\r\n"),
+        // Nothing runs beside the one who reads.
+        ("ls /proc/$PPID/task | wc -l | sed 's/^/tasks: /'\n".into(), "tasks: 1\r\n"),
+    ] {
+        if !keys.starts_with("echo round") {
+            terminal.shows("$ ");
+        }
+        terminal.types(&keys);
+        // What is typed is shown, too: the answer is what stands on a line of its own.
+        let wanted = if answer == "> " { answer.to_owned() } else { format!("\n{}", answer.trim_start()) };
+        terminal.shows(&wanted);
+    }
+    terminal.shows("$ ");
+    terminal.types("\x04");
+    assert_eq!(terminal.ends(), 0, "Ctrl-D leaves");
+}
+
+#[test]
+fn who_is_killed_at_the_prompt_leaves_the_terminal_as_it_was() {
+    let ebb = Ebb::empty();
+    let mut terminal = play_own(&ebb, ONE_STEP);
+    terminal.shows("$ ");
+    terminal.types("quit\n");
+    assert_eq!(terminal.ends(), 0);
+    let before = terminal.modes();
+    let go = ebb.dir.join("go");
+    nix::unistd::mkfifo(&go, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+    let mut terminal = play_own(&ebb, ONE_STEP);
+    terminal.shows("$ ");
+    terminal.types(&format!("(read line < {}; kill -TERM $PPID) & echo waiting\n", go.display()));
+    terminal.shows("\nwaiting\r\n");
+    terminal.shows("without it:\r\n  echo the lesson speaks\r\n$ ");
+    assert_ne!(terminal.modes(), before, "while it reads, the keys are its own");
+    std::fs::write(&go, "\n").expect("it waits");
+    assert_eq!(terminal.ends(), 128 + 15);
+    assert_eq!(terminal.modes(), before);
+    assert_eq!(ebb.leftovers(), Vec::<String>::new());
 }
 
 #[test]

@@ -7,7 +7,9 @@ use crate::lessons::{self, audience, check, classroom, parse, play, progress, sc
 use crate::store::Store;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
 use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{getpgrp, tcgetpgrp};
 use std::io::{IsTerminal, Write};
 use std::os::fd::AsFd;
 
@@ -112,6 +114,7 @@ impl Lesson {
 /// Runs `lesson` in a child, so that whatever ends it (Ctrl-C, a closed terminal, a kill) this process is still here
 /// to clear up, by `close`. A terminal that is closed says so more than once, and must not end us in the midst of that.
 fn guarded(lesson: impl FnOnce() -> Result<i32>, close: impl FnOnce() -> Result<()>) -> Result<i32> {
+    let modes = tcgetattr(std::io::stdin()).ok();
     let ends = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
     ends.thread_block().doing(|| "block signals")?;
     let signals = SignalFd::with_flags(&ends, SfdFlags::SFD_CLOEXEC).doing(|| "watch for signals")?;
@@ -149,6 +152,9 @@ fn guarded(lesson: impl FnOnce() -> Result<i32>, close: impl FnOnce() -> Result<
         }
     }
     let ended = waitpid(pid, None).doing(|| "wait for the lesson");
+    if let (Ok(WaitStatus::Signaled(..)), Some(modes)) = (&ended, modes) {
+        put_right(&modes);
+    }
     // The signals stay blocked: our own directory goes after this, and then we end anyway.
     let closed = close();
     let code = match ended? {
@@ -158,4 +164,13 @@ fn guarded(lesson: impl FnOnce() -> Result<i32>, close: impl FnOnce() -> Result<
         _ => 1,
     };
     closed.map(|()| code)
+}
+
+/// Who is killed at the prompt leaves the terminal as the editing of a line needs it. (In the background it is not ours to
+/// change, and who tries is stopped.)
+fn put_right(modes: &Termios) {
+    let terminal = std::io::stdin();
+    if tcgetpgrp(&terminal) == Ok(getpgrp()) {
+        let _ = tcsetattr(&terminal, SetArg::TCSADRAIN, modes);
+    }
 }

@@ -2,11 +2,14 @@
 
 use super::screen::Screen;
 use super::shell;
-use crate::error::{Doing, Result};
+use crate::error::{Doing, Error, Result};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustyline::error::ReadlineError;
+use rustyline::{Config, DefaultEditor};
+use std::cell::RefCell;
 use std::io::{BufRead, Write};
 use std::os::fd::AsFd;
 
@@ -27,17 +30,10 @@ pub fn read(screen: &Screen, prompt: &str) -> Result<Typed> {
     let mut text = String::new();
     let mut given_up = false;
     loop {
-        match line(if text.is_empty() { prompt } else { ">" })? {
-            Got::End => {
-                println!();
-                return Ok(Typed::Quit);
-            }
-            Got::Interrupt if given_up => {
-                println!();
-                return Ok(Typed::Quit);
-            }
+        match screen.keyboard.line(if text.is_empty() { prompt } else { ">" })? {
+            Got::End => return Ok(Typed::Quit),
+            Got::Interrupt if given_up => return Ok(Typed::Quit),
             Got::Interrupt => {
-                println!();
                 screen.quiet("Ctrl-C once more, or `quit`, leaves the lesson");
                 given_up = true;
                 text.clear();
@@ -45,6 +41,7 @@ pub fn read(screen: &Screen, prompt: &str) -> Result<Typed> {
             Got::Line(line) => {
                 text.push_str(&line);
                 if !shell::goes_on(&text)? {
+                    screen.keyboard.remember(text.trim())?;
                     return Ok(word(text.trim()));
                 }
             }
@@ -79,8 +76,42 @@ enum Got {
     End,
 }
 
-/// One line of the terminal. For as long as we wait, Ctrl-C is a message and not our end; the terminal itself forgets
-/// what was typed of the line.
+/// Reads lines with the keys that shells have (arrows, Ctrl-A, Ctrl-R), and finds by them what was typed before in this lesson.
+#[derive(Default)]
+pub struct Keyboard(RefCell<Option<DefaultEditor>>);
+
+impl Keyboard {
+    fn line(&self, prompt: &str) -> Result<Got> {
+        let mut editor = self.0.borrow_mut();
+        let editor = match editor.as_mut() {
+            Some(editor) => editor,
+            None => editor.insert(open().map_err(failed)?),
+        };
+        std::io::stdout().flush().doing(|| "write to the terminal")?;
+        match editor.readline(&format!("{prompt} ")) {
+            Ok(line) => Ok(Got::Line(line + "\n")),
+            Err(ReadlineError::Interrupted) => Ok(Got::Interrupt),
+            Err(ReadlineError::Eof) => Ok(Got::End),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    fn remember(&self, text: &str) -> Result<()> {
+        let mut editor = self.0.borrow_mut();
+        editor.iter_mut().try_for_each(|editor| editor.add_history_entry(text).map(drop)).map_err(failed)
+    }
+}
+
+/// What is pasted is typed: each line of it is answered before the next.
+fn open() -> rustyline::Result<DefaultEditor> {
+    DefaultEditor::with_config(Config::builder().bracketed_paste(false).build())
+}
+
+fn failed(error: ReadlineError) -> Error {
+    Error::new(format!("read the terminal: {error}"))
+}
+
+/// One line of the terminal, as the terminal itself edits it. For as long as we wait, Ctrl-C is a message and not our end.
 fn line(prompt: &str) -> Result<Got> {
     let interrupt = SigSet::from_iter([Signal::SIGINT]);
     interrupt.thread_block().doing(|| "hold Ctrl-C back")?;

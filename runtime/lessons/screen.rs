@@ -5,8 +5,7 @@ use std::cell::Cell;
 use std::io::{IsTerminal, Write};
 use std::os::fd::AsFd;
 
-/// How the lesson is shown.
-#[derive(Debug)]
+/// How the lesson is shown, and the learner heard.
 pub struct Screen {
     pub colour: bool,
     /// Where text is wrapped.
@@ -19,6 +18,7 @@ pub struct Screen {
     taken: Cell<usize>,
     /// Milliseconds a word; 0 shows everything at once.
     pub pace: u64,
+    pub keyboard: prompt::Keyboard,
 }
 
 impl Screen {
@@ -29,7 +29,15 @@ impl Screen {
         let known = crate::kernel::window_size(out.as_fd()).ok().map(|(_, columns)| usize::from(columns));
         let columns = known.filter(|columns| *columns > 0).unwrap_or(80);
         let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        Screen { colour, width: columns.clamp(40, 100), columns, rows: 0, taken: Cell::new(0), pace }
+        Screen {
+            colour,
+            width: columns.clamp(40, 100),
+            columns,
+            rows: 0,
+            taken: Cell::new(0),
+            pace,
+            keyboard: Default::default(),
+        }
     }
 
     /// For a learner, who turns the page: nothing scrolls away unread.
@@ -361,7 +369,7 @@ mod tests {
     use super::*;
 
     fn screen(colour: bool) -> Screen {
-        Screen { colour, width: 40, columns: 40, rows: 0, taken: Cell::new(0), pace: 0 }
+        Screen { colour, width: 40, columns: 40, rows: 0, taken: Cell::new(0), pace: 0, keyboard: Default::default() }
     }
 
     #[test]

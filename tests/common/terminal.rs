@@ -14,6 +14,8 @@ pub struct Terminal {
     child: Child,
     /// What was read and not yet asked for.
     unread: String,
+    /// Whether only letters are of interest.
+    plain: bool,
 }
 
 impl Terminal {
@@ -34,7 +36,12 @@ impl Terminal {
         session.current_dir(command.get_current_dir().expect("every command has its test's directory"));
         let child = session.stdin(side()).stdout(side()).stderr(side()).spawn().expect("setsid starts");
         let path = nix::unistd::ttyname(&pair.slave).expect("the terminal's name");
-        Terminal { master: pair.master.into(), path, child, unread: String::new() }
+        Terminal { master: pair.master.into(), path, child, unread: String::new(), plain: false }
+    }
+
+    /// From here on what moves the cursor or clears a line is left out of what is shown.
+    pub fn plain(self) -> Terminal {
+        Terminal { plain: true, ..self }
     }
 
     pub fn types(&mut self, keys: &str) {
@@ -54,6 +61,9 @@ impl Terminal {
             let length = self.master.read(&mut buffer).unwrap_or(0);
             assert!(length > 0, "ended without {wanted:?}: {:?}", self.unread);
             self.unread.push_str(&String::from_utf8_lossy(&buffer[..length]));
+            if self.plain {
+                self.unread = letters(&self.unread);
+            }
         }
     }
 
@@ -74,4 +84,26 @@ impl Terminal {
     pub fn ends(&mut self) -> i32 {
         exit_code(self.child.wait().expect("the command ends"))
     }
+}
+
+/// The text without CSI sequences, and without returns to the line's beginning. One that has only begun stays at the end.
+fn letters(text: &str) -> String {
+    let mut shown = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(['\x1b', '\r']) {
+        shown.push_str(&rest[..at]);
+        rest = &rest[at..];
+        if rest.starts_with("\r\n") {
+            shown.push_str("\r\n");
+            rest = &rest[2..];
+        } else if rest.len() == 1 {
+            break;
+        } else if rest.starts_with('\r') {
+            rest = &rest[1..];
+        } else {
+            let Some(end) = rest.find(|letter: char| letter.is_ascii_alphabetic()) else { break };
+            rest = &rest[end + 1..];
+        }
+    }
+    shown + rest
 }
