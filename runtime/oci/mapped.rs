@@ -15,9 +15,12 @@ pub fn mounts(spec: &Spec, pid: Pid, given: &[Given]) -> Result<Vec<OwnedFd>> {
     let wanted: Vec<_> = spec.mounts().iter().flatten().filter(|mount| view::is_mapped(mount)).collect();
     let mut made = Vec::new();
     let own = ids::of(spec);
+    // Most are mapped as the container itself is.
+    let containers = if wanted.is_empty() || own.is_none() { None } else { Some(ids::open_user(pid)?) };
     for mount in wanted {
         let map = super::IdMap { uids: ids::triples(mount.uid_mappings()), gids: ids::triples(mount.gid_mappings()) };
-        let userns = if own.as_ref() == Some(&map) { ids::open_user(pid)? } else { ids::namespace(&map)? };
+        let another = if own.as_ref() == Some(&map) { None } else { Some(ids::namespace(&map)?) };
+        let userns = another.as_ref().or(containers.as_ref());
         let mut options = super::options::read(mount);
         let sources = if rootfs::is_root(mount) {
             options.recursive = false;
@@ -42,7 +45,7 @@ pub fn mounts(spec: &Spec, pid: Pid, given: &[Given]) -> Result<Vec<OwnedFd>> {
                 "ids on the disk stay the container's own: the mount translates them, no file is changed",
                 format_args!("mount --bind -o X-mount.idmap=/proc/{pid}/ns/user {} …", source.display()),
             );
-            calls::mount_setattr(&copy, recursive, 0, 0, 0, Some(userns.as_fd()))
+            calls::mount_setattr(&copy, recursive, 0, 0, 0, userns.map(AsFd::as_fd))
                 .doing(|| format!("map the ids of the mount of {}", source.display()))
                 .map_err(|error| error.with_cure("its file system cannot do that; `--userns host` does without"))?;
             made.push(copy);
