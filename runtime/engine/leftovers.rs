@@ -1,14 +1,13 @@
 //! What a killed command left behind is cleared by the next one that makes something: half-made directories in `tmp/`,
 //! half-removed ones in `trash/`.
 
-use crate::engine::container::exec;
+use crate::engine::container::supervisor;
 use crate::engine::{idmap, owners, volume};
-use crate::error::{Doing, Result};
+use crate::error::Result;
 use crate::explain::{self, calls};
 use crate::kernel::{self, Cloned};
 use crate::oci;
 use crate::store::{Store, TmpDir, tree};
-use nix::sys::signal::Signal;
 
 /// Clears both, where there is anything: most often two looks at empty directories. Whatever cannot be cleared now is no
 /// reason to refuse what the user wants; the next command tries again.
@@ -38,25 +37,13 @@ pub fn remove_behind(made: TmpDir) {
     match calls::fork() {
         Ok(Cloned::Child) => {
             explain::process("remover");
-            let _ = detach().and_then(|()| remove(&made));
+            let _ = supervisor::let_go().and_then(|()| remove(&made));
             kernel::exit_now(0)
         }
         // The lock is one for both of us, and is not to be let go of here.
         Ok(Cloned::Parent { .. }) => std::mem::forget(made),
         Err(_) => drop(remove(&made)),
     }
-}
-
-/// Holds nothing open that somebody may wait for, and does not end with the terminal.
-fn detach() -> Result<()> {
-    calls::setsid().doing(|| "begin a session")?;
-    let null = exec::null()?;
-    nix::unistd::dup2_stdin(&null).doing(|| "let go of stdin")?;
-    nix::unistd::dup2_stdout(&null).doing(|| "let go of stdout")?;
-    nix::unistd::dup2_stderr(&null).doing(|| "let go of stderr")?;
-    kernel::close_inherited();
-    [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGPIPE].into_iter().for_each(kernel::ignore_signal);
-    Ok(())
 }
 
 /// Its files may be of all the store's ids.

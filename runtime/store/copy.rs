@@ -243,6 +243,9 @@ fn names(source: &OwnedFd, target: &OwnedFd) -> Result<Vec<CString>> {
             names.push(name);
         }
     }
+    // Taken from the end, and always in one order: a copy that was killed is finished by another, which must come to the first of a
+    // file's names before it comes to one that is missing.
+    names.reverse();
     Ok(names)
 }
 

@@ -115,23 +115,29 @@ fn supervise(store: &Store, container: &Container, client: Client, reporter: Own
 /// supervisor that waits between two lives.
 fn detach(container: &Container) -> Result<SignalFd> {
     explain::step("it leaves the user's session, and so outlives the terminal", "setsid …");
-    calls::setsid().doing(|| "begin a session")?;
-    let null = exec::null()?;
-    nix::unistd::dup2_stdin(&null).doing(|| "let go of stdin")?;
-    nix::unistd::dup2_stdout(&null).doing(|| "let go of stdout")?;
-    nix::unistd::dup2_stderr(&null).doing(|| "let go of stderr")?;
-    // A lock or a pipe of a script's, inherited by us, would be held for as long as the container lives.
-    kernel::close_inherited();
+    let_go()?;
     nix::unistd::chdir("/").doing(|| "enter /")?;
-    for signal in [Signal::SIGPIPE, Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT] {
-        kernel::ignore_signal(signal);
-    }
     // What `ps` and `top` on the host show of it.
     let _ = std::fs::write("/proc/self/comm", format!("ebb:{}", container.name));
     SigSet::all().thread_unblock().doing(|| "unblock signals")?;
     let mask = SigSet::from_iter([Signal::SIGTERM]);
     mask.thread_block().doing(|| "block SIGTERM")?;
     SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).doing(|| "watch for SIGTERM")
+}
+
+/// Begins a session, holds nothing open that somebody may wait for, and ignores what ends a terminal's processes.
+pub fn let_go() -> Result<()> {
+    calls::setsid().doing(|| "begin a session")?;
+    let null = exec::null()?;
+    nix::unistd::dup2_stdin(&null).doing(|| "let go of stdin")?;
+    nix::unistd::dup2_stdout(&null).doing(|| "let go of stdout")?;
+    nix::unistd::dup2_stderr(&null).doing(|| "let go of stderr")?;
+    // A lock or a pipe of a script's, inherited by us, would be held for as long as we live.
+    kernel::close_inherited();
+    for signal in [Signal::SIGPIPE, Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT] {
+        kernel::ignore_signal(signal);
+    }
+    Ok(())
 }
 
 /// Takes the container for this supervisor; one that already runs is refused. Under the container's lock.
