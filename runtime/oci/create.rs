@@ -80,7 +80,7 @@ impl Begun {
         // The cgroup is ours to remove: it was there for nobody before.
         let mut grouped = self.cgroup.is_some();
         let Some(newborn) = &self.process else { return Err(Error::new("this process has its bundle already")) };
-        let accompanied = accompany(&self.birth, newborn, spec, self.cgroup.is_some(), &path, &mut grouped, meanwhile);
+        let accompanied = self.accompany(newborn, spec, &path, &mut grouped, meanwhile);
         match (accompanied, self.process.take()) {
             (Ok(console), Some(Newborn { pid, pidfd, socket })) => {
                 Ok(Init { pid, pidfd, console, cgroup: place, gate: socket })
@@ -92,6 +92,47 @@ impl Begun {
                     let _ = cgroup::remove(&place);
                 }
                 Err(error)
+            }
+        }
+    }
+
+    /// The parent's half.
+    fn accompany(
+        &self,
+        newborn: &Newborn,
+        spec: &Spec,
+        cgroups_path: &str,
+        grouped: &mut bool,
+        meanwhile: Meanwhile,
+    ) -> Result<Option<OwnedFd>> {
+        let (Newborn { pid, socket, .. }, birth) = (newborn, &self.birth);
+        let place = cgroup::name(cgroups_path);
+        let process = spec.process().as_ref().ok_or_else(|| Error::new("the bundle's config.json has no process"))?;
+        give_pipes(&birth.io, spec, process.user().uid())?;
+        wire::send(socket, &Message::Described(place.clone()))?;
+        rlimits::apply(*pid, process.rlimits().as_deref().unwrap_or_default())?;
+        if let Some(score) = process.oom_score_adj() {
+            set_oom_score(pid, score)?;
+        }
+        let tasks = if self.cgroup.is_some() { Vec::new() } else { prepare_cgroup(spec, cgroups_path)?.into_tasks() };
+        *grouped = true;
+        wire::send(socket, &Message::Grouped(tasks))?;
+        loop {
+            match wire::receive(socket)? {
+                Message::Cloned => {
+                    if let (true, Some(map)) = (birth.namespaces.is_new(Type::User), ids::of(spec)) {
+                        ids::write(*pid, &map)?;
+                    }
+                    wire::send(socket, &Message::Mapped(mapped::mounts(spec, *pid, &birth.options.given)?))?;
+                    meanwhile(*pid, &place)?;
+                }
+                Message::Mounted => {
+                    run_runtime_hooks(birth, spec, *pid)?;
+                    wire::send(socket, &Message::Hooked)?;
+                }
+                Message::Ready(console) => return Ok(console),
+                Message::Failed(error) => return Err(error),
+                _ => return Err(died(*pid)),
             }
         }
     }
@@ -177,48 +218,6 @@ fn enter_pid_namespace(joined: &OwnedFd) -> Result<OwnedFd> {
     explain::step("children of ours are from here on born into that other pid namespace", "nsenter --pid=… …");
     calls::setns(joined, libc::CLONE_NEWPID).doing(|| "join the pid namespace")?;
     Ok(own.into())
-}
-
-/// The parent's half: does for the child what only the outside may.
-fn accompany(
-    birth: &Birth,
-    newborn: &Newborn,
-    spec: &Spec,
-    born_into: bool,
-    cgroups_path: &str,
-    grouped: &mut bool,
-    meanwhile: Meanwhile,
-) -> Result<Option<OwnedFd>> {
-    let Newborn { pid, socket, .. } = newborn;
-    let place = cgroup::name(cgroups_path);
-    let process = spec.process().as_ref().ok_or_else(|| Error::new("the bundle's config.json has no process"))?;
-    give_pipes(&birth.io, spec, process.user().uid())?;
-    wire::send(socket, &Message::Described(place.clone()))?;
-    rlimits::apply(*pid, process.rlimits().as_deref().unwrap_or_default())?;
-    if let Some(score) = process.oom_score_adj() {
-        set_oom_score(pid, score)?;
-    }
-    let tasks = if born_into { Vec::new() } else { prepare_cgroup(spec, cgroups_path)?.into_tasks() };
-    *grouped = true;
-    wire::send(socket, &Message::Grouped(tasks))?;
-    loop {
-        match wire::receive(socket)? {
-            Message::Cloned => {
-                if let (true, Some(map)) = (birth.namespaces.is_new(Type::User), ids::of(spec)) {
-                    ids::write(*pid, &map)?;
-                }
-                wire::send(socket, &Message::Mapped(mapped::mounts(spec, *pid, &birth.options.given)?))?;
-                meanwhile(*pid, &place)?;
-            }
-            Message::Mounted => {
-                run_runtime_hooks(birth, spec, *pid)?;
-                wire::send(socket, &Message::Hooked)?;
-            }
-            Message::Ready(console) => return Ok(console),
-            Message::Failed(error) => return Err(error),
-            _ => return Err(died(*pid)),
-        }
-    }
 }
 
 /// The child is gone without a word: it was killed, by the OOM killer more often than by a person.

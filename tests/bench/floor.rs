@@ -20,6 +20,8 @@
 //! | `leave` | the container is left alone, its pid told, and nothing removed: see [`clear_left`] |
 //! | `six` | three cgroups more in v1, without which there is no `stats` and no `pause`: cpuacct, blkio, freezer |
 
+mod rights;
+
 use ebb::kernel::{self, Cloned};
 use nix::fcntl::AT_FDCWD;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -192,7 +194,7 @@ impl Floor<'_> {
         umount2(".", MntFlags::MNT_DETACH).expect("umount");
         nix::unistd::chdir("/").expect("chdir");
         if self.has("seccomp") {
-            lock_down();
+            rights::lock_down();
         }
         let words: Vec<CString> =
             self.command.iter().map(|word| CString::new(word.as_str()).expect("no NUL")).collect();
@@ -275,7 +277,7 @@ impl Floor<'_> {
         let proc = PathBuf::from(format!("/proc/{pid}"));
         let mut trees = Vec::new();
         if self.has("subordinate") {
-            subordinate_ids(pid);
+            rights::subordinate_ids(pid);
         } else if self.has("one-id") {
             write(proc.join("setgroups"), "deny").expect("setgroups");
             write(proc.join("uid_map"), format!("0 {} 1", nix::unistd::geteuid())).expect("uid_map");
@@ -372,23 +374,6 @@ impl Floor<'_> {
     }
 }
 
-/// The user's own id, and those of /etc/subuid and /etc/subgid after it.
-fn subordinate_ids(pid: nix::unistd::Pid) {
-    let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).expect("users").expect("a user");
-    let start = |file: &str, program: &str, own: u32| {
-        let text = std::fs::read_to_string(file).expect("subordinate ids");
-        let line = text.lines().find(|line| line.split(':').next() == Some(&user.name)).expect("subordinate ids");
-        let first = line.split(':').nth(1).expect("an id").to_owned();
-        let words = [pid.to_string(), "0".into(), own.to_string(), "1".into(), "1".into(), first, "65535".into()];
-        std::process::Command::new(program).args(words).spawn().expect("it starts")
-    };
-    let uids = start("/etc/subuid", "newuidmap", nix::unistd::geteuid().as_raw());
-    let gids = start("/etc/subgid", "newgidmap", nix::unistd::getegid().as_raw());
-    for mut one in [uids, gids] {
-        assert!(one.wait().expect("it ends").success(), "the ids are mapped");
-    }
-}
-
 /// Ends a container that was left alone, by the line that was told of it.
 pub fn clear_left(told: &str) {
     let Some((pid, work)) = told.trim().split_once(' ') else { return };
@@ -407,18 +392,4 @@ pub fn clear_left(told: &str) {
 
 fn v2() -> bool {
     Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
-}
-
-/// A deny list of 120 calls that nobody makes: as long as a usual one.
-fn lock_down() {
-    kernel::prctl(libc::PR_SET_NO_NEW_PRIVS, 1).expect("no_new_privs");
-    const KEPT: [libc::c_ulong; 3] = [0, 5, 10];
-    for capability in (0..=40).filter(|capability| !KEPT.contains(capability)) {
-        let _ = kernel::prctl(libc::PR_CAPBSET_DROP, capability);
-    }
-    let mut program = vec![kernel::Bpf { code: 0x20, jt: 0, jf: 0, k: 0 }];
-    program.extend((0..120).map(|number| kernel::Bpf { code: 0x15, jt: 120 - number as u8, jf: 0, k: 2000 + number }));
-    program.push(kernel::Bpf { code: 0x06, jt: 0, jf: 0, k: 0x7fff_0000 });
-    program.push(kernel::Bpf { code: 0x06, jt: 0, jf: 0, k: 0x0005_0001 });
-    kernel::seccomp_load(&program, 0).expect("seccomp");
 }

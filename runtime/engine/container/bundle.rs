@@ -1,10 +1,10 @@
 //! The OCI bundle of a container: config.json, written anew at every start from what was asked for.
 
-use super::namespaces::{Namespaces, namespaces};
+use super::namespaces::Namespaces;
 use super::record::{Container, HostConfig, MountPoint, Ulimit};
 use super::{limits, security, state};
 use crate::engine::idmap::{self, StoreIds};
-use crate::engine::{mounts, owners, volume};
+use crate::engine::{mounts, owners};
 use crate::error::{Doing, Error, Result};
 use crate::oci::{self, IdMap};
 use crate::store::atomic::{self, Durability};
@@ -18,16 +18,11 @@ use std::path::{Path, PathBuf};
 /// The pids limit of who asked for none.
 const PIDS_LIMIT: i64 = 512;
 
-/// Writes `config.json`, and returns what it says. `rootfs/` is the empty directory that the overlay is mounted on; `held` is
-/// what its volumes have mounted.
-pub fn write(store: &Store, container: &Container, held: &volume::Held) -> Result<Spec> {
-    write_with(store, container, namespaces(store, container, held)?)
-}
-
-/// [`write`], where its namespaces have been asked for before.
-pub fn write_with(store: &Store, container: &Container, namespaces: Vec<LinuxNamespace>) -> Result<Spec> {
+/// Writes `config.json`, and returns what it says. `rootfs/` is the empty directory that the overlay is mounted on;
+/// `namespaces` are what [`super::namespaces::namespaces`] decided.
+pub fn write(store: &Store, container: &Container, namespaces: Vec<LinuxNamespace>) -> Result<Spec> {
     let directory = super::dir(store, &container.id);
-    let mut spec = spec_with(store, container, namespaces)?;
+    let mut spec = spec(store, container, namespaces)?;
     super::leave_out::apply(&mut spec, store, container)?;
     if container.host_config.auto_remove {
         clear_volatile_mark(&directory)?;
@@ -43,11 +38,7 @@ pub fn cgroups_path(id: &str) -> String {
 }
 
 /// What [`write`] writes, before a lesson leaves something out.
-pub fn spec(store: &Store, container: &Container, held: &volume::Held) -> Result<Spec> {
-    spec_with(store, container, namespaces(store, container, held)?)
-}
-
-fn spec_with(store: &Store, container: &Container, namespaces: Vec<LinuxNamespace>) -> Result<Spec> {
+pub fn spec(store: &Store, container: &Container, namespaces: Vec<LinuxNamespace>) -> Result<Spec> {
     let host = &container.host_config;
     let ids = idmap::store_ids()?;
     let mut user = super::users::of_container(store, container)?;

@@ -2,7 +2,7 @@
 //! the container's files with the container's ids, the other the host's as whoever called us; neither sees both.
 
 use super::record::Container;
-use super::{bundle, dir, state, wait};
+use super::{bundle, dir, namespaces, state, wait};
 use crate::engine::mounts::clean;
 use crate::engine::volume;
 use crate::error::{Doing, Error, Kind, Result};
@@ -133,7 +133,7 @@ pub fn look_into<T: Serialize + DeserializeOwned>(
         }
     };
     let volumes = volume::hold(store, container)?;
-    bundle::write(store, container, &volumes)?;
+    bundle::write(store, container, namespaces::namespaces(store, container, &volumes)?)?;
     oci::within(View::Bundle(&place, &volumes.given), |root| work(&own(root)?, container.host_config.readonly_rootfs))
 }
 

@@ -141,13 +141,13 @@ fn make(
         // What a lesson leaves out may be a namespace.
         if without::left_out().is_empty() && oci::can_begin(&namespaces) {
             let begun = oci::begin(&directory, &container.id, io, options, &namespaces)?;
-            let spec = bundle::write_with(store, container, namespaces)?;
+            let spec = bundle::write(store, container, namespaces)?;
             return begun.create(&spec, meanwhile).map(Made::Ours);
         }
-        bundle::write_with(store, container, namespaces)?;
+        bundle::write(store, container, namespaces)?;
         return oci::create(&directory, &container.id, io, options, meanwhile).map(Made::Ours);
     }
-    bundle::write_with(store, container, namespaces)?;
+    bundle::write(store, container, namespaces)?;
     let runtime = Path::new(&container.host_config.runtime);
     let made = foreign::create(runtime, &directory, &container.id, io, &given)?;
     let recorded = meanwhile(made.pid, &made.cgroup);

@@ -65,12 +65,12 @@ pub(super) fn mount_apart(data: &Path, place: &Place) -> Result<OwnedFd> {
 fn without_mounts_below(device: &Path) -> Result<OwnedFd> {
     let ids = idmap::store_ids()?;
     let copied = detached::in_new_namespace(ids.map(), || Ok((true, vec![detached::copy(device, Path::new(""))?])));
-    let (_, mut made) = copied.map_err(|error| match error.message.ends_with("invalid argument") {
-        true => Error::new(format!("something is mounted below {}", device.display())).with_cure(
+    let (_, mut made) = copied.map_err(|error| match mounts::has_mounts_below(device) {
+        Ok(true) => Error::new(format!("something is mounted below {}", device.display())).with_cure(
             "where something else is mounted below a directory, only root may bind it without that; a volume with \
              o=rbind shows both",
         ),
-        false => error,
+        _ => error,
     })?;
     made.pop().ok_or_else(|| Error::new("the directory's mount got lost"))
 }

@@ -102,7 +102,10 @@ pub fn asker(store: &Store, container: &Container, user: Option<&str>) -> Result
     let of_running = running.as_ref().and_then(|_| exec::bundle_spec(store, container).ok());
     let spec = match of_running {
         Some(spec) => spec,
-        None => bundle::spec(store, container, &volume::hold(store, container)?)?,
+        None => {
+            let held = volume::hold(store, container)?;
+            bundle::spec(store, container, namespaces::namespaces(store, container, &held)?)?
+        }
     };
     let map = map_of(&spec);
     if let Some(user) = user {
