@@ -11,18 +11,8 @@ use std::process::Command;
 fn asked(ebb: &Ebb, kind: &str, device: &str, words: &str) -> (Vec<String>, Answer) {
     let options = [format!("type={kind}"), format!("device={device}"), format!("o={words}")];
     ebb.ok(["volume", "create", "-o", &options[0], "-o", &options[1], "-o", &options[2], "remote"]);
-    let record = ebb.dir.join("record");
-    let mut strace = Command::new("strace");
-    strace.args(["-f", "-qq", "-s", "1000", "-e", "signal=none", "-o"]).arg(&record);
-    strace.args(["-e", "trace=fsopen,fsconfig,fsmount", "-e", "inject=fsopen:retval=0"]);
-    strace.args(["-e", "inject=fsconfig:retval=0", "-e", "inject=fsmount:error=EHOSTUNREACH"]);
-    strace.arg(env!("CARGO_BIN_EXE_ebb")).args(["run", "--rm", "-v", "remote:/data", "busybox", "true"]);
-    strace.env("EBB_ROOT", ebb.store()).env("PATH", format!("{}:/usr/bin:/bin", ebb.dir.join("bin").display()));
-    let answer = common::answer(strace.current_dir(&ebb.dir));
+    let (record, answer) = used(ebb, kind, &[]);
     ebb.ok(["volume", "rm", "--now", "remote"]);
-    let record = std::fs::read_to_string(record).expect("what was asked");
-    let first = record.lines().next().unwrap_or_default();
-    assert!(answer.code == 125 && (first.is_empty() || first.contains(&format!("fsopen(\"{kind}\""))), "{record}");
     let word = |line: &str| {
         let quoted: Vec<&str> = line.split('"').collect();
         match line.contains("FSCONFIG_SET_STRING") {
@@ -31,6 +21,22 @@ fn asked(ebb: &Ebb, kind: &str, device: &str, words: &str) -> (Vec<String>, Answ
         }
     };
     (record.lines().filter_map(word).collect(), answer)
+}
+
+/// Starts a container with the volume `remote`, whose file system is of type `kind`. Returns what strace(1) recorded, too.
+fn used(ebb: &Ebb, kind: &str, explain: &[&str]) -> (String, Answer) {
+    let record = ebb.dir.join("record");
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "-s", "1000", "-e", "signal=none", "-o"]).arg(&record);
+    strace.args(["-e", "trace=fsopen,fsconfig,fsmount", "-e", "inject=fsopen:retval=0"]);
+    strace.args(["-e", "inject=fsconfig:retval=0", "-e", "inject=fsmount:error=EHOSTUNREACH"]);
+    strace.arg(env!("CARGO_BIN_EXE_ebb")).args(explain).args(["run", "--rm", "-v", "remote:/data", "busybox", "true"]);
+    strace.env("EBB_ROOT", ebb.store()).env("PATH", format!("{}:/usr/bin:/bin", ebb.dir.join("bin").display()));
+    let answer = common::answer(strace.current_dir(&ebb.dir));
+    let record = std::fs::read_to_string(record).expect("what was asked");
+    let first = record.lines().next().unwrap_or_default();
+    assert!(answer.code == 125 && (first.is_empty() || first.contains(&format!("fsopen(\"{kind}\""))), "{record}");
+    (record, answer)
 }
 
 /// A getent(1) that knows one name, by an address of each kind, and none else.
@@ -81,6 +87,39 @@ fn of_nfs_and_cifs_the_kernel_is_given_dockers_words_with_addresses_for_names() 
         assert!(given.is_empty() && answer.stderr.contains(said), "{given:?} {}", answer.shown());
     }
     assert_eq!(ebb.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn a_narration_tells_no_secret_that_the_kernel_is_given() {
+    let ebb = Ebb::new();
+    let secrets = ["hush-1", "hush-2", "hush-3", "hush-4", "hush-5"];
+    let words = "o=username=me%hush-1,password=hush-2,pass=hush-3,PassWD=hush-4,credentials=/root/hush-5,vers=3.0";
+    let options = ["-o", "type=cifs", "-o", "device=//10.1.2.3/s", "-o", words];
+    ebb.ok([&["volume", "create"], &options[..], &["remote"]].concat());
+    for explain in ["--explain", "--explain=json"] {
+        let told = if is_root() {
+            let (record, answer) = used(&ebb, "cifs", &[explain]);
+            assert!(secrets.iter().all(|secret| record.contains(secret)), "the kernel is given them all: {record}");
+            // Told is the call itself, with the others' values beside it.
+            assert!(
+                answer.stderr.contains("FSCONFIG_SET_STRING") && answer.stderr.contains("3.0"),
+                "{}",
+                answer.shown()
+            );
+            answer.stderr
+        } else {
+            ebb.fails(125, [explain, "run", "--rm", "-v", "remote:/data", "busybox", "true"])
+        };
+        let shown =
+            "mount -t cifs -o username=me%***,password=***,pass=***,PassWD=***,credentials=***,vers=3.0 //10.1.2.3/s";
+        assert!(told.contains(shown), "{told}");
+        assert!(!told.contains("hush-"), "{told}");
+    }
+    let other = ebb.fails(1, ["volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", "remote"]);
+    assert!(other.contains("password=***") && !other.contains("hush-"), "{other}");
+    // Docker's `inspect` shows what was given, to its owner, and so does ours.
+    let inspected = ebb.ok(["volume", "inspect", "-f", "{{.Options.o}}", "remote"]);
+    assert_eq!(inspected, words.trim_start_matches("o="));
 }
 
 #[test]

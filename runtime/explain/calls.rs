@@ -7,7 +7,7 @@ mod process;
 pub use files::*;
 pub use process::*;
 
-use super::{Call, entered, names, tell, tell_first, tell_first_at};
+use super::{Call, entered, names, secrets, tell, tell_first, tell_first_at};
 use crate::kernel::{self, Bpf, Cloned};
 use caps::{CapSet, CapsHashSet};
 use nix::mount::{MntFlags, MsFlags};
@@ -174,8 +174,9 @@ pub fn fsopen(kind: &CStr) -> nix::Result<OwnedFd> {
 #[track_caller]
 pub fn fsconfig_string(context: impl AsFd, key: &CStr, value: &CStr) -> nix::Result<()> {
     let call = || {
-        let arguments = format!("{}, FSCONFIG_SET_STRING, {}, {}, 0", fd(&context), quoted(key), quoted(value));
-        Call::new("fsconfig", arguments)
+        let (name, value) = (key.to_string_lossy(), value.to_string_lossy());
+        let value = secrets::hidden_value(&name, &value);
+        Call::new("fsconfig", format!("{}, FSCONFIG_SET_STRING, {name:?}, {value:?}, 0", fd(&context)))
     };
     tell(call, zero, || kernel::fsconfig_string(&context, key, value))
 }

@@ -10,8 +10,11 @@
 
 pub mod calls;
 mod names;
+mod secrets;
 mod show;
 pub mod without;
+
+pub use secrets::hidden_words;
 
 use crate::error::{Cause, Doing, Error, Result};
 use show::Teller;

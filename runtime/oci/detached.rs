@@ -34,8 +34,8 @@ pub fn file_system(kind: &str, source: &str, words: &[String]) -> Result<OwnedFd
     options.data.extend(words.iter().filter(|word| matches!(word.as_str(), "ro" | "sync" | "dirsync")).cloned());
     options.data.insert(0, format!("source={source}"));
     let name = CString::new(kind).map_err(|_| Error::new("a NUL in the file system's type"))?;
-    let shown: Vec<&str> = words.iter().map(String::as_str).collect();
-    let with = if shown.is_empty() { String::new() } else { format!(" -o {}", shown.join(",")) };
+    let shown = explain::hidden_words(words.iter().map(String::as_str));
+    let with = if shown.is_empty() { shown } else { format!(" -o {shown}") };
     explain::step(
         format_args!("a file system of type {kind}, attached nowhere yet"),
         format_args!("mount -t {kind}{with} {source} …"),

@@ -222,8 +222,8 @@ fn in_words(mount: &Mount, options: &Options) -> String {
 fn as_command(mount: &Mount, options: &Options) -> String {
     let is_bind = |word: &str| matches!(word, "bind" | "rbind") || word.starts_with(options::SUBPATH);
     let words = mount.options().iter().flatten().filter(|word| !is_bind(word));
-    let words: Vec<&str> = words.map(String::as_str).collect();
-    let with = if words.is_empty() { String::new() } else { format!(" -o {}", words.join(",")) };
+    let shown = explain::hidden_words(words.map(String::as_str));
+    let with = if shown.is_empty() { shown } else { format!(" -o {shown}") };
     let kind = mount.typ().as_deref().unwrap_or("none");
     let how =
         if options.bind { (if options.recursive { "--rbind" } else { "--bind" }).into() } else { format!("-t {kind}") };

@@ -166,7 +166,8 @@ fn same(found: Volume, request: &Request) -> Result<Volume> {
     if request.options.is_empty() || request.options == found.options {
         return Ok(found);
     }
-    let pairs: Vec<String> = found.options.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let shown = |value: &str| explain::hidden_words(value.split(','));
+    let pairs: Vec<String> = found.options.iter().map(|(key, value)| format!("{key}={}", shown(value))).collect();
     let has = if pairs.is_empty() { "none".to_owned() } else { pairs.join(", ") };
     Err(Error::conflict(format!("create {}: volume name must be unique: there is one with other options", found.name))
         .with_cure(format!("its options are: {has}")))
