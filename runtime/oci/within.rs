@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 pub fn within<T: Serialize + DeserializeOwned>(view: View, work: impl FnOnce(BorrowedFd) -> Result<T>) -> Result<T> {
     match view {
-        View::Running(mounts) => in_child(0, None, |_| {
+        View::Running(mounts) => in_child(FILES, 0, None, |_| {
             // The container's processes could see a joined process's descriptors, were it not hidden from them.
             explain::step("no process of the container may look into this one", "");
             calls::prctl(libc::PR_SET_DUMPABLE, 0).doing(|| "hide from the container")?;
@@ -29,7 +29,7 @@ pub fn within<T: Serialize + DeserializeOwned>(view: View, work: impl FnOnce(Bor
         }),
         View::Layers { layers, ids } => {
             let flags = libc::CLONE_NEWNS | if ids.is_some() { libc::CLONE_NEWUSER } else { 0 };
-            in_child(flags as u64, ids.map(|map| Outside { map, mounts: None }), |_| {
+            in_child(FILES, flags as u64, ids.map(|map| Outside { map, mounts: None }), |_| {
                 if ids.is_some() {
                     ids::become_root()?;
                 }
@@ -43,7 +43,7 @@ pub fn within<T: Serialize + DeserializeOwned>(view: View, work: impl FnOnce(Bor
             let flags = libc::CLONE_NEWNS | if map.is_some() { libc::CLONE_NEWUSER } else { 0 };
             let mapped = |pid| mapped::mounts(&spec, pid, given);
             let answer = map.as_ref().map(|map| Outside { map, mounts: Some(&mapped) });
-            in_child(flags as u64, answer, |mapped| {
+            in_child(FILES, flags as u64, answer, |mapped| {
                 let place = rootfs::open_place(&place)?;
                 if map.is_some() {
                     ids::become_root()?;
@@ -81,7 +81,7 @@ fn view_of_layers(layers: &[PathBuf]) -> Result<OwnedFd> {
 
 pub fn with_ids<T: Serialize + DeserializeOwned>(map: Option<&IdMap>, work: impl FnOnce() -> Result<T>) -> Result<T> {
     let Some(map) = map else { return work() };
-    in_child(libc::CLONE_NEWUSER as u64, Some(Outside { map, mounts: None }), |_| {
+    in_child(FILES, libc::CLONE_NEWUSER as u64, Some(Outside { map, mounts: None }), |_| {
         ids::become_root()?;
         work()
     })
@@ -106,7 +106,8 @@ pub fn elsewhere(place: Place, work: impl FnOnce() -> Result<(bool, Vec<OwnedFd>
     let answer = match place {
         Place::New(ids) => {
             let flags = libc::CLONE_NEWNS | if ids.is_some() { libc::CLONE_NEWUSER } else { 0 };
-            in_child(flags as u64, ids.map(|map| Outside { map, mounts: None }), |_| {
+            let words = "a child with mounts of its own: what it mounts, nobody else sees";
+            in_child(words, flags as u64, ids.map(|map| Outside { map, mounts: None }), |_| {
                 if ids.is_some() {
                     ids::become_root()?;
                 }
@@ -114,10 +115,12 @@ pub fn elsewhere(place: Place, work: impl FnOnce() -> Result<(bool, Vec<OwnedFd>
                 give(work())
             })
         }
-        Place::Of(namespace) => in_child(0, None, |_| {
-            namespaces::join_mounts(namespace)?;
-            give(work())
-        }),
+        Place::Of(namespace) => {
+            in_child("a child that goes to where the mount is, and brings a copy of it", 0, None, |_| {
+                namespaces::join_mounts(namespace)?;
+                give(work())
+            })
+        }
     }?;
     match wire::receive(&ours)? {
         Message::Mapped(made) => Ok((answer, made)),
@@ -131,18 +134,19 @@ struct Outside<'a> {
     mounts: Option<&'a dyn Fn(nix::unistd::Pid) -> Result<Vec<OwnedFd>>>,
 }
 
-/// Runs `work` in a clone with `flags`, and brings back what it returned, as JSON over a pipe.
+/// What most children are for.
+const FILES: &str = "a child that will see the files as the container sees them, and runs none of its programs";
+
+/// Runs `work` in a clone with `flags`, announced by `words`, and brings back what it returned, as JSON over a pipe.
 fn in_child<T: Serialize + DeserializeOwned>(
+    words: &str,
     flags: u64,
     outside: Option<Outside>,
     work: impl FnOnce(Vec<OwnedFd>) -> Result<T>,
 ) -> Result<T> {
     let (ours, theirs) = wire::pair()?;
     let (result, answer) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).doing(|| "make a pipe")?;
-    explain::step(
-        "a child that will see the files as the container sees them, and runs none of its programs",
-        format_args!("unshare --fork {} …", namespaces::as_unshare_options(flags)),
-    );
+    explain::step(words, format_args!("unshare --fork {} …", namespaces::as_unshare_options(flags)));
     match calls::clone3(flags, None).doing(|| "clone").map_err(super::explain_clone)? {
         Cloned::Child => {
             explain::process("files");

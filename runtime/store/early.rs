@@ -73,7 +73,7 @@ fn start(place: &File, sync: Sync) -> Result<Syncing> {
         Cloned::Child => {
             explain::process("syncer");
             drop(more);
-            let _ = calls::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64);
+            let _ = calls::end_with_parent();
             // As often as it can, if need be.
             while told.read(&mut [0; 64]).is_ok_and(|length| length > 0) && sync(place).is_ok() {}
             kernel::exit_now(0)

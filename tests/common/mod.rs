@@ -7,6 +7,7 @@ pub mod dice;
 pub mod hostile;
 pub mod layers;
 pub mod lesson;
+pub mod narrated;
 pub mod owners;
 pub mod record;
 pub mod shell;

@@ -114,7 +114,6 @@ fn supervise(store: &Store, container: &Container, client: Client, reporter: Own
 /// Becomes a process of its own: no terminal, no descriptors of the command's, no signals but SIGTERM, which wakes a
 /// supervisor that waits between two lives.
 fn detach(container: &Container) -> Result<SignalFd> {
-    explain::step("it leaves the user's session, and so outlives the terminal", "setsid …");
     let_go()?;
     nix::unistd::chdir("/").doing(|| "enter /")?;
     // What `ps` and `top` on the host show of it.
@@ -127,6 +126,7 @@ fn detach(container: &Container) -> Result<SignalFd> {
 
 /// Begins a session, holds nothing open that somebody may wait for, and ignores what ends a terminal's processes.
 pub fn let_go() -> Result<()> {
+    explain::step("it leaves the user's session, and so outlives the terminal", "setsid …");
     calls::setsid().doing(|| "begin a session")?;
     let null = exec::null()?;
     nix::unistd::dup2_stdin(&null).doing(|| "let go of stdin")?;

@@ -9,7 +9,6 @@ use crate::oci::detached;
 use crate::store::beneath;
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, fchmod};
-use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -52,14 +51,15 @@ pub fn make(path: &Path, kind: &str, bytes: u64) -> Result<()> {
     let doing = || format!("make a file system of {bytes} bytes in {}", path.display());
     let program = program(kind).ok_or_else(|| Error::new(format!("mkfs.{kind} is not in PATH")))?;
     let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(path).doing(doing)?;
-    file.set_len(bytes).doing(doing)?;
+    explain::step(
+        format_args!("a file of {bytes} bytes, which is the volume's limit; it is all hole, and takes no room yet"),
+        format_args!("truncate -s {bytes} {}", path.display()),
+    );
+    calls::set_length(&file, bytes).doing(doing)?;
     let mut command = Command::new(program);
     // No blocks are kept back for the host's root; what is not written is zero already.
     command.args(["-q", "-F", "-m", "0", "-E", "lazy_itable_init=1,nodiscard,root_owner=0:0"]).arg(path);
-    explain::step(
-        format_args!("a file system of {bytes} bytes, which is the volume's limit"),
-        format_args!("mkfs.{kind} -q -m 0 {}", path.display()),
-    );
+    explain::step("an empty file system in it", format_args!("mkfs.{kind} -q -m 0 {}", path.display()));
     let output = calls::output(&mut command).doing(doing)?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ");
@@ -74,17 +74,20 @@ pub fn make(path: &Path, kind: &str, bytes: u64) -> Result<()> {
         made.into_iter().next().ok_or_else(|| Error::new("the new file system's mount got lost")).doing(doing)?;
     settle(&root).doing(doing)?;
     drop(root);
+    explain::step("unmounted again, it is forced to the disk", format_args!("sync {}", path.display()));
     calls::fsync(&file).doing(doing)
 }
 
 /// A new volume is empty: fsck(8)'s own directory would keep the image's files out of it. fsck makes it again if need be.
 fn settle(root: &OwnedFd) -> Result<()> {
-    match unlinkat(root, "lost+found", UnlinkatFlags::RemoveDir) {
+    explain::step("a new volume is empty: fsck's own directory would keep the image's files out", "rmdir …/lost+found");
+    match calls::rmdir_at(root, c"lost+found") {
         Ok(()) | Err(Errno::ENOENT) => {}
         Err(errno) => return Err(errno).doing(|| "remove lost+found"),
     }
     let top = beneath::open(root, Path::new("/"), nix::fcntl::OFlag::O_RDONLY, Mode::empty()).doing(|| "open it")?;
     fchmod(&top, Mode::from_bits_truncate(0o755)).doing(|| "set its mode")?;
+    explain::step("what was written to the new file system is forced to its disk", "sync --file-system …");
     calls::syncfs(&File::from(top)).doing(|| "sync it")
 }
 

@@ -13,6 +13,7 @@ use crate::engine::container::state;
 use crate::engine::idmap::{self, StoreIds};
 use crate::engine::mounts;
 use crate::error::{Doing, Error, Result};
+use crate::explain;
 use crate::oci;
 use crate::oci::detached::{self, Given};
 use crate::store::{Store, beneath, lock};
@@ -177,7 +178,14 @@ pub fn hold(store: &Store, container: &Container) -> Result<Held> {
             }
             can_map_ids &= ids.map().is_some() || oci::map_ids_for_a_try(data, false).is_ok();
         }
-        let copy = |mount: &MountPoint| detached::copy(&mountpoint(store, &mount.name), Path::new(&mount.subpath));
+        let copy = |mount: &MountPoint| {
+            let data = mountpoint(store, &mount.name);
+            explain::step(
+                "a copy of the mount, attached nowhere, for the container to take with it",
+                format_args!("mount --bind {} …", data.display()),
+            );
+            detached::copy(&data, Path::new(&mount.subpath))
+        };
         let copies = wanted.iter().map(|(mount, _)| copy(mount)).chain([detached::this_namespace()]);
         Ok((can_map_ids, copies.collect::<Result<_>>()?))
     })

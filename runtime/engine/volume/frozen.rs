@@ -200,7 +200,7 @@ impl Freezer {
     }
 }
 
-/// The freezer's life. It is of no terminal's session, so that a Ctrl-C meant for the command does not end it too.
+/// The freezer's life.
 fn hold(standing: &[Standing], command: &OwnedFd, work: &OwnedFd, mut answers: File) {
     let mut say = |result: &Result<()>| {
         let mut line = serde_json::to_vec(result).unwrap_or_default();
@@ -211,6 +211,7 @@ fn hold(standing: &[Standing], command: &OwnedFd, work: &OwnedFd, mut answers: F
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGPIPE] {
         kernel::ignore_signal(signal);
     }
+    explain::step("it leaves the user's session: a Ctrl-C is not meant for it", "setsid …");
     let begun = calls::setsid().doing(|| "begin a session");
     // What the command writes to is not kept open by us.
     let begun = begun.and_then(|()| nix::unistd::dup2_stdout(exec::null()?).doing(|| "let go of stdout"));
@@ -226,6 +227,7 @@ fn hold(standing: &[Standing], command: &OwnedFd, work: &OwnedFd, mut answers: F
     for standing in standing.iter().filter(|standing| !standing.cgroup.is_empty() && standing.init.is_alive()) {
         thawed = thawed.and(thaw(standing));
     }
+    explain::step("each process that was stopped goes on", "kill -CONT PID …");
     for process in stopped {
         // One that was killed meanwhile need not go on.
         let _ = calls::pidfd_send_signal(&process, libc::SIGCONT);
@@ -264,6 +266,7 @@ fn stop_each(standing: &Standing, stopped: &mut Vec<OwnedFd>) -> Result<()> {
         .with_cure("stop it, or copy without --pause"));
     }
     let mut asked = BTreeMap::new();
+    explain::step("it has no cgroup to freeze: each of its processes is stopped", "kill -STOP PID …");
     let give_up = Instant::now() + Duration::from_secs(10);
     loop {
         let running = still_running(standing)?;

@@ -78,6 +78,12 @@ pub fn rename_exchange(one: &Path, other: &Path) -> nix::Result<()> {
     tell(call, zero, || renameat2(AT_FDCWD, one, AT_FDCWD, other, RenameFlags::RENAME_EXCHANGE))
 }
 
+/// ftruncate(2): what the file has not is a hole.
+#[track_caller]
+pub fn set_length(file: &File, bytes: u64) -> std::io::Result<()> {
+    io(|| Call::new("ftruncate", format!("{}, {bytes}", fd(file))), || file.set_len(bytes))
+}
+
 #[track_caller]
 pub fn fsync(file: &File) -> std::io::Result<()> {
     io(|| Call::new("fsync", fd(file)), || file.sync_all())

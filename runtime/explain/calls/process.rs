@@ -16,6 +16,13 @@ pub fn set_limit(pid: Pid, resource: u32, limit: (u64, u64)) -> nix::Result<()> 
     tell(call, zero, || kernel::set_limit(pid, resource, limit))
 }
 
+/// PR_SET_PDEATHSIG, for a child that works beside its command: that may be killed, and nobody would end it then.
+#[track_caller]
+pub fn end_with_parent() -> nix::Result<()> {
+    super::super::step("it ends with the command that it works for, however that ends", "setpriv --pdeathsig KILL …");
+    super::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64).map(drop)
+}
+
 #[track_caller]
 pub fn new_session_keyring() -> nix::Result<i32> {
     let call = || Call::new("keyctl", "KEYCTL_JOIN_SESSION_KEYRING, NULL".into());
