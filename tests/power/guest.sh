@@ -11,7 +11,9 @@ if [ "$1" != again ]; then
     # pivot_root(2) leaves no initramfs, so a container needs another root than that.
     mount -t tmpfs root /root
     cp -a /bin /work /init /root
-    mkdir /root/proc /root/dev /root/sys /root/tmp /root/disk /root/etc
+    # Of programs that are no static ones.
+    for place in /lib /lib64 /usr; do [ ! -d $place ] || cp -a $place /root; done
+    mkdir /root/proc /root/dev /root/sys /root/tmp /root/disk /root/etc /root/run
     echo root:x:0:0::/:/bin/sh > /root/etc/passwd
     echo root:x:0: > /root/etc/group
     exec switch_root /root /init again

@@ -6,8 +6,10 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod copy_up;
 mod disk;
 mod machine;
+mod played;
 mod scenarios;
 mod unsynced;
 
@@ -29,7 +31,10 @@ fn main() {
     if words.iter().any(|word| word == "--list") {
         return;
     }
-    let missing = missing();
+    let mut missing = machine::missing(&["qemu-system-x86_64", "busybox", "modprobe", "strip", "mkfs.ext4"]);
+    if !common::is_root() {
+        missing.push("root, to mount the disk again");
+    }
     if !missing.is_empty() {
         eprintln!("power: needs {}", missing.join(", "));
         eprintln!("  apt-get install qemu-system-x86 linux-image-amd64 busybox-static kmod binutils e2fsprogs");
@@ -45,11 +50,13 @@ fn main() {
     }
     for scenario in SCENARIOS {
         std::fs::write(work.join(scenario.name), format!("{}\n", scenario.script)).expect("a script");
-        let script = format!("ebb() {{ {} ebb \"$@\"; }}\n{}\n", unsynced::NAME, scenario.script);
+        let script = format!("ebb() {{ /work/{} ebb \"$@\"; }}\n{}\n", unsynced::NAME, scenario.script);
         std::fs::write(work.join(format!("{}-{}", unsynced::NAME, scenario.name)), script).expect("a script");
     }
+    let own = std::env::current_exe().expect("its own path");
+    sh("strip -o \"$1/$2\" \"$0\"", &[&own, &work, Path::new(unsynced::NAME)]);
     scenarios::make_archives(&archives);
-    let machine = Machine::new(&dir, &work);
+    let machine = Machine::new(&dir, &work, &["virtio_pci", "virtio_blk", "ext4", "overlay", "loop"], &[]);
     println!("| what is under way | cuts | with bytes lost | bytes that the disk lost | answers not kept |");
     println!("|---|--:|--:|--:|--:|");
     let mut failures = Vec::new();
@@ -75,21 +82,6 @@ fn main() {
     }
 }
 
-fn missing() -> Vec<&'static str> {
-    let found = |program: &str| {
-        let mut which = std::process::Command::new("sh");
-        which.args(["-c", "command -v \"$0\" >/dev/null", program]).status().is_ok_and(|status| status.success())
-    };
-    let mut missing: Vec<_> = ["qemu-system-x86_64", "busybox", "modprobe", "strip", "mkfs.ext4"]
-        .into_iter()
-        .filter(|program| !found(program))
-        .collect();
-    if !common::is_root() {
-        missing.push("root, to mount the disk again");
-    }
-    missing
-}
-
 /// What became of one scenario: the rest of its line of the table, and what went wrong.
 fn play(dir: &Path, machine: &Machine, scenario: &Scenario, script: &str, most: usize) -> Row {
     let base = dir.join("base.img");
@@ -103,7 +95,7 @@ fn play(dir: &Path, machine: &Machine, scenario: &Scenario, script: &str, most: 
     });
     let image = dir.join("disk.img");
     sh("cp --sparse=always \"$0\" \"$1\"", &[&base, &image]);
-    let seen = machine.run(&image, script, scenario.answers);
+    let seen = played::play(machine, &image, script, scenario.answers);
     let mut row = Row { wrong: seen.failed, ..Row::default() };
     for (round, moment) in seen.history.moments(most).into_iter().enumerate() {
         let fate = match round % 4 {

@@ -1,6 +1,7 @@
 //! What is done when the power goes: on which store it begins, what the machine does, and what must be there afterwards.
 
 use crate::common::{self, Answer};
+use crate::copy_up::COPY_UP;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -52,7 +53,7 @@ pub struct Scenario {
 }
 
 /// How many of each thing there are.
-const MANY: u32 = 8;
+pub const MANY: u32 = 8;
 
 pub const SCENARIOS: &[Scenario] = &[
     Scenario {
@@ -233,6 +234,7 @@ pub const SCENARIOS: &[Scenario] = &[
         },
         is_control: false,
     },
+    COPY_UP,
     Scenario {
         name: "rm",
         answers: MANY,
@@ -313,7 +315,7 @@ pub const SCENARIOS: &[Scenario] = &[
 ];
 
 /// Of the things from 1 on, the one after the last answer was under way.
-fn each(answered: u32, check: impl Fn(u32, bool) -> Result<(), String>) -> Vec<String> {
+pub fn each(answered: u32, check: impl Fn(u32, bool) -> Result<(), String>) -> Vec<String> {
     (1..=(answered + 1).min(MANY)).filter_map(|i| check(i, i <= answered).err()).collect()
 }
 
@@ -358,7 +360,7 @@ fn put_archives(host: &Host, stem: &str) {
     }
 }
 
-fn load_image(host: &Host) {
+pub fn load_image(host: &Host) {
     host.ok(["image", "load", "-q", "-i", &archives(host).join("image1.tar").display().to_string()]);
 }
 
@@ -375,6 +377,9 @@ pub fn make_archives(archives: &Path) {
         std::fs::set_permissions(root.join("bin/cat"), mode).expect("its mode");
         std::fs::write(root.join("data/file"), format!("in image {i}\n")).expect("a file");
         std::fs::write(root.join("data/ballast"), format!("{i}").repeat(300_000)).expect("a file");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o640);
+        std::fs::set_permissions(root.join("data/ballast"), mode).expect("its mode");
+        std::fs::hard_link(root.join("data/ballast"), root.join("data/second")).expect("a second name");
         let tar = archives.join(format!("root{i}.tar"));
         crate::machine::sh("tar -C \"$0\" -cf \"$1\" .", &[&root, &tar]);
         let name = format!("image{i}");
