@@ -3,9 +3,11 @@
 
 mod common;
 
+use common::strace::stopped_at;
 use common::{Ebb, is_root};
 use std::io::Read;
-use std::process::{Child, ChildStdout};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Stdio};
 
 const ANSWERS: &str = "trap 'echo alive' USR1; echo up; while :; do sleep 0.05; done";
 
@@ -180,6 +182,9 @@ fn nobody_unpauses_a_container_while_its_volume_is_copied() {
         let (export, stdout) = half_done(&ebb);
         let unpaused = ebb.run(["unpause", "web"]);
         let why = match ebb.inspect("web", "{{.State.Status}}").as_str() {
+            "paused" if by_hand => {
+                "container web stands still while its volume is copied\n  unpause it when that is done"
+            }
             "paused" => "container web stands still while its volume is copied\n  it goes on by itself",
             _ => "is not paused",
         };
@@ -193,6 +198,66 @@ fn nobody_unpauses_a_container_while_its_volume_is_copied() {
         await_life(&ebb, "web");
     }
     assert_eq!(ebb.leftovers(), Vec::<String>::new());
+}
+
+/// Between the look whether a copy is made and the going on, one may begin: it would take a container that goes on for one
+/// that stands still, and so it has to wait.
+#[test]
+fn a_copy_that_begins_while_somebody_unpauses_takes_the_container_for_one_that_runs() {
+    if !is_root() {
+        // Without root no container of cgroup version 1 is paused, and newuidmap(1) is not setuid under a tracer.
+        return;
+    }
+    let ebb = with_web();
+    ebb.ok(["pause", "web"]);
+    let setting = freezer_of(&ebb, "web");
+    let mut export = None;
+    // Its state is read once; then it is opened to be written to.
+    let unpaused = stopped_at(&ebb, ("openat", 2), &setting, &["unpause", "web"], &mut || {
+        let mut strace = std::process::Command::new("strace");
+        strace.args([
+            "-y",
+            "-s",
+            "0",
+            "-e",
+            "trace=flock,write,splice,sendfile",
+            "-e",
+            "signal=none",
+            env!("CARGO_BIN_EXE_ebb"),
+        ]);
+        strace.args(["volume", "export", "--pause", "vase"]).env("EBB_ROOT", ebb.store());
+        let mut begun = strace.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("strace starts");
+        // It waits for its turn; or it has announced itself already, and begins to copy.
+        let (mut told, mut part) = (String::new(), [0; 512]);
+        while !told.contains("/tmp>, LOCK_EX") && !told.contains("<pipe:[") {
+            let length = begun.stderr.as_mut().expect("a pipe").read(&mut part).expect("read");
+            assert!(length > 0, "{told}");
+            told.push_str(&String::from_utf8_lossy(&part[..length]));
+        }
+        export = Some(begun);
+    });
+    assert_eq!(unpaused.code, 0, "{}", unpaused.shown());
+    let mut export = export.expect("it was stopped in between");
+    let mut stdout = export.stdout.take().expect("a pipe");
+    stdout.read_exact(&mut [0]).expect("it has begun to write");
+    assert_eq!(ebb.inspect("web", "{{.State.Status}}"), "paused");
+    let (code, said) = finish(export, stdout);
+    assert_eq!(code, Some(0), "{said}");
+    await_life(&ebb, "web");
+}
+
+/// The file in which a container's cgroup says whether it is frozen.
+fn freezer_of(ebb: &Ebb, container: &str) -> PathBuf {
+    let pid = ebb.inspect(container, "{{.State.Pid}}");
+    let cgroups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("procfs");
+    let in_freezer = cgroups.lines().find_map(|line| line.split_once(":freezer:/"));
+    match in_freezer {
+        Some((_, below)) => Path::new("/sys/fs/cgroup/freezer").join(below).join("freezer.state"),
+        None => {
+            let below = cgroups.lines().find_map(|line| line.strip_prefix("0::/")).expect("a cgroup");
+            Path::new("/sys/fs/cgroup").join(below).join("cgroup.freeze")
+        }
+    }
 }
 
 #[test]

@@ -16,7 +16,18 @@ pub fn tampered(ebb: &Ebb, inject: &str, words: &[&str]) -> Answer {
 
 /// Runs `ebb WORDS` and stops each of its processes after each call of this name, for as long as `meanwhile` takes.
 pub fn stopped_after(ebb: &Ebb, call: &str, words: &[&str], meanwhile: &mut dyn FnMut()) -> Answer {
-    let mut strace = prepared(ebb, &format!("{call}:signal=SIGSTOP"));
+    stopped(prepared(ebb, &format!("{call}:signal=SIGSTOP")), call, words, meanwhile)
+}
+
+/// [`stopped_after`], but only after the call of this number that is about `file`.
+pub fn stopped_at(ebb: &Ebb, call: (&str, u32), file: &Path, words: &[&str], meanwhile: &mut dyn FnMut()) -> Answer {
+    let (name, number) = call;
+    let mut strace = prepared(ebb, &format!("{name}:signal=SIGSTOP:when={number}"));
+    strace.arg("-P").arg(file);
+    stopped(strace, name, words, meanwhile)
+}
+
+fn stopped(mut strace: Command, call: &str, words: &[&str], meanwhile: &mut dyn FnMut()) -> Answer {
     strace.arg(env!("CARGO_BIN_EXE_ebb")).args(words).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = strace.spawn().expect("strace starts");
     let (mut stderr, mut stdout, mut stops) = (String::new(), String::new(), 0);

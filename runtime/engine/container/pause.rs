@@ -9,23 +9,29 @@ use crate::store::Store;
 
 /// Stops every process of the container where it stands.
 pub fn pause(store: &Store, container: &Container) -> Result<()> {
+    let _alone = volume::hold_off_copies(store)?;
     let state = state::current(store, container)?;
     match state.status {
         Status::Paused => Err(Error::conflict(format!("container {} is already paused", container.id))),
-        Status::Running => oci::cgroup::freeze(cgroup(&state)?),
+        Status::Running => {
+            let cgroup = cgroup(&state)?;
+            // It is about to be frozen for a copy, and would go on after that.
+            volume::refuse_while_copied(store, &container.name, &state.init)?;
+            oci::cgroup::freeze(cgroup)
+        }
         _ => Err(Error::conflict(format!("container {} is not running", container.id))),
     }
 }
 
 /// Lets them go on; not those that stand still for a copy of a volume, which would be torn.
 pub fn unpause(store: &Store, container: &Container) -> Result<()> {
+    let _alone = volume::hold_off_copies(store)?;
     let state = state::current(store, container)?;
     match state.status {
-        Status::Paused if volume::is_copied_from(store, &state.init) => {
-            Err(Error::conflict(format!("container {} stands still while its volume is copied", container.name))
-                .with_cure("it goes on by itself when that is done, or ended"))
+        Status::Paused => {
+            volume::refuse_while_copied(store, &container.name, &state.init)?;
+            oci::cgroup::thaw(cgroup(&state)?)
         }
-        Status::Paused => oci::cgroup::thaw(cgroup(&state)?),
         _ => Err(Error::conflict(format!("container {} is not paused", container.id))),
     }
 }

@@ -13,6 +13,7 @@ use crate::explain::{self, calls};
 use crate::kernel::{self, Cloned};
 use crate::oci;
 use crate::store::atomic::{self, Durability};
+use crate::store::lock::Lock;
 use crate::store::{Store, TmpDir, lock};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -37,11 +38,16 @@ pub fn while_frozen<T>(
 ) -> Result<T> {
     // One freezes at a time: what another has frozen would go on when that one is done, not when we are.
     let _turn = lock::exclusive(&store.containers())?;
-    let before = lives(store, name)?;
-    let still: Vec<Standing> = before.values().filter_map(Life::to_hold).collect();
-    // Of no use to whoever kills us where none is frozen; but until it is gone nobody unpauses one of them (see `is_copied_from`).
+    // Of no use to whoever kills us where none is frozen; but until it is gone nobody unpauses one of them.
     let list = store.make_tmp("frozen")?;
-    atomic::put_json(&list.path.join(LIST), &still, Durability::Unsynced)?;
+    let (before, still) = {
+        // Whoever pauses or unpauses has done so before we look, or sees the list (see `hold_off_copies`).
+        let _announcing = lock::exclusive(&store.tmp())?;
+        let before = lives(store, name)?;
+        let still: Vec<Standing> = before.values().filter_map(Life::to_hold).collect();
+        atomic::put_json(&list.path.join(LIST), &still, Durability::Unsynced)?;
+        (before, still)
+    };
     let running: Vec<Standing> = still.into_iter().filter(|standing| !standing.was_paused).collect();
     if running.is_empty() {
         return work(&|| unchanged(&before, &lives(store, name)?));
@@ -331,16 +337,32 @@ fn go_on(all: &[Standing]) -> Result<()> {
     result
 }
 
-/// Whether a volume of the container with this first process is being copied, for which it stands still. Were it let go on,
-/// and paused again, nobody who looks at the end could tell.
-pub fn is_copied_from(store: &Store, init: &ProcessId) -> bool {
+/// No copy with `--pause` begins while this is held: what [`refuse_while_copied`] says stays true.
+pub fn hold_off_copies(store: &Store) -> Result<Lock> {
+    lock::shared(&store.tmp())
+}
+
+/// Refuses where a volume of the container with this first process is being copied, for which it stands still. Were it let
+/// go on, and paused again, nobody who looks at the end could tell.
+pub fn refuse_while_copied(store: &Store, name: &str, init: &ProcessId) -> Result<()> {
     let lists = std::fs::read_dir(store.tmp()).into_iter().flatten().flatten();
-    let mut lists = lists.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b"frozen."));
-    lists.any(|list| {
-        let listed = atomic::read_json::<Vec<Standing>>(&list.path().join(LIST)).unwrap_or_default();
-        // Where its command lives, the list is locked.
-        listed.iter().any(|standing| standing.init == *init) && lock::try_shared(&list.path()).is_err()
-    })
+    let lists = lists.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b"frozen."));
+    for list in lists.map(|entry| entry.path()) {
+        let listed = atomic::read_json::<Vec<Standing>>(&list.join(LIST)).unwrap_or_default();
+        if let Some(standing) = listed.iter().find(|standing| standing.init == *init)
+            // Where its command lives, the list is locked.
+            && lock::try_shared(&list).is_err()
+        {
+            let cure = match standing.was_paused {
+                true => "unpause it when that is done",
+                false => "it goes on by itself when that is done, or ended",
+            };
+            return Err(
+                Error::conflict(format!("container {name} stands still while its volume is copied")).with_cure(cure)
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Lets go on what a freezer holds that was killed together with its command: those lists in `tmp` that nobody has locked.

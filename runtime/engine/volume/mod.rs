@@ -23,7 +23,7 @@ mod size;
 
 pub use driver::{Held, hold, is_plain, open, open_on_host};
 pub use export::{Exported, Format, export};
-pub use frozen::{is_copied_from, thaw_forgotten, while_frozen};
+pub use frozen::{hold_off_copies, refuse_while_copied, thaw_forgotten, while_frozen};
 pub use import::{Imported, import};
 pub use inspect::inspect;
 pub use mend::{Mended, mend};
