@@ -127,6 +127,8 @@ fn where_its_freezer_is_killed_with_it_the_next_command_lets_them_go_on() {
     send(export.id(), libc::SIGKILL);
     export.wait().expect("ended");
     drop(stdout);
+    // They are nobody's children here who would be waited for; their end lets go of the list's lock, which this waits for.
+    assert_eq!(ebb.leftovers().len(), 1);
     assert_still(&ebb, "web");
     let tar = [0; 1024];
     assert_eq!(ebb.run_with(&tar, ["volume", "import", "other"]).code, 0);

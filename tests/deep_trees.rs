@@ -90,6 +90,38 @@ fn a_deep_tree_is_cloned_exported_imported_counted_and_removed_with_few_descript
     assert_eq!(ebb.leftovers(), Vec::<String>::new());
 }
 
+#[test]
+fn every_file_of_a_deep_tree_is_given_to_the_containers_user() {
+    if common::has_one_id() {
+        // Who has one id has nobody to give a file to.
+        return;
+    }
+    let ebb = with_deep();
+    ebb.ok(["image", "load", "-q", "-i", common::busybox_archive().to_str().expect("UTF-8")]);
+    let mine = nix::sys::stat::fstat(data(&ebb, "deep")).expect("it").st_uid;
+    let given =
+        with_few(&ebb, 1024, &["create", "--name", "box", "-u", "1000:1000", "-v", "deep:/v:U", "busybox", "true"]);
+    assert_eq!(given.code, 0, "{}", given.shown().chars().take(2000).collect::<String>());
+    // In each directory a file and three directories; the top, and the two names at the bottom.
+    let files = format!("ebb: changed the owner of {} files in ", 4 * DEPTH + 3);
+    assert!(given.stderr.contains(&files), "{}", given.shown());
+    let owner = |fd: &OwnedFd| nix::sys::stat::fstat(fd).map(|stat| (stat.st_uid, stat.st_gid)).expect("it");
+    let mut here = data(&ebb, "deep");
+    let theirs = owner(&here);
+    assert_ne!(theirs.0, mine);
+    let path = |directory: &OwnedFd, name: &str| {
+        openat(directory, name, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).expect("it is there")
+    };
+    for depth in 0..DEPTH {
+        for name in ["note", "aside", "further", "zero"] {
+            assert_eq!(owner(&path(&here, name)), theirs, "{name} at {depth}");
+        }
+        here = path(&here, "further");
+    }
+    assert_eq!(owner(&path(&here, "bottom")), theirs);
+    ebb.ok(["rm", "box"]);
+}
+
 /// With so few descriptors nobody could do it.
 #[test]
 fn what_fails_deep_in_a_tree_is_said_once_and_not_for_each_directory_above() {

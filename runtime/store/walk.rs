@@ -1,27 +1,54 @@
-//! Visiting a directory tree by descriptors: no symlink is followed, and no other mount is entered.
+//! Visiting a directory tree by descriptors, few of them however deep it is: no symlink is followed, and no other mount is
+//! entered.
 
-use crate::error::{Doing, Error, Result};
+use super::descent::{Descent, shown};
+use crate::error::{Doing, Result};
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
-use std::ffi::{CString, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-
-/// A tree that is deeper than this is refused: each directory on the way is held open.
-const DEEPEST: usize = 500;
 
 /// Given each file as an O_PATH descriptor, with its status and its path to be shown; says whether to go on.
 pub type Visit<'a> = &'a mut dyn FnMut(&OwnedFd, &FileStat, &Path) -> Result<bool>;
 
 /// Visits `top` and everything below it, a directory before what is in it. Returns how many mounts were passed by.
-pub fn tree(top: &OwnedFd, shown: &Path, visit: Visit) -> Result<u64> {
-    let stat = fstat(top).doing(|| format!("look at {}", shown.display()))?;
+pub fn tree(top: &OwnedFd, place: &Path, visit: Visit) -> Result<u64> {
+    let doing = || format!("look at {}", place.display());
+    let stat = fstat(top).doing(doing)?;
     let mut mounts = 0;
-    if visit(top, &stat, shown)? && is_directory(&stat) {
-        below(top, shown, 0, &mut mounts, visit)?;
+    if !visit(top, &stat, place)? || !is_directory(&stat) {
+        return Ok(mounts);
+    }
+    let mut path = place.to_owned();
+    let mut levels = vec![names(top, &path)?];
+    let mut descent = Descent::new(top.try_clone().doing(doing)?);
+    while let Some(left) = levels.last_mut() {
+        let Some(name) = left.pop() else {
+            levels.pop();
+            descent.up().doing(|| format!("read {}", shown(&path)))?;
+            path.pop();
+            continue;
+        };
+        path.push(OsStr::from_bytes(name.as_bytes()));
+        let Some(file) = open(descent.here(), &name, &path, &mut mounts)? else {
+            path.pop();
+            continue;
+        };
+        let stat = fstat(&file).doing(|| format!("look at {}", shown(&path)))?;
+        if !visit(&file, &stat, &path)? {
+            return Ok(mounts);
+        }
+        match is_directory(&stat) {
+            true => {
+                levels.push(names(&file, &path)?);
+                descent.down(file)?;
+            }
+            false => drop(path.pop()),
+        }
     }
     Ok(mounts)
 }
@@ -30,37 +57,26 @@ pub fn is_directory(stat: &FileStat) -> bool {
     SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR
 }
 
-/// Returns false where the visitor wants no more.
-fn below(directory: &OwnedFd, shown: &Path, depth: usize, mounts: &mut u64, visit: Visit) -> Result<bool> {
-    if depth > DEEPEST {
-        return Err(Error::new(format!("{} lies more than {DEEPEST} directories deep", shown.display())));
-    }
-    for name in names(directory, shown)? {
-        let path = shown.join(OsStr::from_bytes(name.as_bytes()));
-        let how = OpenHow::new()
-            .flags(OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC)
-            .resolve(ResolveFlag::RESOLVE_NO_XDEV | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-        let file = match openat2(directory.as_fd(), name.as_c_str(), how) {
-            Ok(file) => file,
-            Err(Errno::EXDEV) => {
-                *mounts += 1;
-                continue;
-            }
-            // Removed meanwhile.
-            Err(Errno::ENOENT) => continue,
-            Err(errno) => return Err(errno).doing(|| format!("open {}", path.display())),
-        };
-        let stat = fstat(&file).doing(|| format!("look at {}", path.display()))?;
-        if !visit(&file, &stat, &path)? || (is_directory(&stat) && !below(&file, &path, depth + 1, mounts, visit)?) {
-            return Ok(false);
+/// `None` for what is another mount, which is counted, and for what was removed meanwhile.
+fn open(directory: &OwnedFd, name: &CStr, path: &Path, mounts: &mut u64) -> Result<Option<OwnedFd>> {
+    let how = OpenHow::new()
+        .flags(OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC)
+        .resolve(ResolveFlag::RESOLVE_NO_XDEV | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    match openat2(directory.as_fd(), name, how) {
+        Ok(file) => Ok(Some(file)),
+        Err(Errno::EXDEV) => {
+            *mounts += 1;
+            Ok(None)
         }
+        Err(Errno::ENOENT) => Ok(None),
+        Err(errno) => Err(errno).doing(|| format!("open {}", shown(path))),
     }
-    Ok(true)
 }
 
-fn names(directory: &OwnedFd, shown: &Path) -> Result<Vec<CString>> {
+/// The last of them is visited first.
+fn names(directory: &OwnedFd, path: &Path) -> Result<Vec<CString>> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let doing = || format!("read {}", shown.display());
+    let doing = || format!("read {}", shown(path));
     let opened = openat(directory, ".", flags, Mode::empty()).doing(doing)?;
     let mut names = Vec::new();
     for entry in Dir::from_fd(opened).doing(doing)?.iter() {

@@ -13,7 +13,7 @@ use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
 use crate::oci::{self, IdMap};
 use crate::progress::Progress;
-use crate::store::{Store, beneath, walk};
+use crate::store::{Store, beneath, descent::shown, walk};
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, fstat};
 use serde::{Deserialize, Serialize};
@@ -262,7 +262,7 @@ fn survey(top: &OwnedFd, source: &Path, map: Option<&IdMap>, target: (u32, u32),
             return Ok(seen <= most);
         }
         if outside(stat).is_none() {
-            return Err(Error::new(format!("{} belongs to a user or a group that is not yours", path.display()))
+            return Err(Error::new(format!("{} belongs to a user or a group that is not yours", shown(path)))
                 .with_cure("only root can give it away; nothing was changed"));
         }
         found.to_change += 1;
@@ -275,7 +275,7 @@ fn survey(top: &OwnedFd, source: &Path, map: Option<&IdMap>, target: (u32, u32),
     if let Some((_, path)) = names.values().find(|(outside, _)| *outside > 0 && seen <= most) {
         return Err(Error::new(format!(
             "{} has another name outside of {}, whose owner would change as well",
-            path.display(),
+            shown(path),
             source.display()
         ))
         .with_cure("remove the hard link, or change the owners by hand; nothing was changed"));
@@ -307,9 +307,9 @@ fn change_each(
                 return Ok(true);
             }
             if stat.st_nlink > 1 && !walk::is_directory(stat) && !survey.linked.contains(&(stat.st_dev, stat.st_ino)) {
-                return Err(Error::new(format!("{} got another name meanwhile", path.display())));
+                return Err(Error::new(format!("{} got another name meanwhile", shown(path))));
             }
-            chown(file.as_fd()).doing(|| format!("change the owner of {}", path.display()))?;
+            chown(file.as_fd()).doing(|| format!("change the owner of {}", shown(path)))?;
             given.insert((stat.st_dev, stat.st_ino), (stat.st_uid, stat.st_gid));
             done += 1;
             progress.set(done);
@@ -329,7 +329,7 @@ fn take_back(top: &OwnedFd, source: &Path, target: (u32, u32), given: &Given) ->
             walk::tree(top, source, &mut |file, stat, path| {
                 let was = given.get(&(stat.st_dev, stat.st_ino));
                 if was == Some(&owner) && (stat.st_uid, stat.st_gid) == target {
-                    chown(file.as_fd()).doing(|| format!("change the owner of {} back", path.display()))?;
+                    chown(file.as_fd()).doing(|| format!("change the owner of {} back", shown(path)))?;
                 }
                 Ok(true)
             })
