@@ -33,7 +33,8 @@ fn with_deep() -> Ebb {
     for depth in 0..DEPTH {
         write!(file(&here, "note", OFlag::O_CREAT | OFlag::O_WRONLY), "{depth}").expect("written");
         for name in ["aside", "further", "zero"] {
-            mkdirat(here.as_fd(), name, Mode::S_IRWXU).expect("a directory");
+            // Whoever they are given to, the test can look into them.
+            mkdirat(here.as_fd(), name, Mode::from_bits_truncate(0o755)).expect("a directory");
         }
         here = openat(&here, "further", DIRECTORY, Mode::empty()).expect("a directory");
     }

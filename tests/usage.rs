@@ -47,6 +47,8 @@ fn too_few_and_too_many_arguments_are_counted() {
     };
     let usage = rest("rm", " [OPTIONS] CONTAINER [CONTAINER...]");
     says(&["rm"], 1, "", &format!("ebb: 'ebb rm' requires at least 1 argument{usage}"));
+    let usage = rest("volume rm", " [OPTIONS] VOLUME [VOLUME...]");
+    says(&["volume", "rm"], 1, "", &format!("ebb: 'ebb volume rm' requires at least 1 argument{usage}"));
     says(&["ps", "x"], 1, "", &format!("ebb: 'ebb ps' accepts no arguments{}", rest("ps", " [OPTIONS]")));
     let usage = rest("logs", " [OPTIONS] CONTAINER");
     says(&["logs"], 1, "", &format!("ebb: 'ebb logs' requires 1 argument{usage}"));
