@@ -84,6 +84,18 @@ fn where_and_cp_see_them_as_the_container_does_whether_it_runs_or_not() {
 }
 
 #[test]
+fn they_are_no_change_of_the_container_whoever_writes_to_them() {
+    let ebb = Ebb::new();
+    let script = "echo 10.9.8.7 friend >> /etc/hosts; echo other > /etc/hostname; cat /etc/hosts /etc/hostname";
+    let shown = ebb.ok(["run", "--name", "box", "busybox", "sh", "-c", script]);
+    assert!(shown.ends_with("10.9.8.7 friend\nother"), "{shown}");
+    assert_eq!(ebb.ok(["diff", "box"]), "");
+    ebb.ok(["export", "-o", "box.tar", "box"]);
+    let tar = std::fs::read(ebb.dir.join("box.tar")).expect("written");
+    assert!(!tar.windows(8).any(|window| window == b"10.9.8.7"), "nor of an image that is made of it");
+}
+
+#[test]
 fn where_there_is_no_place_for_them_and_none_can_be_made_that_is_said() {
     let ebb = Ebb::new();
     let said = ebb.fails(125, ["run", "--rm", "-v", "conf:/etc:ro", "busybox", "true"]);

@@ -171,6 +171,12 @@ fn every_key_of_mount_works_and_inspect_shows_what_was_asked() {
             + r#"{"Type":"tmpfs","Target":"/t","TmpfsOptions":{"SizeBytes":1048576,"Mode":448}}]"#
     );
     assert_eq!(ebb.inspect("box", "{{json .HostConfig.Binds}}"), "null");
+    // A volume's own options, as `volume create -o` has them.
+    let optioned = "src=m2,dst=/o,volume-opt=type=tmpfs,volume-opt=device=tmpfs,\"volume-opt=o=size=1m,mode=711\"";
+    let shown = says(&ebb, &["--mount", optioned], "grep ' /o ' /proc/mounts; stat -c %a /o");
+    assert!(shown.contains("size=1024k") && shown.ends_with("\n711"), "{shown}");
+    let options = ebb.ok(["volume", "inspect", "-f", "{{json .Options}}", "m2"]);
+    assert_eq!(options, r#"{"device":"tmpfs","o":"size=1m,mode=711","type":"tmpfs"}"#);
 }
 
 #[test]
