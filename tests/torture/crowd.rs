@@ -126,6 +126,8 @@ fn killed_supervisor(whole: bool) -> Row {
                 break;
             }
         }
+        // Its first process dies of its supervisor's end, and not before that: for a moment the container still runs.
+        ebb.ok(["wait", "box"]);
         let ended = ebb.inspect("box", "{{.State.Status}} {{.State.ExitCode}}");
         if ended != "exited 137" {
             row.failures.push(format!("after its supervisor was killed it is {ended}"));
