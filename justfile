@@ -62,6 +62,12 @@ check:
 bench *ARGS:
     cargo bench --bench bench -- {{ARGS}}
 
+# write down which functions a run needs, for the linker (a few minutes; x86-64)
+order:
+    cargo build --release
+    cp "$(find target -path '*release/ebb' | head -1)" target/followed
+    cargo bench --bench bench -- order {{justfile_directory()}}/target/followed {{justfile_directory()}}/runtime/order.txt
+
 # format the source
 fmt:
     cargo fmt

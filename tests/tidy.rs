@@ -105,6 +105,7 @@ const TOP_LEVEL: &[&str] = &[
     "LICENSE-APACHE",
     "LICENSE-MIT",
     "README.md",
+    "build.rs",
     "clippy.toml",
     "images",
     "justfile",

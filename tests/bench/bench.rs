@@ -8,6 +8,7 @@ mod growth;
 mod measure;
 mod memory;
 mod options;
+mod order;
 mod peers;
 mod reads;
 mod report;
@@ -19,9 +20,10 @@ use options::Options;
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
     match words.first().map(String::as_str) {
-        // This program is its own floor, and its own witness of a command's memory.
+        // This program is its own floor, and its own witness of a command's memory; and it can follow one.
         Some("floor") => std::process::exit(floor::main(&words[1..])),
         Some("reads") => std::process::exit(reads::main(&words[1..])),
+        Some("order") => std::process::exit(order::main(&words[1..])),
         Some("peak") => std::process::exit(memory::peak(&words[1..])),
         _ => {}
     }

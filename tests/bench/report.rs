@@ -34,6 +34,10 @@ pub fn machine(stage: &Stage) {
         versions.extend(first(Line::new([peer, "--version"])));
     }
     println!("- versions: {}", versions.join("; "));
+    let (found, all) = super::order::found(stage.program());
+    println!(
+        "- order: {found} of the {all} functions that the linker was to lay side by side have the names of the list"
+    );
     println!("- user: {}\n", if stage.root { "root" } else { "an ordinary user: rows of root's are left out" });
 }
 

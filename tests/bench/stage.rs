@@ -87,6 +87,10 @@ impl Stage {
         stage
     }
 
+    pub fn program(&self) -> &Path {
+        &self.ebb
+    }
+
     /// Ebb, on the measured disk.
     pub fn ebb(&self) -> Line {
         Line::new([text(&self.ebb)]).env("EBB_ROOT", text(&self.disk.join("ebb")))
