@@ -21,28 +21,54 @@ fn assert_clean(ebb: &Ebb) {
 #[test]
 fn a_container_that_is_just_being_started_can_be_removed() {
     let ebb = Ebb::new();
+    let mut starting = started_as_far_as_its_bundle(&ebb);
+    let removal = meanwhile(&ebb, &["rm", "-f", "box"]);
+    starting.types(&"\n".repeat(200));
+    let removal = removal.wait_with_output().expect("rm ends");
+    assert!(removal.status.success(), "{removal:?}");
+    starting.ends();
+    assert_clean(&ebb);
+}
+
+#[test]
+fn a_container_that_is_just_being_started_can_be_stopped() {
+    let ebb = Ebb::new();
+    let mut starting = started_as_far_as_its_bundle(&ebb);
+    // The first process of a pid namespace does not hear it: the supervisor looks before it lets it go.
+    let stop = meanwhile(&ebb, &["stop", "-t", "1000", "box"]);
+    starting.types(&"\n".repeat(200));
+    starting.shows("it was stopped before it began");
+    let stop = stop.wait_with_output().expect("stop ends");
+    assert!(stop.status.success(), "{stop:?}");
+    starting.ends();
+    assert_eq!(ebb.ok(["inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "box"]), "exited 137");
+    ebb.ok(["rm", "box"]);
+    assert_clean(&ebb);
+}
+
+/// The supervisor has taken the container, whose first process waits for its bundle.
+fn started_as_far_as_its_bundle(ebb: &Ebb) -> Terminal {
     let mut command = ebb.command();
     command.args(["--step", "run", "-d", "--name", "box", "busybox", "sleep", "1000"]);
     let mut starting = Terminal::start(&command);
-    // As far as the bundle: the supervisor has taken the container, and made no process yet.
     while !starting.shows("⏎").contains("config.json") {
         starting.types("\n");
     }
+    starting
+}
+
+/// Begins a command that stops the container, and returns when it has said so in the container's state.
+fn meanwhile(ebb: &Ebb, words: &[&str]) -> std::process::Child {
+    let begun = ebb.spawn(words);
     let marked = || {
         let containers = std::fs::read_dir(ebb.store().join("containers")).expect("containers").flatten();
         let states = containers.map(|entry| std::fs::read_to_string(entry.path().join("state.json")));
         states.flatten().any(|state| state.contains("\"StoppedByHand\": true"))
     };
-    let removal = ebb.spawn(["rm", "-f", "box"]);
     while !marked() {
         std::thread::yield_now();
     }
-    starting.types(&"\n".repeat(200));
-    starting.shows("it was stopped before it began");
-    let removal = removal.wait_with_output().expect("rm ends");
-    assert!(removal.status.success(), "{removal:?}");
-    starting.ends();
-    assert_clean(&ebb);
+    begun
 }
 
 #[test]

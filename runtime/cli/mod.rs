@@ -58,6 +58,7 @@ pub trait Execute: clap::Parser {
 
 /// Runs the command line and returns the process's exit code. Reports the error, once, here.
 pub fn main(arguments: Vec<OsString>) -> i32 {
+    crate::kernel::keep_freed_memory();
     if init::is_init(&arguments) {
         return init::main(&arguments);
     }

@@ -1,7 +1,7 @@
 //! What a killed command left behind is cleared by the next one that makes something: half-made directories in `tmp/`,
 //! half-removed ones in `trash/`.
 
-use crate::engine::container::supervisor;
+use crate::engine::container::{remove, supervisor};
 use crate::engine::{idmap, owners, volume};
 use crate::error::Result;
 use crate::explain::{self, calls};
@@ -23,6 +23,7 @@ pub fn clear_unfinished(store: &Store) {
     if busy {
         volume::thaw_forgotten(&store.tmp());
         owners::finish(store);
+        remove::free_forgotten(store);
     }
     if busy && let Ok(ids) = idmap::store_ids() {
         // Layers and upper directories hold files of all the store's ids.

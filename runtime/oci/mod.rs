@@ -62,13 +62,17 @@ pub struct Init {
     /// The cgroup's place, relative to each hierarchy's root; empty where this user may make none.
     pub cgroup: String,
     gate: OwnedFd,
+    /// It has been let go already ([`CreateOptions::at_once`]).
+    let_go: bool,
 }
 
 impl Init {
     /// Lets the process exec. Returns when execve(2) has succeeded, or with `Kind::NotExecutable` (126) or
     /// `Kind::CommandNotFound` (127) when it has not.
     pub fn start(&mut self) -> Result<()> {
-        wire::send(&self.gate, &wire::Message::Start)?;
+        if !self.let_go {
+            wire::send(&self.gate, &wire::Message::Start)?;
+        }
         gate::finish(&self.gate)
     }
 }
@@ -98,6 +102,8 @@ pub struct CreateOptions {
     pub gate: Option<PathBuf>,
     /// Mounts that are there already, and that the bundle only names.
     pub given: Vec<Given>,
+    /// Let the process exec as soon as it is ready to. [`Init::start`] must still be called: it tells how execve(2) went.
+    pub at_once: bool,
 }
 
 /// Does what [`Init::start`] does, from another process: connects to the socket that was [`CreateOptions::gate`].

@@ -2,7 +2,7 @@
 
 use super::record::Container;
 use super::relay::{Ends, Relay};
-use super::state::{self, ProcessId, Status};
+use super::state::{self, ProcessId, State};
 use super::supervisor::{self, Client, Reporter};
 use super::{bundle, exec, foreign, health, init, namespaces};
 use crate::engine::{mounts, time, volume};
@@ -13,6 +13,7 @@ use crate::oci::{self, Io};
 use crate::store::Store;
 use crate::store::lock::Lock;
 use nix::unistd::{Pid, pipe2};
+use std::cell::Cell;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -29,55 +30,64 @@ pub fn live(
     let mut held = volume::hold(store, container)?;
     held.given.extend(init::mount(&container.host_config)?);
     let (io, mut ends) = streams(container, client.size)?;
+    let first = reporter.is_awaited();
+    let recorded = Cell::new(false);
+    let mut claim = |pid: Option<Pid>| {
+        recorded.set(pid.is_some());
+        match first {
+            true => supervisor::claim(store, container, pid),
+            false => record(store, container, pid, &cgroup_to_be(container)),
+        }
+    };
     // What is done while the container's first process builds its view.
     let mut meanwhile = |pid: Pid, cgroup: &str| {
-        record(store, container, pid, cgroup)?;
+        if !recorded.get() {
+            record(store, container, Some(pid), cgroup)?;
+        }
         if relay.is_none() {
             *relay = Some(Relay::new(store, container, client.socket.take())?);
         }
         Ok(())
     };
-    let mut made = make(store, container, io, &mut held, &mut meanwhile)?;
-    let relay = relay.as_mut().ok_or_else(|| Error::new("nobody keeps the container's output"))?;
-    let cgroup = match &mut made {
-        Made::Ours(init) => {
-            ends.console = init.console.take();
-            init.cgroup.clone()
-        }
-        Made::Foreign(foreign) => {
-            ends.console = foreign.console.take();
-            foreign.cgroup.clone()
-        }
+    let mut made = match make(store, container, io, &mut held, &mut claim, &mut meanwhile) {
+        Err(error) if !is_stopped(store, container) => return Err(error),
+        Err(_) => return killed_unmade(store, container, relay, client, reporter),
+        Ok(made) => made,
     };
-    // Somebody may have come to stop it since.
-    let unwanted = state::current(store, container).is_ok_and(|state| state.stopped_by_hand);
-    let started = if unwanted { kill_unstarted(&made) } else { made.start() };
+    let relay = relay.as_mut().ok_or_else(|| Error::new("nobody keeps the container's output"))?;
+    ends.console = match &mut made {
+        Made::Ours(init) => init.console.take(),
+        Made::Foreign(foreign) => foreign.console.take(),
+    };
+    let cgroup = made.cgroup().to_owned();
+    // Somebody may have come to stop it since, when its first process was not yet one that hears signals.
+    let started = if is_stopped(store, container) { kill_unstarted(&made) } else { made.start() };
     if let Err(error) = started {
-        let _ = end(container, &made, &cgroup);
-        let _ = state::change(store, &container.id, |state| state.started_at = time::NEVER.into());
+        let _ = end(container, &made);
+        let _ = oci::cgroup::remove(&cgroup);
         return Err(error);
     }
     drop(starting);
-    reporter.say(&Ok(()));
-    if relay.is_attached() {
-        explain::stop_waiting();
-    } else {
-        // Whoever asked has his answer: what comes later is not this command's.
-        explain::end();
-    }
+    answer(reporter, relay);
     let relayed = relay.run(store, container, made.pidfd(), ends);
-    let oom = !cgroup.is_empty() && oci::cgroup::oom_kills(&cgroup).is_ok_and(|kills| kills > 0);
-    let (code, cleared) = end(container, &made, &cgroup)?;
+    let code = end(container, &made)?;
     drop(held);
+    ended(store, container, code, &cgroup, relayed)
+}
+
+/// Records the end of a life, and says whether another follows.
+fn ended(store: &Store, container: &Container, code: i32, cgroup: &str, relayed: Result<()>) -> Result<(i32, bool)> {
+    if container.host_config.auto_remove && !supervisor::is_held(store, container) {
+        // Nobody will read how it ended: those at its door are told, and all the rest is going.
+        return Ok((code, false));
+    }
+    let oom = !cgroup.is_empty() && oci::cgroup::oom_kills(cgroup).is_ok_and(|kills| kills > 0);
+    let cleared = oci::cgroup::remove(cgroup).is_ok();
     let concluded = supervisor::conclude(store, container, code, |state| {
-        state.status = Status::Exited;
-        state.init = ProcessId::default();
         if cleared {
             state.cgroup.clear();
         }
-        state.exit_code = code;
         state.oom_killed = oom;
-        state.finished_at = time::now();
         if let Err(error) = &relayed {
             state.error.clone_from(&error.message);
         }
@@ -85,15 +95,34 @@ pub fn live(
     concluded.map(|again| (code, again))
 }
 
+/// The command that waits for the start has its answer; one that is not attached has no part in what comes later.
+fn answer(reporter: &mut Reporter, relay: &Relay) {
+    reporter.say(&Ok(()));
+    if relay.is_attached() {
+        explain::stop_waiting();
+    } else {
+        explain::end();
+    }
+}
+
+/// Whether somebody has come to stop it, be it before its first process is one that hears signals.
+fn is_stopped(store: &Store, container: &Container) -> bool {
+    state::written(store, &container.id).is_ok_and(|state| state.stopped_by_hand)
+}
+
 /// Recorded before it runs: whatever happens now, the next command knows which process to ask the kernel about.
-fn record(store: &Store, container: &Container, pid: Pid, cgroup: &str) -> Result<()> {
-    let recorded = state::change(store, &container.id, |state| {
+fn record(store: &Store, container: &Container, pid: Option<Pid>, cgroup: &str) -> Result<()> {
+    state::change(store, &container.id, |state| born(state, container, pid, cgroup)).map(drop)
+}
+
+/// It runs, as the process `pid`, or will soon, in the cgroup that is to be cleared if this supervisor is killed half-way.
+pub fn born(state: &mut State, container: &Container, pid: Option<Pid>, cgroup: &str) {
+    cgroup.clone_into(&mut state.cgroup);
+    if let Some(pid) = pid {
         state.init = ProcessId::of(pid.as_raw());
-        cgroup.clone_into(&mut state.cgroup);
         state.started_at = time::now();
         state.health = health::initial(container);
-    });
-    recorded.map(drop)
+    }
 }
 
 /// A container that this supervisor has created, by Ebb's own `oci` or by another runtime.
@@ -107,6 +136,13 @@ impl Made {
         match self {
             Made::Ours(init) => &init.pidfd,
             Made::Foreign(foreign) => &foreign.pidfd,
+        }
+    }
+
+    fn cgroup(&self) -> &str {
+        match self {
+            Made::Ours(init) => &init.cgroup,
+            Made::Foreign(foreign) => &foreign.cgroup,
         }
     }
 
@@ -125,28 +161,33 @@ pub fn cgroup_to_be(container: &Container) -> String {
 }
 
 /// Writes the bundle, and has it made. Its first process is begun first where it can be: while the kernel makes its
-/// namespaces, the bundle is written.
+/// namespaces, the container is claimed and the bundle is written.
 fn make(
     store: &Store,
     container: &Container,
     io: Io,
     held: &mut volume::Held,
+    claim: &mut dyn FnMut(Option<Pid>) -> Result<()>,
     meanwhile: &mut dyn FnMut(Pid, &str) -> Result<()>,
 ) -> Result<Made> {
     let directory = super::dir(store, &container.id);
     let namespaces = namespaces::namespaces(store, container, held)?;
     let given = std::mem::take(&mut held.given);
     if is_ours(container) {
-        let options = oci::CreateOptions { die_with_parent: true, given, ..oci::CreateOptions::default() };
+        let options =
+            oci::CreateOptions { die_with_parent: true, given, at_once: true, ..oci::CreateOptions::default() };
         // What a lesson leaves out may be a namespace.
         if without::left_out().is_empty() && oci::can_begin(&namespaces) {
             let begun = oci::begin(&directory, &container.id, io, options, &namespaces)?;
+            claim(Some(begun.pid()?))?;
             let spec = bundle::write(store, container, namespaces)?;
             return begun.create(&spec, meanwhile).map(Made::Ours);
         }
+        claim(None)?;
         bundle::write(store, container, namespaces)?;
         return oci::create(&directory, &container.id, io, options, meanwhile).map(Made::Ours);
     }
+    claim(None)?;
     bundle::write(store, container, namespaces)?;
     let runtime = Path::new(&container.host_config.runtime);
     let made = foreign::create(runtime, &directory, &container.id, io, &given)?;
@@ -161,32 +202,48 @@ fn is_ours(container: &Container) -> bool {
     matches!(container.host_config.runtime.as_str(), "" | "ebb")
 }
 
-/// Somebody stopped or removed the container while it was being made, when there was no process yet to signal. They wait
-/// for its end: it has lived, and was killed.
+/// Somebody stopped or removed the container while it was being made, and its first process did not hear of it. They wait for
+/// its end: it has lived, however short, and was killed.
 fn kill_unstarted(made: &Made) -> Result<()> {
     explain::step("it was stopped before it began, and is killed", "kill -KILL …");
     calls::pidfd_send_signal(made.pidfd(), libc::SIGKILL).doing(|| "kill what was not to start")
 }
 
-/// Reaps it, ends what may be left of it, and removes its cgroup: the exit code, and whether the cgroup is gone.
-fn end(container: &Container, made: &Made, cgroup: &str) -> Result<(i32, bool)> {
+/// The same, where they have killed its first process themselves: there is nothing left to make.
+fn killed_unmade(
+    store: &Store,
+    container: &Container,
+    relay: &mut Option<Relay>,
+    client: &mut Client,
+    reporter: &mut Reporter,
+) -> Result<(i32, bool)> {
+    let relay = match relay {
+        Some(relay) => relay,
+        None => relay.insert(Relay::new(store, container, client.socket.take())?),
+    };
+    answer(reporter, relay);
+    ended(store, container, KILLED, "", Ok(()))
+}
+
+/// The exit code of what SIGKILL ends.
+const KILLED: i32 = 128 + libc::SIGKILL;
+
+/// Reaps it, and ends what may be left of it: the exit code.
+fn end(container: &Container, made: &Made) -> Result<i32> {
     let code = exec::exit_code(made.pidfd())?;
-    let mut cleared = true;
-    if !cgroup.is_empty() {
-        // The kernel has ended the others of a pid namespace of its own; in another's (`--pid host`) its children may live.
-        let own = container.host_config.pid_mode.is_empty();
-        for pid in if own { Vec::new() } else { oci::cgroup::processes(cgroup).unwrap_or_default() } {
+    // The kernel has ended the others of a pid namespace of its own; in another's (`--pid host`) its children may live.
+    if !container.host_config.pid_mode.is_empty() {
+        for pid in oci::cgroup::processes(made.cgroup()).unwrap_or_default() {
             if let Ok(left) = kernel::pidfd_open(nix::unistd::Pid::from_raw(pid)) {
                 explain::step("what is left of it is killed", "kill -KILL …");
                 let _ = calls::pidfd_send_signal(&left, libc::SIGKILL);
             }
         }
-        cleared = oci::cgroup::remove(cgroup).is_ok();
     }
     if let Made::Foreign(foreign) = made {
         let _ = foreign.delete();
     }
-    Ok((code, cleared))
+    Ok(code)
 }
 
 /// The container's descriptors, and our ends of them.

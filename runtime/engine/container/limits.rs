@@ -73,6 +73,9 @@ pub fn check(host: &HostConfig) -> Result<()> {
     if host.memory_swap > 0 && host.memory_swap < host.memory {
         return Err(Error::new("Minimum memoryswap limit should be larger than memory limit, see usage"));
     }
+    if host.nano_cpus == 0 {
+        return Ok(());
+    }
     let cpus = sysconf(SysconfVar::_NPROCESSORS_ONLN).ok().flatten().unwrap_or(1);
     if host.nano_cpus < 0 || host.nano_cpus > cpus * 1_000_000_000 || (1..10_000_000).contains(&host.nano_cpus) {
         return Err(Error::new(format!(

@@ -9,7 +9,7 @@ use crate::engine::volume::{self, Removal};
 use crate::error::{Error, Result};
 use crate::oci;
 use crate::store::lock::{self, Lock};
-use crate::store::{Store, tree};
+use crate::store::{Store, atomic, tree};
 use std::path::PathBuf;
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -83,6 +83,8 @@ pub struct Gone {
     grave: PathBuf,
     /// Whoever else clears the trash leaves to us what we are at.
     _lock: Option<Lock>,
+    /// What its record names is most often gone already; not of one whose supervisor was killed, or that goes with its end.
+    cgroup: String,
     trashed: Vec<Trashed>,
     /// What did not go with it.
     result: Result<()>,
@@ -100,37 +102,43 @@ pub fn take_away(store: &Store, container: &Container, volumes: bool) -> std::re
     // Read again under the lock: it may have been renamed, or started, since.
     let container = super::load(store, &container.id).map_err(gone)?;
     let state = state::current(store, &container)?;
-    if state.is_running() || state.status == Status::Restarting {
+    // Its own supervisor comes when it has ended, whether or not that is written.
+    let by_its_supervisor = state.supervisor.pid == nix::unistd::getpid().as_raw();
+    if !by_its_supervisor && (state.is_running() || state.status == Status::Restarting) {
         return Err(Refusal::Running(state.status));
     }
-    // While the record still says which: one whose supervisor was killed has left it.
-    let mut result = match state.cgroup.as_str() {
-        "" => Ok(()),
-        cgroup => oci::cgroup::remove(cgroup),
-    };
     let grave = tree::set_aside(store, &place, container.durability())?;
     super::names::release(store, &container.name, &container.id);
     // Not held over the volumes: who creates a container takes theirs first, and then its own.
     drop(lock);
-    let mut trashed = Vec::new();
-    if volumes {
-        match remove_anonymous_volumes(store, &container) {
-            Ok(volumes) => trashed = volumes,
-            Err(error) => result = result.and(Err(error)),
-        }
-    }
+    let removed = if volumes { remove_anonymous_volumes(store, &container) } else { Ok(Vec::new()) };
+    let (trashed, result) = match removed {
+        Ok(trashed) => (trashed, Ok(())),
+        Err(error) => (Vec::new(), Err(error)),
+    };
     let lock = lock::try_exclusive(&grave).ok();
-    Ok(Gone { grave, _lock: lock, trashed, result })
+    Ok(Gone { grave, _lock: lock, cgroup: state.cgroup, trashed, result })
 }
 
-/// The second half of [`erase`].
+/// The second half of [`erase`]. Where the cgroup cannot be removed, the record that names it stays as well, for the next
+/// command to try again.
 pub fn bury(gone: &Gone) -> Result<()> {
+    oci::cgroup::remove(&gone.cgroup)?;
     // The layer's files may belong to any of the container's ids; an ordinary user needs the map to empty a directory of
     // such an id. Tried without first: most layers have none, and the map costs two programs, newuidmap and newgidmap.
     let ids = idmap::store_ids()?;
     match (tree::remove(&gone.grave), ids.map()) {
         (Err(_), Some(map)) => oci::with_ids(Some(map), || tree::remove(&gone.grave)),
         (removed, _) => removed,
+    }
+}
+
+/// The cgroups of containers whose [`bury`] was cut short: once their records are removed, nobody knows of them.
+pub fn free_forgotten(store: &Store) {
+    for entry in std::fs::read_dir(store.trash()).into_iter().flatten().flatten() {
+        let Ok(_lock) = lock::try_exclusive(&entry.path()) else { continue };
+        let state: Result<state::State> = atomic::read_record(&entry.path().join("state.json"));
+        let _ = state.and_then(|state| oci::cgroup::remove(&state.cgroup));
     }
 }
 

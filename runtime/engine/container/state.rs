@@ -132,7 +132,7 @@ impl State {
 /// The state as it is now: the file's word, held against the kernel. A container whose processes are gone without a
 /// word (its supervisor killed, the machine restarted) has exited, with code 137 as for SIGKILL.
 pub fn current(store: &Store, container: &Container) -> Result<State> {
-    let mut state = read(store, &container.id)?;
+    let mut state = written(store, &container.id)?;
     match state.status {
         Status::Running if !state.init.is_alive() && !state.supervisor.is_alive() => gone(&mut state),
         Status::Running if !state.cgroup.is_empty() && oci::cgroup::is_frozen(&state.cgroup) => {
@@ -146,7 +146,7 @@ pub fn current(store: &Store, container: &Container) -> Result<State> {
 
 /// What was written last. A container that never began has no file of state yet; one that a power cut has emptied says
 /// only that whatever ran has ended.
-fn read(store: &Store, id: &str) -> Result<State> {
+pub fn written(store: &Store, id: &str) -> Result<State> {
     let dir = super::dir(store, id);
     match atomic::read_record(&dir.join("state.json")) {
         Err(error) if error.is_not_found() && dir.is_dir() => Ok(State::new()),
@@ -200,7 +200,7 @@ pub fn refuse_starting(store: &Store, container: &Container) -> Result<()> {
 pub fn change(store: &Store, id: &str, change: impl FnOnce(&mut State)) -> Result<State> {
     let dir = super::dir(store, id);
     let _lock = lock::exclusive(&dir)?;
-    let mut state = read(store, id)?;
+    let mut state = written(store, id)?;
     change(&mut state);
     save(store, id, &state)?;
     Ok(state)
@@ -210,9 +210,9 @@ pub fn change(store: &Store, id: &str, change: impl FnOnce(&mut State)) -> Resul
 pub fn settle(store: &Store, container: &Container) -> Result<State> {
     let dir = super::dir(store, &container.id);
     let _lock = lock::exclusive(&dir)?;
-    let written = read(store, &container.id)?;
+    let before = written(store, &container.id)?;
     let state = current(store, container)?;
-    if state.status == Status::Exited && written.status != Status::Exited {
+    if state.status == Status::Exited && before.status != Status::Exited {
         // On a full disk it stays unwritten, and is found again whenever somebody asks.
         let _ = save(store, &container.id, &state);
     }

@@ -15,7 +15,7 @@ use crate::store::lock::{self, Lock};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::unistd::pipe2;
+use nix::unistd::{Pid, pipe2};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -66,6 +66,11 @@ fn finish_what_was_killed(store: &Store, container: &Container) {
 pub struct Reporter(Option<OwnedFd>);
 
 impl Reporter {
+    /// Whether the command still waits: until then it is the first start.
+    pub fn is_awaited(&self) -> bool {
+        self.0.is_some()
+    }
+
     pub fn say(&mut self, result: &Result<()>) {
         if let Some(pipe) = self.0.take() {
             let _ = std::fs::File::from(pipe).write_all(&serde_json::to_vec(result).unwrap_or_default());
@@ -77,10 +82,9 @@ fn supervise(store: &Store, container: &Container, client: Client, reporter: Own
     let mut reporter = Reporter(Some(reporter));
     let begun = detach(container).and_then(|signals| {
         let starting = state::starting(store, container)?;
-        claim(store, container)?;
-        Ok((signals, starting))
+        Ok((signals, starting, refuse_running(store, container)?))
     });
-    let (signals, starting) = match begun {
+    let (signals, starting, before) = match begun {
         Ok(begun) => begun,
         Err(error) => {
             reporter.say(&Err(error.clone()));
@@ -90,7 +94,7 @@ fn supervise(store: &Store, container: &Container, client: Client, reporter: Own
     let mut relay = None;
     match lives(store, container, &mut relay, client, &mut reporter, &signals, starting) {
         Ok(code) => {
-            let gone = clear(store, container, false);
+            let gone = clear(store, container, code, false);
             // A narration is whole when the command returns, so nothing may follow the last word then.
             let (before, after) = if explain::is_on() { (gone, None) } else { (None, gone) };
             before.iter().for_each(|gone| drop(remove::bury(gone)));
@@ -101,8 +105,11 @@ fn supervise(store: &Store, container: &Container, client: Client, reporter: Own
         }
         Err(error) => {
             // It never ran: recorded as created, with the reason, as Docker does.
-            let _ = state::change(store, &container.id, |state| failed(state, &error));
-            if let Some(gone) = clear(store, container, true) {
+            let _ = state::change(store, &container.id, |state| {
+                state.started_at = before.started_at;
+                failed(state, &error);
+            });
+            if let Some(gone) = clear(store, container, 0, true) {
                 let _ = remove::bury(&gone);
             }
             reporter.say(&Err(error.clone()));
@@ -140,36 +147,35 @@ pub fn let_go() -> Result<()> {
     Ok(())
 }
 
-/// Takes the container for this supervisor; one that already runs is refused. Under the container's lock.
-fn claim(store: &Store, container: &Container) -> Result<()> {
+/// One that already runs is not started again. Under [`state::starting`]'s lock, so that it stays so. Returns what was
+/// before.
+fn refuse_running(store: &Store, container: &Container) -> Result<State> {
     let before = state::current(store, container)?;
-    let running = || Error::conflict(format!("container {} is already running", container.name));
     if before.is_running() || before.status == Status::Restarting {
-        return Err(running());
+        return Err(Error::conflict(format!("container {} is already running", container.name)));
     }
     bundle::refuse_torn_layer(container, &before)?;
-    let mut taken = false;
-    let cgroup = life::cgroup_to_be(container);
-    state::change(store, &container.id, |state| {
-        let alive = state.supervisor.is_alive() && matches!(state.status, Status::Running | Status::Restarting);
-        if !alive {
-            taken = true;
-            begin(state, &cgroup);
-            state.supervisor = ProcessId::of(nix::unistd::getpid().as_raw());
-            state.restart_count = 0;
-            state.stopped_by_hand = false;
-            state.held = false;
-        }
-    })?;
-    if taken { Ok(()) } else { Err(running()) }
+    Ok(before)
 }
 
-/// Says that it runs before it does, and in which cgroup: if this supervisor is killed half-way, whoever removes the
-/// container knows what to clear.
-fn begin(state: &mut State, cgroup: &str) {
+/// Takes the container for this supervisor, as the process `pid` if there is one already. Said before it runs, and before it
+/// has a cgroup: if this supervisor is killed half-way, whoever removes the container knows what to clear.
+pub fn claim(store: &Store, container: &Container, pid: Option<Pid>) -> Result<()> {
+    let cgroup = life::cgroup_to_be(container);
+    let claimed = state::change(store, &container.id, |state| {
+        begin(state);
+        life::born(state, container, pid, &cgroup);
+        state.supervisor = ProcessId::of(nix::unistd::getpid().as_raw());
+        state.restart_count = 0;
+        state.stopped_by_hand = false;
+        state.held = false;
+    });
+    claimed.map(drop)
+}
+
+fn begin(state: &mut State) {
     state.status = Status::Running;
     state.init = ProcessId::default();
-    cgroup.clone_into(&mut state.cgroup);
     state.error.clear();
     state.oom_killed = false;
     state.exit_code = 0;
@@ -206,7 +212,7 @@ fn lives(
         let (code, again) = match life::live(store, container, relay, &mut client, reporter, starting) {
             Ok(ended) => ended,
             // A later start that fails counts as a failed life.
-            Err(error) if reporter.0.is_none() => {
+            Err(error) if !reporter.is_awaited() => {
                 (128, conclude(store, container, 128, |state| failed(state, &error))?)
             }
             Err(error) => return Err(error),
@@ -226,7 +232,7 @@ fn lives(
             if by_hand {
                 state.status = Status::Exited;
             } else {
-                begin(state, &life::cgroup_to_be(container));
+                begin(state);
                 state.restart_count += 1;
             }
         })?;
@@ -244,6 +250,10 @@ pub fn conclude(store: &Store, container: &Container, code: i32, end: impl FnOnc
     let policy = &now.as_ref().unwrap_or(container).host_config.restart_policy;
     let mut again = false;
     state::change(store, &container.id, |state| {
+        state.status = Status::Exited;
+        state.init = ProcessId::default();
+        state.exit_code = code;
+        state.finished_at = time::now();
         end(state);
         let wanted = match policy.name.as_str() {
             "always" | "unless-stopped" => true,
@@ -273,16 +283,22 @@ fn rest(signals: &SignalFd, pause: Duration) {
 
 /// After the last life: the door is gone, and with `--rm` all of it but its bytes, which the caller is to bury. `restart`
 /// has it held for its next start, unless that has failed.
-fn clear(store: &Store, container: &Container, failed: bool) -> Option<Gone> {
-    let held = || state::current(store, container).is_ok_and(|state| state.held) && !failed;
-    if container.host_config.auto_remove && !held() {
-        // Where that fails, on a broken disk, it stays as one that has exited, with its name, and `rm` can be tried again.
-        if let Ok(gone) = remove::take_away(store, container, true) {
-            return Some(gone);
+fn clear(store: &Store, container: &Container, code: i32, failed: bool) -> Option<Gone> {
+    if container.host_config.auto_remove && (failed || !is_held(store, container)) {
+        match remove::take_away(store, container, true) {
+            Ok(gone) => return Some(gone),
+            // On a broken disk it stays as one that has exited, with its name, and `rm` can be tried again.
+            Err(_) if failed => {}
+            Err(_) => drop(conclude(store, container, code, |_| ())),
         }
     }
     shut_door(store, container);
     None
+}
+
+/// Whether `restart` waits for this end, to start it again.
+pub fn is_held(store: &Store, container: &Container) -> bool {
+    state::written(store, &container.id).is_ok_and(|state| state.held)
 }
 
 /// Another supervisor may have started the container since its end was recorded; the door is that one's then.

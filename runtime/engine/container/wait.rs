@@ -16,7 +16,10 @@ use std::path::Path;
 pub fn wait(store: &Store, container: &Container) -> Result<i32> {
     // With `--rm` the state goes with the container; but the supervisor tells its last word to those at its door.
     let door = match container.host_config.auto_remove {
-        true => protocol::knock(&super::dir(store, &container.id)).ok(),
+        // It has a door from before it is let go.
+        true => {
+            state::await_start(store, container).and_then(|()| protocol::knock(&super::dir(store, &container.id))).ok()
+        }
         false => None,
     };
     if let Some(door) = door {

@@ -189,8 +189,11 @@ pub fn processes(cgroup: &str) -> Result<Vec<i32>> {
     Ok(pids)
 }
 
-/// Removes a cgroup whose processes have ended or are ending; one that does not exist is no error.
+/// Removes a cgroup whose processes have ended or are ending; one that does not exist is no error, and none (the empty name).
 pub fn remove(cgroup: &str) -> Result<()> {
+    if cgroup.is_empty() {
+        return Ok(());
+    }
     match there(cgroup) {
         Ok(Host::V2(_)) => v2::remove(&v2::directory(cgroup)),
         Ok(Host::V1(trees)) => v1::remove(trees, cgroup),
