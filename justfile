@@ -52,6 +52,10 @@ swap-race STARTS="10000":
 power-cut *ARGS:
     cargo test --test power -- {{ARGS}}
 
+# cgroup v2, xfs and network file systems, in a virtual machine with Debian's kernel (about 3 minutes)
+machine *ARGS:
+    cargo test --test machine -- --test-threads=1 {{ARGS}}
+
 # what a change must pass before the tests: format, lints, the rules of tests/tidy.rs
 check:
     cargo fmt --check
