@@ -34,7 +34,7 @@ pub fn machine(stage: &Stage) {
         versions.extend(first(Line::new([peer, "--version"])));
     }
     println!("- versions: {}", versions.join("; "));
-    let (found, all) = super::order::found(stage.program());
+    let (found, all) = super::order::found(stage.measured_program());
     println!(
         "- order: {found} of the {all} functions that the linker was to lay side by side have the names of the list"
     );

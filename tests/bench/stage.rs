@@ -87,7 +87,7 @@ impl Stage {
         stage
     }
 
-    pub fn program(&self) -> &Path {
+    pub fn measured_program(&self) -> &Path {
         &self.ebb
     }
 
