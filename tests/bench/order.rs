@@ -2,7 +2,8 @@
 //! The linker lays them side by side (build.rs): they lie strewn over seven megabytes otherwise, and the kernel maps sixteen
 //! pages around each that is touched. Every process is stepped through, one instruction after the other, which takes
 //! minutes; the registers are x86-64's. Needs `nm`.
-//! The program must be the one that `cargo build --release` makes: in one made for tests, the same functions have other names.
+//! A function's name has a hash of the dependencies and of their features: those of the program and of its tests are the same
+//! (Cargo.toml), and `cargo install` needs `--locked`.
 
 use nix::sys::ptrace::{self, Options};
 use nix::sys::signal::Signal;
