@@ -84,6 +84,22 @@ fn pid_container_shares_the_others_processes_and_needs_root() {
     assert!(said.contains("self"), "{said}");
 }
 
+#[test]
+fn a_start_whose_pid_namespace_is_gone_fails_after_a_stop_too() {
+    let ebb = Ebb::new();
+    if !is_root() {
+        // Refused before it is created, as above.
+        return;
+    }
+    ebb.ok(["run", "-d", "--name", "box", "busybox", "sleep", "1000"]);
+    ebb.ok(["run", "-d", "--name", "guest", "--pid", "container:box", "busybox", "sleep", "1000"]);
+    ebb.ok(["stop", "-t", "0", "guest"]);
+    ebb.ok(["rm", "-f", "box"]);
+    ebb.fails(1, ["start", "guest"]);
+    let state = ebb.ok(["inspect", "-f", "{{.State.Status}} {{.State.Running}}", "guest"]);
+    assert_eq!(state, "exited false");
+}
+
 /// A process that shares the pid namespace, and the host's ids, looks at every other as fast as it can while containers
 /// start beside it: it must not get hold of the host's program, nor of its descriptors.
 #[test]

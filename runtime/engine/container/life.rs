@@ -31,13 +31,15 @@ pub fn live(
     held.given.extend(init::mount(&container.host_config)?);
     let (io, mut ends) = streams(container, client.size)?;
     let first = reporter.is_awaited();
-    let recorded = Cell::new(false);
+    let (claimed, recorded) = (Cell::new(false), Cell::new(false));
     let mut claim = |pid: Option<Pid>| {
-        recorded.set(pid.is_some());
         match first {
             true => supervisor::claim(store, container, pid),
             false => record(store, container, pid, &cgroup_to_be(container)),
-        }
+        }?;
+        claimed.set(true);
+        recorded.set(pid.is_some());
+        Ok(())
     };
     // What is done while the container's first process builds its view.
     let mut meanwhile = |pid: Pid, cgroup: &str| {
@@ -50,7 +52,8 @@ pub fn live(
         Ok(())
     };
     let mut made = match make(store, container, io, &mut held, &mut claim, &mut meanwhile) {
-        Err(error) if !is_stopped(store, container) => return Err(error),
+        // Before it is claimed, the record is of the life before.
+        Err(error) if !claimed.get() || !is_stopped(store, container) => return Err(error),
         Err(_) => return killed_unmade(store, container, relay, client, reporter),
         Ok(made) => made,
     };
