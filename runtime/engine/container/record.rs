@@ -168,6 +168,8 @@ pub struct MountPoint {
     pub propagation: String,
     /// The user gave no name: goes with `rm -v` and `--rm`.
     pub anonymous: bool,
+    /// A directory of the host's that is missing is made, be it before the hundredth start.
+    pub make_source: bool,
     /// Copy-up was switched off.
     pub no_copy: bool,
     /// Bind without the mounts below it.

@@ -23,6 +23,10 @@ use std::time::{Duration, Instant};
 /// Starts a created or stopped container under a new supervisor. Returns when its program has been executed, or with
 /// the reason why not.
 pub fn start(store: &Store, container: &Container, client: Client) -> Result<()> {
+    // Docker refuses before it counts as a start. (What has --rm goes when its start fails: its supervisor sees to it.)
+    if !container.host_config.auto_remove {
+        mounts::look_for_sources(&container.mounts)?;
+    }
     finish_what_was_killed(store, container);
     let (report, reporter) = pipe2(nix::fcntl::OFlag::O_CLOEXEC).doing(|| "make a pipe")?;
     explain::step("a supervisor: it will be the container's parent, and keep its output and its end", "");
@@ -104,11 +108,8 @@ fn supervise(store: &Store, container: &Container, client: Client, reporter: Own
             Ok(())
         }
         Err(error) => {
-            // It never ran: recorded as created, with the reason, as Docker does.
-            let _ = state::change(store, &container.id, |state| {
-                state.started_at = before.started_at;
-                failed(state, &error);
-            });
+            // It never ran: what is known of the life before stays, beside the reason, as in Docker.
+            let _ = state::change(store, &container.id, |state| not_begun(state, before, &error));
             if let Some(gone) = clear(store, container, 0, true) {
                 let _ = remove::bury(&gone);
             }
@@ -188,10 +189,21 @@ fn failed(state: &mut State, error: &Error) {
     state.exit_code = match error.kind {
         crate::error::Kind::NotExecutable => 126,
         crate::error::Kind::CommandNotFound => 127,
-        _ => 128,
+        _ => UNKNOWN,
     };
-    if state.status == Status::Exited {
-        state.finished_at = time::now();
+}
+
+/// The exit code of what failed for no reason of its program's.
+const UNKNOWN: i32 = 128;
+
+fn not_begun(state: &mut State, before: State, error: &Error) {
+    state.started_at = before.started_at;
+    state.finished_at = before.finished_at;
+    state.oom_killed = before.oom_killed;
+    state.health = before.health;
+    failed(state, error);
+    if state.exit_code == UNKNOWN && before.exit_code != 0 {
+        state.exit_code = before.exit_code;
     }
 }
 
@@ -213,7 +225,7 @@ fn lives(
             Ok(ended) => ended,
             // A later start that fails counts as a failed life.
             Err(error) if !reporter.is_awaited() => {
-                (128, conclude(store, container, 128, |state| failed(state, &error))?)
+                (UNKNOWN, conclude(store, container, UNKNOWN, |state| failed(state, &error))?)
             }
             Err(error) => return Err(error),
         };

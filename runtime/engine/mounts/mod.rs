@@ -13,7 +13,7 @@ pub use copy_up::{copy_up, finish_before_exchange, finish_copy_up, finish_copy_u
 pub use parse::{parse_tmpfs, parse_volume};
 pub use parse_mount::parse_mount;
 pub use peers::has_mounts_below;
-pub use resolve::{Resolved, resolve};
+pub use resolve::{Resolved, look_for_sources, resolve};
 
 use crate::engine::container::record::MountPoint;
 use crate::engine::volume;
@@ -127,6 +127,7 @@ pub fn clean(path: &str) -> PathBuf {
 /// host's mounts still have the peers that were asked for.
 pub fn prepare(store: &Store, mounts: &[MountPoint]) -> Result<()> {
     finish_copy_up(store, mounts)?;
+    look_for_sources(mounts)?;
     mounts.iter().try_for_each(|mount| peers::check(Path::new(&mount.source), &mount.propagation))
 }
 

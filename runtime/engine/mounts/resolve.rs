@@ -73,12 +73,7 @@ fn check_source(request: &Request) -> Result<()> {
         Kind::Bind => {
             match std::fs::metadata(source) {
                 Err(error) if error.kind() == ErrorKind::NotFound && request.make_source => return Ok(()),
-                Err(error) if error.kind() == ErrorKind::NotFound => {
-                    return Err(Error::new(format!(
-                        "invalid mount config for type \"bind\": bind source path does not exist: {source}"
-                    ))
-                    .with_cure("-v, or bind-create-src, makes a directory that is missing"));
-                }
+                Err(error) if error.kind() == ErrorKind::NotFound => return Err(missing(source)),
                 found => found.doing(|| format!("look at the bind source path {source}"))?,
             };
             peers::check(Path::new(source), request.propagation.as_deref().unwrap_or_default())
@@ -121,7 +116,8 @@ fn make(store: &Store, target: &Path, request: &Request) -> Result<MountPoint> {
         }
         Kind::Bind => {
             mount.kind = "bind".into();
-            mount.source = host_directory(request)?;
+            mount.source = host_path(request)?;
+            mount.make_source = request.make_source;
             mount.propagation = request.propagation.clone().unwrap_or_else(|| "rprivate".into());
         }
         Kind::Tmpfs => mount.kind = "tmpfs".into(),
@@ -149,20 +145,37 @@ fn explain_words(request: &Request) {
     }
 }
 
-/// The host's path, absolute. `-v` makes a missing directory, as Docker does, and says so: it is a mistyped path more
-/// often than a wish.
-fn host_directory(request: &Request) -> Result<String> {
+/// The host's path, absolute.
+fn host_path(request: &Request) -> Result<String> {
     let source = request.source.as_deref().unwrap_or_default();
     let path = std::path::absolute(source).doing(|| format!("resolve {source}"))?;
     // Without the `.` and `..` that absolute(3) leaves; by its letters, as Docker's client does it.
     let path = clean(&path.to_string_lossy());
-    match std::fs::metadata(&path) {
-        Ok(_) => {}
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            std::fs::create_dir_all(&path).doing(|| format!("make the host directory {}", path.display()))?;
-            eprintln!("ebb: made the host directory {}, which was not there", path.display());
-        }
-        Err(error) => return Err(error.into_error()).doing(|| format!("look at the host's {}", path.display())),
-    }
+    look_for(&path, true)?;
     Ok(path.to_string_lossy().into_owned())
+}
+
+/// What the host's paths have become since `create`: what is missing is made anew or refused, as it was then.
+pub fn look_for_sources(mounts: &[MountPoint]) -> Result<()> {
+    let mut binds = mounts.iter().filter(|mount| mount.kind == "bind");
+    binds.try_for_each(|mount| look_for(Path::new(&mount.source), mount.make_source))
+}
+
+/// `-v` makes a missing directory, as Docker does, and says so: it is a mistyped path more often than a wish.
+fn look_for(path: &Path, make: bool) -> Result<()> {
+    match std::fs::metadata(path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound && make => {
+            std::fs::create_dir_all(path).doing(|| format!("make the host directory {}", path.display()))?;
+            eprintln!("ebb: made the host directory {}, which was not there", path.display());
+            Ok(())
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(missing(&path.display().to_string())),
+        Err(error) => Err(error.into_error()).doing(|| format!("look at the host's {}", path.display())),
+    }
+}
+
+fn missing(source: &str) -> Error {
+    let said = format!("invalid mount config for type \"bind\": bind source path does not exist: {source}");
+    Error::new(said).with_cure("-v, or bind-create-src, makes a directory that is missing")
 }
