@@ -93,6 +93,36 @@ fn a_file_without_a_list_has_none_when_it_comes_back_into_a_directory_with_a_def
     }
 }
 
+#[test]
+fn a_clone_has_the_fractions_of_a_second_and_what_is_said_of_directories() {
+    let ebb = Ebb::empty();
+    ebb.ok(["volume", "create", "vase"]);
+    let vase = data(&ebb, "vase");
+    std::fs::create_dir(vase.join("d")).expect("a directory");
+    std::fs::write(vase.join("d/f"), "text").expect("a file");
+    std::os::unix::fs::symlink("f", vase.join("d/l")).expect("a link");
+    xattr::set(vase.join("d"), "user.note", b"of d").expect("an attribute");
+    xattr::set(&vase, "user.note", b"of the top").expect("an attribute");
+    // What is deepest first: whatever is made below changes the time of what is above.
+    for (name, time) in [("d/l", "01.123456789"), ("d/f", "02.000000001"), ("d", "03.999999999"), (".", "04.5")] {
+        let time = format!("2001-02-03 04:05:{time}");
+        let touched = Command::new("touch").args(["-h", "-d", &time]).arg(vase.join(name)).status();
+        assert!(touched.expect("touch runs").success());
+    }
+    ebb.ok(["volume", "clone", "vase", "copy"]);
+    let copy = data(&ebb, "copy");
+    for name in ["d/l", "d/f", "d", "."] {
+        let time = |root: &Path| {
+            let meta = root.join(name).symlink_metadata().expect("it");
+            (std::os::unix::fs::MetadataExt::mtime(&meta), std::os::unix::fs::MetadataExt::mtime_nsec(&meta))
+        };
+        assert_eq!(time(&copy), time(&vase), "{name}");
+        assert_ne!(time(&vase).1, 0, "{name}");
+    }
+    let note = |at: &Path| xattr::get(at, "user.note").expect("read").expect("the attribute");
+    assert_eq!((note(&copy.join("d")), note(&copy)), (b"of d".to_vec(), b"of the top".to_vec()));
+}
+
 /// The host's mounts below it are none of its containers'; what lies beneath them is.
 #[test]
 fn a_bind_without_its_mounts_is_copied_as_its_containers_see_it() {

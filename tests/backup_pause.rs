@@ -4,6 +4,7 @@
 mod common;
 
 use common::strace::stopped_at;
+use common::terminal::Terminal;
 use common::{Ebb, is_root};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -87,6 +88,21 @@ fn a_container_stands_still_while_its_volume_is_copied_and_goes_on_afterwards() 
     assert!(code == Some(0) && said.starts_with("sha256:") && said.lines().count() == 1, "{said}");
     await_life(&ebb, "web");
     assert_eq!(std::fs::read_dir(ebb.store().join("tmp")).expect("tmp/").count(), 0);
+}
+
+#[test]
+fn it_stands_still_for_a_clone_as_well() {
+    let ebb = with_web();
+    let mut command = ebb.command();
+    command.args(["--step", "volume", "clone", "--pause", "vase", "copy"]);
+    let mut cloning = Terminal::start(&command);
+    while !cloning.shows("⏎").contains("it is whole now") {
+        cloning.types("\n");
+    }
+    assert_still(&ebb, "web");
+    cloning.types(&"\n".repeat(100));
+    assert_eq!(cloning.ends(), 0);
+    await_life(&ebb, "web");
 }
 
 #[test]

@@ -114,6 +114,35 @@ fn an_export_that_is_killed_leaves_no_half_of_a_file() {
     assert_eq!(names, ["store"]);
 }
 
+/// There are file systems that know no file without a name (NFS, vfat): strace answers for one.
+#[test]
+fn where_a_file_must_have_a_name_from_the_start_it_has_one_that_goes_with_a_failure() {
+    if Command::new("strace").arg("-V").output().is_err() {
+        return common::skip("strace is not installed");
+    }
+    let ebb = with_two();
+    let out = ebb.dir.join("out");
+    std::fs::create_dir(&out).expect("a directory");
+    // A file may have no more than so many blocks, and to write more is an error.
+    let export = |blocks: &str| {
+        let script = "trap '' XFSZ; ulimit -f $2; exec strace -o /dev/null -P \"$1\" -e trace=openat \
+                      -e inject=openat:error=EOPNOTSUPP:when=1 \"$0\" volume export -o \"$1/x.tar\" src";
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script, env!("CARGO_BIN_EXE_ebb")]).arg(&out).arg(blocks);
+        common::answer(shell.env("EBB_ROOT", ebb.store()).current_dir(&ebb.dir))
+    };
+    let names =
+        || -> Vec<_> { std::fs::read_dir(&out).expect("it").flatten().map(|entry| entry.file_name()).collect() };
+    let failed = export("4");
+    assert!(failed.code == 1 && failed.stderr.contains("file too large"), "{}", failed.shown());
+    assert_eq!(names(), Vec::<std::ffi::OsString>::new(), "{}", failed.shown());
+    let done = export("unlimited");
+    assert!(done.code == 0 && names() == ["x.tar"], "{:?} {}", names(), done.shown());
+    let mode = std::fs::metadata(out.join("x.tar")).expect("it").permissions().mode() & 0o777;
+    assert_eq!(format!("{mode:o}"), "600");
+    assert_eq!(std::fs::read(out.join("x.tar")).expect("it"), exported(&ebb));
+}
+
 /// A header and what it says of itself.
 fn header(kind: u8, name: &str, link: &str, size: u64, owner: u64) -> Vec<u8> {
     let mut header = tar::Header::new_gnu();

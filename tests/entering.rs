@@ -5,7 +5,6 @@ mod common;
 use common::terminal::Terminal;
 use common::{Ebb, is_root};
 use std::path::Path;
-use std::process::Child;
 
 /// A container that is being started, and waits at the step before its file system is mounted: its first process is in
 /// the host's root still. (`--step` waits for Enter.)
@@ -17,18 +16,6 @@ fn just_being_started(ebb: &Ebb, name: &str) -> Terminal {
         starting.types("\n");
     }
     starting
-}
-
-/// Starts a command that is to wait for the container's start, and returns when it does.
-fn that_waits(ebb: &Ebb, args: &[&str]) -> Child {
-    let mut child = ebb.spawn(args);
-    // The kernel shows who waits for a lock: `1: -> FLOCK ADVISORY READ PID …`.
-    let waiter = format!(" {} ", child.id());
-    let waits = |line: &str| line.contains("-> FLOCK") && line.contains(&waiter);
-    while !std::fs::read_to_string("/proc/locks").expect("the kernel's locks").lines().any(waits) {
-        assert!(child.try_wait().expect("a child").is_none(), "{args:?} waited for nothing");
-    }
-    child
 }
 
 /// Lets the start go on to its end.
@@ -45,7 +32,7 @@ fn cp_waits_until_the_container_has_left_the_hosts_root() {
     let name = ebb.dir.file_name().expect("a name").to_string_lossy().into_owned();
     std::fs::write(ebb.dir.join("payload"), "payload").expect("a file");
     let mut starting = just_being_started(&ebb, "early");
-    let copying = that_waits(&ebb, &["cp", "payload", &format!("early:/tmp/{name}.proof")]);
+    let copying = ebb.spawn_waiting(&["cp", "payload", &format!("early:/tmp/{name}.proof")]);
     go_on(&mut starting);
     let copied = copying.wait_with_output().expect("cp ends");
     assert!(copied.status.success(), "{copied:?}");
@@ -57,7 +44,7 @@ fn cp_waits_until_the_container_has_left_the_hosts_root() {
 fn exec_waits_until_the_container_has_left_the_hosts_root() {
     let ebb = Ebb::new();
     let mut starting = just_being_started(&ebb, "early");
-    let executing = that_waits(&ebb, &["exec", "early", "sh", "-c", "echo $(readlink /proc/1/exe) $(ls /)"]);
+    let executing = ebb.spawn_waiting(&["exec", "early", "sh", "-c", "echo $(readlink /proc/1/exe) $(ls /)"]);
     go_on(&mut starting);
     let executed = executing.wait_with_output().expect("exec ends");
     let said = String::from_utf8_lossy(&executed.stdout).into_owned();

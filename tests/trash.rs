@@ -34,6 +34,27 @@ fn rm_moves_a_volume_aside_and_restore_brings_it_back_with_its_files_owners_and_
 }
 
 #[test]
+fn a_volume_with_options_comes_back_with_them_and_with_what_its_own_file_system_holds() {
+    let ebb = Ebb::new();
+    // Without root what has a limit is in memory, and ends with the last who uses it.
+    let (options, kept): (&[&str], _) = match common::is_root() {
+        true => (&["-o", "size=16m"], "kept"),
+        false => (&["-o", "type=tmpfs", "-o", "device=tmpfs", "-o", "o=size=16m"], "gone"),
+    };
+    ebb.ok([&["volume", "create", "--label", "tier=db"], options, &["vase"]].concat());
+    let run = |script: &str| ebb.ok(["run", "--rm", "-v", "vase:/v", "busybox", "sh", "-c", script]);
+    run("echo kept > /v/f");
+    let record = ebb.ok(["volume", "inspect", "vase"]);
+    ebb.ok(["volume", "rm", "vase"]);
+    assert_eq!(ebb.ok(["volume", "restore", "vase"]), "vase");
+    assert_eq!(ebb.ok(["volume", "inspect", "vase"]), record);
+    assert_eq!(run("cat /v/f 2>/dev/null || echo gone"), kept);
+    let full = run("dd if=/dev/zero of=/v/big bs=1M count=20 2>&1 || true");
+    assert!(full.contains("No space left on device"), "{full}");
+    ebb.ok(["volume", "rm", "--now", "vase"]);
+}
+
+#[test]
 fn of_several_with_one_name_the_newest_comes_back_and_a_time_chooses_another() {
     let ebb = Ebb::empty();
     for text in ["first", "second", "third"] {
@@ -262,7 +283,6 @@ fn the_longest_of_names_comes_back_whole() {
 #[test]
 fn restore_races_empty_and_the_volume_is_back_whole_or_gone_whole() {
     let ebb = Ebb::empty();
-    let (mut back, mut gone) = (0, 0);
     for _ in 0..12 {
         ebb.ok(["volume", "create", "vase"]);
         for number in 0..50 {
@@ -274,18 +294,13 @@ fn restore_races_empty_and_the_volume_is_back_whole_or_gone_whole() {
         assert!(emptied.status.success(), "{}", String::from_utf8_lossy(&emptied.stderr));
         match restored.status.success() {
             true => {
-                back += 1;
                 assert_eq!(entries(&data(&ebb, "vase")), 50);
                 ebb.ok(["volume", "rm", "--now", "vase"]);
             }
-            false => {
-                gone += 1;
-                assert!(volumes(&ebb).is_empty());
-            }
+            false => assert!(volumes(&ebb).is_empty()),
         }
         assert_eq!((trashed(&ebb).len(), ebb.leftovers().len()), (0, 0));
     }
-    assert_eq!(back + gone, 12);
 }
 
 #[test]

@@ -108,6 +108,18 @@ impl Ebb {
         command.spawn().expect("ebb starts")
     }
 
+    /// [`Ebb::spawn`] of a command that is to wait for a lock; returns when it does.
+    pub fn spawn_waiting<S: AsRef<OsStr> + std::fmt::Debug>(&self, args: &[S]) -> Child {
+        let mut child = self.spawn(args);
+        // The kernel shows who waits for a lock: `1: -> FLOCK ADVISORY READ PID …`.
+        let waiter = format!(" {} ", child.id());
+        let waits = |line: &str| line.contains("-> FLOCK") && line.contains(&waiter);
+        while !std::fs::read_to_string("/proc/locks").expect("the kernel's locks").lines().any(waits) {
+            assert!(child.try_wait().expect("a child").is_none(), "{args:?} waited for nothing");
+        }
+        child
+    }
+
     /// Blocks until the container has written `line` to its stdout.
     pub fn await_line(&self, container: &str, line: &str) {
         let mut logs = self.spawn(["logs", "-f", container]);

@@ -1,14 +1,16 @@
 //! A terminal of the test's own, with a command in it, as a user's terminal program has one.
 
 use super::exit_code;
-use nix::pty::{Winsize, openpty};
+use nix::fcntl::OFlag;
+use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
 use std::fs::File;
 use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 pub struct Terminal {
-    master: File,
+    master: PtyMaster,
     /// The command's side is open in the command alone, so that its end is the end of what can be read.
     path: PathBuf,
     child: Child,
@@ -21,9 +23,13 @@ pub struct Terminal {
 impl Terminal {
     /// Starts `command` as the leader of a session whose controlling terminal is a new one of 33 rows and 77 columns.
     pub fn start(command: &Command) -> Terminal {
-        let size = Winsize { ws_row: 33, ws_col: 77, ws_xpixel: 0, ws_ypixel: 0 };
-        let pair = openpty(Some(&size), None).expect("a terminal");
-        let side = || Stdio::from(pair.slave.try_clone().expect("a descriptor"));
+        // Were its own end inherited by the command, the end of a failing test would not end it.
+        let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).expect("a terminal");
+        grantpt(&master).and_then(|()| unlockpt(&master)).expect("a terminal");
+        let path = PathBuf::from(ptsname_r(&master).expect("the terminal's name"));
+        set_size(&path, 33, 77);
+        let slave = File::options().read(true).write(true).custom_flags(libc::O_NOCTTY).open(&path).expect("its side");
+        let side = || Stdio::from(slave.try_clone().expect("a descriptor"));
         // setsid(1) executes the command in its own place, so that the child is the command.
         let mut session = Command::new("setsid");
         session.arg("--ctty").arg(command.get_program()).args(command.get_args());
@@ -35,8 +41,7 @@ impl Terminal {
         }
         session.current_dir(command.get_current_dir().expect("every command has its test's directory"));
         let child = session.stdin(side()).stdout(side()).stderr(side()).spawn().expect("setsid starts");
-        let path = nix::unistd::ttyname(&pair.slave).expect("the terminal's name");
-        Terminal { master: pair.master.into(), path, child, unread: String::new(), plain: false }
+        Terminal { master, path, child, unread: String::new(), plain: false }
     }
 
     /// From here on what moves the cursor or clears a line is left out of what is shown.
@@ -69,9 +74,7 @@ impl Terminal {
 
     /// Changes the window's size, as dragging its corner does: the kernel tells the command by SIGWINCH.
     pub fn resize(&self, rows: u16, columns: u16) {
-        let (rows, columns) = (rows.to_string(), columns.to_string());
-        let done = Command::new("stty").arg("-F").arg(&self.path).args(["rows", &rows, "cols", &columns]).status();
-        assert!(done.expect("stty starts").success());
+        set_size(&self.path, rows, columns);
     }
 
     /// The flags that say whether the terminal is raw.
@@ -84,6 +87,12 @@ impl Terminal {
     pub fn ends(&mut self) -> i32 {
         exit_code(self.child.wait().expect("the command ends"))
     }
+}
+
+fn set_size(path: &Path, rows: u16, columns: u16) {
+    let (rows, columns) = (rows.to_string(), columns.to_string());
+    let done = Command::new("stty").arg("-F").arg(path).args(["rows", &rows, "cols", &columns]).status();
+    assert!(done.expect("stty starts").success());
 }
 
 /// The text without CSI sequences, and without returns to the line's beginning. One that has only begun stays at the end.
