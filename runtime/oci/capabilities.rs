@@ -7,8 +7,10 @@
 use crate::error::{Cause, Doing, Error, Result};
 use crate::explain::{self, calls};
 use crate::kernel;
+use crate::store::attribute;
 use caps::{CapSet, Capability, CapsHashSet};
 use oci_spec::runtime::{Capabilities, LinuxCapabilities};
+use std::path::Path;
 use std::str::FromStr;
 
 /// Those that this process may use, by name: no process that it starts can have others.
@@ -78,6 +80,27 @@ pub fn lower(bits: u64) -> Result<()> {
 /// The same set as bits (1 << CAP_…).
 pub fn bits(set: &Option<Capabilities>) -> u64 {
     set_of(set).iter().map(Capability::bitmask).fold(0, |all, one| all | one)
+}
+
+/// What a program's file capabilities say that it must have and this process's ceiling does not allow, by name (`NET_RAW`).
+/// The kernel does not execute such a program, since it was not written to do without (capabilities(7), "Safety checking for
+/// capability-dumb binaries").
+pub fn demanded_in_vain(program: &Path) -> Vec<String> {
+    let Ok(Some(value)) = xattr::get_deref(program, attribute::CAPABILITIES) else { return Vec::new() };
+    // Behind a version: permitted and inheritable, the lower 32 of each, and then the upper (linux/capability.h).
+    let word = |at: usize| {
+        let bytes = value.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
+        u64::from(bytes.map_or(0, u32::from_le_bytes))
+    };
+    let permitted = word(4) | word(12) << 32;
+    let is_missing = |capability: &Capability| {
+        let ceiling = kernel::prctl(libc::PR_CAPBSET_READ, u64::from(capability.index()));
+        permitted & capability.bitmask() != 0 && ceiling == Ok(0)
+    };
+    let missing = caps::all().into_iter().filter(is_missing).map(|capability| capability.to_string());
+    let mut missing: Vec<String> = missing.map(|name| name.trim_start_matches("CAP_").to_owned()).collect();
+    missing.sort();
+    missing
 }
 
 /// The names that this kernel knows, sorted: `CAP_AUDIT_CONTROL`, …

@@ -139,7 +139,17 @@ impl Plan {
         );
         calls::execve(&path, &self.arguments, &environment).map_err(|errno| {
             let kind = if errno == Errno::ENOENT { Kind::CommandNotFound } else { Kind::NotExecutable };
-            Error::of(kind, format!("exec {}: {}", program.display(), errno.desc().to_lowercase()))
+            let error = Error::of(kind, format!("exec {}: {}", program.display(), errno.desc().to_lowercase()));
+            match capabilities::demanded_in_vain(program).as_slice() {
+                missing if errno == Errno::EPERM && !missing.is_empty() => {
+                    let options: Vec<String> = missing.iter().map(|name| format!("--cap-add {name}")).collect();
+                    error.with_cure(format!(
+                        "the program's file capabilities demand what the container was made without: {}",
+                        options.join(" ")
+                    ))
+                }
+                _ => error,
+            }
         })
     }
 

@@ -1,4 +1,4 @@
-//! Extended attributes, and the access control lists among them.
+//! Extended attributes, and the access control lists and file capabilities among them.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -8,13 +8,37 @@ use xattr::FileExt;
 /// Sets an attribute. Returns whether all of it could be: a file system may know none of its kind, and a list may name
 /// users and groups that have no id here. Such a list is set without what it says of those; to leave it out would give
 /// the mode's group bits, which with a list are its mask, to the owner's group.
+///
+/// Capabilities are those of the user namespace that sets them, whose root the kernel notes beside them: they give nothing to
+/// anybody outside of it (capabilities(7), "Namespaced file capabilities"). To be set after the owner, whose change takes them
+/// away.
 pub fn set(file: &File, name: &OsStr, value: &[u8]) -> io::Result<bool> {
     match file.set_xattr(name, value) {
         Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(false),
+        // It is not ours to give here, means a namespace whose root has no id here, or nothing that this kernel knows.
+        Err(error) if is_privileged(name) && matches!(error.raw_os_error(), Some(libc::EPERM | libc::EINVAL)) => {
+            Ok(false)
+        }
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) && is_acl(name.as_encoded_bytes()) => {
             file.set_xattr(name, &without_named(value)).map(|()| false)
         }
         set => set.map(|()| true),
+    }
+}
+
+/// An attribute's value, where it has one that can be read: capabilities of a namespace whose root has no id here cannot.
+pub fn get(file: &File, name: &OsStr) -> io::Result<Option<Vec<u8>>> {
+    match file.get_xattr(name) {
+        Err(error) if error.raw_os_error() == Some(libc::EOVERFLOW) => Ok(None),
+        value => value,
+    }
+}
+
+/// Gives `target` the attribute of `source`, if it has not gone meanwhile. Returns whether all of it could be.
+pub fn copy(source: &File, target: &File, name: &OsStr) -> io::Result<bool> {
+    match source.get_xattr(name) {
+        Err(error) if error.raw_os_error() == Some(libc::EOVERFLOW) => Ok(false),
+        value => value?.map_or(Ok(true), |value| set(target, name, &value)),
     }
 }
 
@@ -24,6 +48,17 @@ pub fn names(file: &File) -> io::Result<Vec<OsString>> {
         Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(Vec::new()),
         names => Ok(names?.collect()),
     }
+}
+
+/// What a program may do beside what its user may.
+pub const CAPABILITIES: &str = "security.capability";
+
+pub fn is_capabilities(name: &[u8]) -> bool {
+    name == CAPABILITIES.as_bytes()
+}
+
+fn is_privileged(name: &OsStr) -> bool {
+    name == CAPABILITIES || name.as_encoded_bytes().starts_with(b"trusted.")
 }
 
 /// Whether an attribute of this name is an access control list.

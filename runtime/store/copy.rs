@@ -20,7 +20,6 @@ use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use xattr::FileExt;
 
 /// Copies what is in `source` into `target`. What is there under the same name is left as it is, so that a copy that was
 /// killed half-way can be done again: each file appears whole, with all that belongs to it, or not at all.
@@ -280,8 +279,13 @@ fn nameless(directory: &OwnedFd) -> Result<(OwnedFd, Option<()>)> {
 fn keeps(name: &[u8], what: What) -> bool {
     let of_overlay = name.starts_with(b"user.overlay.");
     match what {
-        What::Image => name.starts_with(b"user.") && !of_overlay,
-        What::Everything => name.starts_with(b"user.") || name == b"security.capability" || attribute::is_acl(name),
+        What::Image => (name.starts_with(b"user.") && !of_overlay) || attribute::is_capabilities(name),
+        // trusted.* is for root of the host alone, who has its reasons; others do not even see it.
+        What::Everything => {
+            [&b"user."[..], b"trusted."].iter().any(|prefix| name.starts_with(prefix))
+                || attribute::is_capabilities(name)
+                || attribute::is_acl(name)
+        }
     }
 }
 
@@ -292,11 +296,8 @@ fn describe(source: &File, target: &File, stat: &FileStat, what: What) -> Result
     allow(fchown(target, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid))))?;
     fchmod(target, Mode::from_bits_truncate(stat.st_mode & 0o7777)).doing(|| "set its mode")?;
     for name in attribute::names(source).doing(|| "read its attributes")? {
-        if !keeps(name.as_bytes(), what) {
-            continue;
-        }
-        if let Some(value) = source.get_xattr(&name).doing(|| "read its attributes")? {
-            whole &= attribute::set(target, &name, &value).doing(|| "set its attributes")?;
+        if keeps(name.as_bytes(), what) {
+            whole &= attribute::copy(source, target, &name).doing(|| "copy its attributes")?;
         }
     }
     let (accessed, modified) = times(stat);

@@ -14,7 +14,7 @@
 
 pub mod archive;
 pub mod atomic;
-mod attribute;
+pub mod attribute;
 pub mod beneath;
 pub mod buffer;
 pub mod copy;

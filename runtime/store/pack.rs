@@ -36,7 +36,7 @@ pub struct Keep {
     pub sockets: bool,
 }
 
-/// A tar stream in the making. Ids, modes, hard links, ACLs and `user.*` attributes are as on the disk.
+/// A tar stream in the making. Ids, modes, hard links, ACLs, `user.*` attributes and capabilities are as on the disk.
 pub struct Pack<W: Write> {
     out: Blocks<W>,
     keep: Keep,

@@ -46,7 +46,7 @@ pub struct Unpacked {
 }
 
 /// Unpacks the whole of `input` into `target`. `place` says where the member of a cleaned name goes, given whether it is
-/// a directory. With `owners` the archive's owners are kept, and setuid bits with them; without, all belongs to us.
+/// a directory. With `owners` the archive's owners are kept, and setuid bits and capabilities with them; without, all belongs to us.
 pub fn unpack(
     input: impl Read,
     target: &OwnedFd,
@@ -269,9 +269,9 @@ impl Unpacking<'_> {
                 }
             }
         }
-        self.set_attributes(member, file)?;
-        // In this order: a change of owner takes setuid bits away.
+        // In this order: a change of owner takes capabilities and setuid bits away.
         self.own(member, file)?;
+        self.set_attributes(member, file)?;
         let mode = self.mode(member);
         if mode != Mode::S_IRUSR | Mode::S_IWUSR {
             fchmod(&*file, mode).doing(|| "set its mode")?;
@@ -329,8 +329,9 @@ impl Unpacking<'_> {
         for (name, value) in &member.attributes {
             // A default list's turn comes last.
             if !attribute::is_default_list(name) {
-                whole &= is_kept(name)
-                    && attribute::set(file, OsStr::from_bytes(name), value).doing(|| "set its attributes")?;
+                // Capabilities without the owners would be somebody else's, as setuid bits would.
+                let kept = is_kept(name) && (self.owners || !attribute::is_capabilities(name));
+                whole &= kept && attribute::set(file, OsStr::from_bytes(name), value).doing(|| "set its attributes")?;
             }
         }
         self.count.attributes_left_out += u64::from(!whole);

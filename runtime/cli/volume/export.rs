@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 /// Write a volume to a tar archive (streamed to stdout by default)
 ///
-/// Owners, modes, times, extended attributes, ACLs, hard links, holes, FIFOs and sockets are kept; owners are the ids that
-/// containers see. A file named .tar.gz or .tar.zst is compressed. The digest of what was written is printed: on stdout
+/// Owners, modes, times, user.* attributes, ACLs, file capabilities, hard links, holes, FIFOs and sockets are kept; owners are
+/// the ids that containers see. A file named .tar.gz or .tar.zst is compressed. The digest of what was written is printed: on stdout
 /// with -o, else on stderr. A socket is an empty file to other programs than Ebb, since tar knows none.
 #[derive(Debug, clap::Parser)]
 #[command(after_help = "Examples:

@@ -58,7 +58,7 @@ pub fn tell_left_out(files: u64) {
         files => format!("{files} files"),
     };
     eprintln!(
-        "ebb: attributes of {files} were left out: only user.* and binary ACLs are kept in a volume, and of ACLs what \
-         they say of users and groups who have an id here"
+        "ebb: attributes of {files} were left out: only user.*, capabilities and binary ACLs are kept in a volume, and \
+         of the latter two what they say of users and groups who have an id here"
     );
 }

@@ -2,6 +2,7 @@
 
 use super::keeper;
 use super::record::Container;
+use super::security;
 use super::state::{self, ProcessId, Status};
 use super::streams::{self, End, Output, Streams};
 use super::terminal::{DetachKeys, Raw};
@@ -15,7 +16,7 @@ use crate::store::Store;
 use nix::fcntl::OFlag;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
-use oci_spec::runtime::{Capability, LinuxCapabilitiesBuilder, Process, Spec};
+use oci_spec::runtime::{Capability, Process, Spec};
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::IsTerminal;
@@ -144,6 +145,8 @@ pub fn process(spec: &mut Spec, container: &Container, init: &ProcessId, request
         if !container.config.image.env.iter().any(|entry| entry.starts_with("HOME=")) {
             set_env(&mut env, &format!("HOME={}", found.home));
         }
+        let ceiling = process.capabilities().as_ref().and_then(|capabilities| capabilities.bounding().clone());
+        process.set_capabilities(Some(security::capabilities_of(found.uid, ceiling.unwrap_or_default())?));
         process.set_user(found.to_oci());
     }
     if request.tty && !env.iter().any(|entry| entry.starts_with("TERM=")) {
@@ -179,14 +182,7 @@ fn lift(process: &mut Process, spec: &mut Spec) -> Result<()> {
     let names = oci::capabilities::known();
     let known = names.iter().filter_map(|name| Capability::from_str(name.strip_prefix("CAP_")?).ok());
     let all: HashSet<Capability> = known.collect();
-    let capabilities = LinuxCapabilitiesBuilder::default()
-        .bounding(all.clone())
-        .effective(all.clone())
-        .permitted(all)
-        .inheritable(HashSet::new())
-        .ambient(HashSet::new())
-        .build()
-        .doing(|| "build the capabilities")?;
+    let capabilities = security::capabilities_of(process.user().uid(), all)?;
     process.set_capabilities(Some(capabilities)).set_no_new_privileges(Some(false));
     // With one id only, the filter is what makes setuid(2) and its kin answer; without it less would work, not more.
     if !matches!(store_ids()?, StoreIds::Single(_))

@@ -29,12 +29,18 @@ const DEFAULT_CAPABILITIES: [&str; 11] = [
 ];
 
 /// The capabilities that `--privileged`, `--cap-add` and `--cap-drop` leave. Never inheritable (CVE-2022-29162).
-pub fn capabilities(host: &HostConfig) -> Result<LinuxCapabilities> {
-    let set = allowed(host)?;
+pub fn capabilities(host: &HostConfig, uid: u32) -> Result<LinuxCapabilities> {
+    capabilities_of(uid, allowed(host)?)
+}
+
+/// With this ceiling. Who is not root begins without any, as in Docker: execve(2) would take them away in any case, but for
+/// a program with file capabilities, to which no_new_privs gives what its caller has already.
+pub fn capabilities_of(uid: u32, ceiling: Capabilities) -> Result<LinuxCapabilities> {
+    let own = if uid == 0 { ceiling.clone() } else { Capabilities::new() };
     LinuxCapabilitiesBuilder::default()
-        .bounding(set.clone())
-        .effective(set.clone())
-        .permitted(set)
+        .bounding(ceiling)
+        .effective(own.clone())
+        .permitted(own)
         .inheritable(Capabilities::new())
         .ambient(Capabilities::new())
         .build()

@@ -4,15 +4,16 @@
 use super::split::{Recorder, Tap};
 use super::whiteout;
 use crate::error::{Cause, Doing, Error, Result};
-use crate::store::beneath;
 use crate::store::buffer::Buffer;
+use crate::store::descent::shown;
 use crate::store::early::Early;
+use crate::store::{attribute, beneath};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, SFlag, UtimensatFlags, fchmod, futimens, mkdirat, mknodat, utimensat};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, LinkatFlags, Uid, UnlinkatFlags, fchown, fchownat, linkat, symlinkat, unlinkat};
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -20,7 +21,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 use tar::{Archive, Entry, EntryType};
-use xattr::FileExt;
 
 /// What this store cannot do.
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +45,7 @@ pub fn unpack<R: Read>(recorder: Recorder<R>, root: &Path, limits: Limits) -> Re
         size: 0,
         early: Early::below(File::open(root).doing(|| "open the layer's tree")?),
         buffer: Buffer::new(128 * 1024),
+        incapable: None,
     };
     // Set as the last, whatever umask we were started with.
     crate::kernel::umask(0o022);
@@ -63,6 +64,7 @@ pub fn unpack<R: Read>(recorder: Recorder<R>, root: &Path, limits: Limits) -> Re
         }
     }
     target.settle_directories()?;
+    target.tell_incapable();
     let size = target.size;
     drop(target);
     Ok((archive.into_inner(), size))
@@ -79,6 +81,8 @@ struct Target {
     size: u64,
     early: Early,
     buffer: Buffer,
+    /// The first file whose capabilities could not be set, and how many there are.
+    incapable: Option<(PathBuf, u64)>,
 }
 
 impl Target {
@@ -235,7 +239,12 @@ impl Target {
         self.allow(fchown(file, Some(uid), Some(gid)), uid, gid)?;
         let mode = entry.header().mode().doing(|| "read its mode")? & 0o7777;
         fchmod(file, Mode::from_bits_truncate(mode)).doing(|| "set its mode")?;
-        set_xattrs(entry, file)?;
+        if !set_attributes(entry, file)? {
+            self.incapable = Some(match self.incapable.take() {
+                Some((first, count)) => (first, count + 1),
+                None => (path.to_owned(), 1),
+            });
+        }
         if kind == EntryType::Directory || path.as_os_str().is_empty() {
             self.directories.push((path.to_owned(), time(entry)));
             return Ok(());
@@ -265,6 +274,18 @@ impl Target {
             }
         }
         Ok(())
+    }
+
+    /// Docker's daemon and Podman note the same in their logs, and go on.
+    fn tell_incapable(&self) {
+        if let Some((first, count)) = &self.incapable {
+            let files = if *count == 1 { "1 file".to_owned() } else { format!("{count} files") };
+            eprintln!(
+                "ebb: warning: the file capabilities of {files} were left out (the first is {}): this kernel or the store's \
+                 file system does not take them",
+                shown(first).escape_debug()
+            );
+        }
     }
 }
 
@@ -306,25 +327,22 @@ fn time<R: Read>(entry: &Entry<Recorder<R>>) -> TimeSpec {
     TimeSpec::new(i64::try_from(seconds).unwrap_or(0), 0)
 }
 
-/// `user.*` only, and none of the overlay's: those would forge whiteouts and opaque directories. File capabilities and
-/// other privileged attributes are not given to files of the host's file system.
-fn set_xattrs<R: Read>(entry: &mut Entry<Recorder<R>>, file: &File) -> Result<()> {
-    let Some(extensions) = entry.pax_extensions().doing(|| "read its PAX header")? else { return Ok(()) };
-    let mut wanted: Vec<(OsString, Vec<u8>)> = Vec::new();
+/// `user.*` and capabilities, and none of the overlay's marks: those would forge whiteouts and opaque directories. Returns
+/// whether its capabilities could be set, if it has any: without them a program may not do what it is there for.
+fn set_attributes<R: Read>(entry: &mut Entry<Recorder<R>>, file: &File) -> Result<bool> {
+    let Some(extensions) = entry.pax_extensions().doing(|| "read its PAX header")? else { return Ok(true) };
+    let mut capable = true;
     for extension in extensions {
         let extension = extension.doing(|| "read its PAX header")?;
         let Some(name) = extension.key_bytes().strip_prefix(b"SCHILY.xattr.") else { continue };
-        if name.starts_with(b"user.") && !name.starts_with(b"user.overlay.") {
-            wanted.push((OsStr::from_bytes(name).to_owned(), extension.value_bytes().to_owned()));
+        let is_capabilities = attribute::is_capabilities(name);
+        if is_capabilities || (name.starts_with(b"user.") && !name.starts_with(b"user.overlay.")) {
+            let name = OsStr::from_bytes(name);
+            let set = attribute::set(file, name, extension.value_bytes());
+            capable &= set.doing(|| format!("set its attribute {}", name.display()))? || !is_capabilities;
         }
     }
-    for (name, value) in wanted {
-        match file.set_xattr(&name, &value) {
-            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {}
-            result => result.doing(|| format!("set its attribute {}", name.display()))?,
-        }
-    }
-    Ok(())
+    Ok(capable)
 }
 
 /// io::copy, with the target's own buffer, which suits a disk.

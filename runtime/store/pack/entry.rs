@@ -10,7 +10,6 @@ use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use tar::{EntryType, Header};
-use xattr::FileExt;
 
 pub struct Entry {
     header: Header,
@@ -67,12 +66,12 @@ impl Entry {
         record(&mut self.records, key, value);
     }
 
-    /// The attributes that its owner gave it, and its ACLs; none of the overlay's own, and none that give power over the
-    /// host (`security.*`, `trusted.*`), which in a container mean nothing: its volumes are nosuid.
+    /// The attributes that its owner gave it, its ACLs and its capabilities, as containers see them; none of the overlay's
+    /// own, and none that mean something to one host only (`trusted.*`, other `security.*`).
     pub fn attributes(&mut self, file: &File) -> Result<()> {
         for name in attribute::names(file).doing(|| "read its attributes")? {
             if is_kept(name.as_bytes())
-                && let Some(value) = file.get_xattr(&name).doing(|| "read its attributes")?
+                && let Some(value) = attribute::get(file, &name).doing(|| "read its attributes")?
             {
                 self.record(&[b"SCHILY.xattr.", name.as_bytes()].concat(), &value);
             }
@@ -131,7 +130,9 @@ impl Entry {
 
 /// Whether an extended attribute of this name goes into an archive, and comes out of one.
 pub fn is_kept(name: &[u8]) -> bool {
-    attribute::is_acl(name) || (name.starts_with(b"user.") && !name.starts_with(b"user.overlay."))
+    attribute::is_acl(name)
+        || attribute::is_capabilities(name)
+        || (name.starts_with(b"user.") && !name.starts_with(b"user.overlay."))
 }
 
 /// Seconds with a fraction, where a time before 1970 counts down from it: -1.5 is a second and a half before.

@@ -143,7 +143,7 @@ fn of_spec(spec: &Spec) -> Asker {
 /// After execve(2) only root still holds what it was given: another's effective set is empty (capabilities(7)).
 fn executed(spec: &Spec, user: &User) -> Asker {
     let given = spec.process().as_ref().and_then(|process| process.capabilities().as_ref());
-    let given = given.map_or(0, |given| oci::capabilities::bits(given.effective()));
+    let given = given.map_or(0, |given| oci::capabilities::bits(given.bounding()));
     let capabilities = if user.uid == 0 { given } else { 0 };
     Asker { uid: user.uid, gid: user.gid, groups: user.groups.clone(), capabilities }
 }
