@@ -25,13 +25,16 @@ fn asked(ebb: &Ebb, kind: &str, device: &str, words: &str) -> (Vec<String>, Answ
 
 /// Starts a container with the volume `remote`, whose file system is of type `kind`. Returns what strace(1) recorded, too.
 fn used(ebb: &Ebb, kind: &str, explain: &[&str]) -> (String, Answer) {
+    used_by(ebb, kind, explain, Command::new("strace"), "/usr/bin:/bin")
+}
+
+fn used_by(ebb: &Ebb, kind: &str, explain: &[&str], mut strace: Command, path: &str) -> (String, Answer) {
     let record = ebb.dir.join("record");
-    let mut strace = Command::new("strace");
     strace.args(["-f", "-qq", "-s", "1000", "-e", "signal=none", "-o"]).arg(&record);
     strace.args(["-e", "trace=fsopen,fsconfig,fsmount", "-e", "inject=fsopen:retval=0"]);
     strace.args(["-e", "inject=fsconfig:retval=0", "-e", "inject=fsmount:error=EHOSTUNREACH"]);
     strace.arg(env!("CARGO_BIN_EXE_ebb")).args(explain).args(["run", "--rm", "-v", "remote:/data", "busybox", "true"]);
-    strace.env("EBB_ROOT", ebb.store()).env("PATH", format!("{}:/usr/bin:/bin", ebb.dir.join("bin").display()));
+    strace.env("EBB_ROOT", ebb.store()).env("PATH", format!("{}:{path}", ebb.dir.join("bin").display()));
     let answer = common::answer(strace.current_dir(&ebb.dir));
     let record = std::fs::read_to_string(record).expect("what was asked");
     let first = record.lines().next().unwrap_or_default();
@@ -87,6 +90,55 @@ fn of_nfs_and_cifs_the_kernel_is_given_dockers_words_with_addresses_for_names() 
         assert!(given.is_empty() && answer.stderr.contains(said), "{given:?} {}", answer.shown());
     }
     assert_eq!(ebb.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn where_nobody_can_be_asked_for_a_name_the_hosts_file_is_read_and_what_it_lacks_is_said() {
+    if !is_root() {
+        return; // As above.
+    }
+    let ebb = Ebb::new();
+    let hosts = "# server 10.9.9.9\n10.1.1.1 another servers\n\n2001:db8::7\tother.example SERVER # 10.8.8.8 server\n\
+                 10.1.2.3   first.example\tServer\t# nowhere\n10.1.2.4 server\n";
+    std::fs::write(ebb.dir.join("hosts"), hosts).expect("written");
+    std::fs::create_dir(ebb.dir.join("bin")).expect("a directory");
+    let asked = |device: &str, words: &str| {
+        let options = [format!("type=cifs,device={device}"), format!("o={words}")];
+        let (kind, device) = options[0].split_once(',').expect("two");
+        ebb.ok(["volume", "create", "-o", kind, "-o", device, "-o", &options[1], "remote"]);
+        // Nothing but what is in bin/ is found, and of the machine's own files one is another.
+        let mut apart = Command::new("/usr/bin/unshare");
+        apart.args(["-m", "/bin/sh", "-ec", "/bin/mount --bind hosts /etc/hosts; exec /usr/bin/strace \"$@\"", "sh"]);
+        let (record, answer) = used_by(&ebb, "cifs", &[], apart, "/nowhere");
+        ebb.ok(["volume", "rm", "--now", "remote"]);
+        (record, answer)
+    };
+    let not_there = "lookup nowhere: no such host in /etc/hosts, and there is no getent(1) here to ask the host's other name \
+                     services\n  give the server's address, or make its name known in /etc/hosts\n";
+    let look = || {
+        let (record, answer) = asked("//server/share", "guest");
+        assert!(record.contains("\"//10.1.2.3/share\""), "IPv4 goes first: {record} {}", answer.shown());
+        let (record, answer) = asked("//10.0.0.5/share", "addr=other.example");
+        assert!(record.contains("\"addr\", \"2001:db8::7\""), "{record} {}", answer.shown());
+        let (record, answer) = asked("//nowhere/share", "guest");
+        assert!(!record.contains("fsconfig") && answer.stderr.contains(not_there), "{record} {}", answer.shown());
+    };
+    look();
+    // One that knows of no such question (another C library's) is as none; one that says that the name is unknown is believed.
+    let program = ebb.dir.join("bin/getent");
+    let answers = |script: &str| {
+        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).expect("written");
+        std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).expect("executable");
+    };
+    answers("echo 'Unknown database: ahosts' >&2; exit 1");
+    look();
+    answers("exit 2");
+    let (record, answer) = asked("//server/share", "guest");
+    assert!(
+        !record.contains("fsconfig") && answer.stderr.contains("lookup server: no such host\n"),
+        "{}",
+        answer.shown()
+    );
 }
 
 #[test]

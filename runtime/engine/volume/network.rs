@@ -3,6 +3,7 @@
 
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
+use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::process::Command;
 
@@ -30,19 +31,52 @@ fn is_name(server: &str) -> bool {
     !server.is_empty() && server.parse::<IpAddr>().is_err()
 }
 
-/// By getent(1): a static program cannot load the host's name services itself. An IPv4 address goes first, as in Docker.
+/// An IPv4 address goes first, as in Docker.
 fn address(name: &str) -> Result<String> {
+    let asked = by_name_services(name)?;
+    let services = asked.is_some();
+    let found = asked.map_or_else(|| in_hosts(name), Ok)?;
+    let first = found.iter().find(|address| address.contains('.')).or(found.first()).cloned();
+    first.ok_or_else(|| {
+        let failed = format!("error resolving passed in network volume address: lookup {name}: no such host");
+        match services {
+            true => Error::new(failed),
+            false => Error::new(format!(
+                "{failed} in /etc/hosts, and there is no getent(1) here to ask the host's other name services"
+            )),
+        }
+        .with_cure("give the server's address, or make its name known in /etc/hosts")
+    })
+}
+
+/// By getent(1): a static program cannot load the host's name services itself. `None` where there is none, or one that
+/// knows nothing of `ahosts`.
+fn by_name_services(name: &str) -> Result<Option<Vec<String>>> {
+    /// The key was not found (getent(1), "EXIT STATUS").
+    const UNKNOWN: i32 = 2;
     explain::step(format_args!("the address of {name}"), format_args!("getent ahosts {name}"));
-    let output = calls::output(Command::new("getent").args(["ahosts", "--", name])).doing(|| "run getent")?;
+    let output = match calls::output(Command::new("getent").args(["ahosts", "--", name])) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        output => output.doing(|| "run getent")?,
+    };
+    if !output.status.success() && output.status.code() != Some(UNKNOWN) {
+        return Ok(None);
+    }
     let text = String::from_utf8_lossy(&output.stdout);
-    let found: Vec<&str> = text.lines().filter_map(|line| line.split_whitespace().next()).collect();
-    found
-        .iter()
-        .find(|address| address.contains('.'))
-        .or(found.first())
-        .map(|address| (*address).to_owned())
-        .ok_or_else(|| {
-            Error::new(format!("error resolving passed in network volume address: lookup {name}: no such host"))
-                .with_cure("give the server's address, or make its name known in /etc/hosts")
-        })
+    Ok(Some(text.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()))
+}
+
+/// What hosts(5) says of a name: an address, and behind it all that it is called.
+fn in_hosts(name: &str) -> Result<Vec<String>> {
+    const HOSTS: &str = "/etc/hosts";
+    let text = match std::fs::read(HOSTS) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+        text => text.doing(|| format!("read {HOSTS}"))?,
+    };
+    let address = |line: &str| {
+        let mut words = line.split('#').next()?.split_whitespace();
+        let address = words.next()?.to_owned();
+        words.any(|word| word.eq_ignore_ascii_case(name)).then_some(address)
+    };
+    Ok(String::from_utf8_lossy(&text).lines().filter_map(address).collect())
 }
