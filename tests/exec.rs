@@ -72,7 +72,7 @@ fn a_user_is_looked_up_in_the_container() {
     let files = "echo web:x:101:102::/srv:/bin/sh >> /etc/passwd; echo web:x:102: >> /etc/group; \
                  echo more:x:103:web >> /etc/group";
     ebb.ok(["exec", "box", "sh", "-c", files]);
-    let nobody = ebb.fails(1, ["exec", "-u", "nosuch", "box", "true"]);
+    let nobody = ebb.fails(126, ["exec", "-u", "nosuch", "box", "true"]);
     assert!(nobody.contains("unable to find user nosuch: no matching entries in passwd file"), "{nobody}");
     let answer = ebb.run(["exec", "-u", "web", "box", "sh", "-c", "id -u; id -g; id -G; echo $HOME"]);
     if answer.code != 0 {

@@ -64,7 +64,7 @@ fn mounts_that_make_no_sense_are_refused_and_change_nothing() {
         (vec!["-v", "m1:/a:foo"], "invalid mode: foo"),
         (vec!["-v", "m1:/a:ro,rw"], "invalid mode: ro,rw"),
         (vec!["-v", "m1:/a:z,Z"], "at most one of ro and rw, one of z and Z"),
-        (vec!["-v", "m1:/a:"], "invalid mode: \n"),
+        (vec!["-v", "m1:/a:"], "invalid spec: m1:/a:: empty section between colons\n"),
         (vec!["-v", "/tmp:/a:nocopy"], "nothing is ever copied into a host directory"),
         (vec!["-v", "m1:/a:rslave"], "propagation is for host directories"),
         (vec!["-v", "/tmp:/a:rslave,shared"], "one word of propagation at most"),

@@ -20,7 +20,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 pub fn exec(target: Pid, pidfd: OwnedFd, spec: &Spec, process: &Process, io: Io) -> Result<Init> {
-    let plan = process::plan(spec, process)?;
+    let mut plan = process::plan(spec, process)?;
+    plan.makes_directory = false;
     create::give_pipes(&io, spec, process.user().uid())?;
     let flags = namespaces::that_differ(target.as_raw())?;
     let joined = cgroup::open_to_join(&cgroup_of(target, spec)?)?;

@@ -26,12 +26,14 @@ pub struct Plan {
     /// Signals are blocked when the program begins.
     pub hold_signals: bool,
     pub preserve_fds: u32,
+    /// A working directory that is missing is made: for a container's first process, not for one that comes later.
+    pub makes_directory: bool,
 }
 
 /// Checks `process` and compiles the bundle's seccomp filter.
 pub fn plan(spec: &Spec, process: &Process) -> Result<Plan> {
     let words = process.args().clone().unwrap_or_default();
-    if words.first().is_none_or(String::is_empty) {
+    if words.is_empty() {
         return Err(Error::new("no command specified: process.args of the bundle is empty"));
     }
     let c_strings = |words: &[String]| -> Result<Vec<CString>> {
@@ -50,6 +52,7 @@ pub fn plan(spec: &Spec, process: &Process) -> Result<Plan> {
         die_with_parent: false,
         hold_signals: false,
         preserve_fds: 0,
+        makes_directory: true,
     })
 }
 
@@ -175,9 +178,15 @@ impl Plan {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
         let open = || beneath::open(&root, cwd, flags, Mode::empty());
         let directory = match open() {
-            Err(Errno::ENOENT) => {
+            Err(Errno::ENOENT) if self.makes_directory => {
                 let made = beneath::make_dirs(&root, cwd, Mode::from_bits_truncate(0o755));
                 made.doing(|| format!("make the working directory {shown}"))?
+            }
+            // runc's words, which Docker passes on.
+            Err(errno @ (Errno::ENOENT | Errno::ENOTDIR)) if !self.makes_directory => {
+                let why =
+                    format!("chdir to cwd (\"{shown}\") set in config.json failed: {}", errno.desc().to_lowercase());
+                return Err(Error::of(Kind::CommandNotFound, why));
             }
             result => result.doing(|| format!("enter the working directory {shown}"))?,
         };

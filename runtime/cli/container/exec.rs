@@ -16,7 +16,7 @@ pub struct Exec {
     #[arg(long, value_name = "string", default_value = terminal::DETACH_KEYS)]
     detach_keys: String,
     /// Set environment variables
-    #[arg(short, long, value_name = "list")]
+    #[arg(short, long, value_name = "list", value_parser = values::variable)]
     env: Vec<String>,
     /// Read in a file of environment variables
     #[arg(long, value_name = "list")]
@@ -43,11 +43,7 @@ pub struct Exec {
 
 impl Execute for Exec {
     fn execute(self) -> Result<i32> {
-        let mut env = Vec::new();
-        for file in &self.env_file {
-            env.extend(values::lines(file)?.iter().filter_map(|line| values::passed_on(line)));
-        }
-        env.extend(self.env.iter().filter_map(|entry| values::passed_on(entry)));
+        let env = values::environment(&self.env_file, &self.env)?;
         let Some((name, command)) = self.words.split_first() else {
             return Err(Error::of(Kind::Usage, "no container"));
         };

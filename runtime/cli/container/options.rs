@@ -47,7 +47,7 @@ pub struct Options {
     #[arg(long, value_name = "string")]
     entrypoint: Option<String>,
     /// Set environment variables
-    #[arg(short, long, value_name = "list")]
+    #[arg(short, long, value_name = "list", value_parser = values::variable)]
     env: Vec<String>,
     /// Read in a file of environment variables
     #[arg(long, value_name = "list")]
@@ -217,11 +217,7 @@ impl Options {
     /// What the engine is to make.
     pub fn request(self, detached: bool) -> Result<Request> {
         self.refuse_what_is_not_yet()?;
-        let mut env = Vec::new();
-        for file in &self.env_file {
-            env.extend(values::lines(file)?.iter().filter_map(|line| values::passed_on(line)));
-        }
-        env.extend(self.env.iter().filter_map(|entry| values::passed_on(entry)));
+        let env = values::environment(&self.env_file, &self.env)?;
         let mut labels = BTreeMap::new();
         for file in &self.label_file {
             labels.extend(values::lines(file)?.iter().map(|line| values::pair(line)));
@@ -249,7 +245,7 @@ impl Options {
             labels,
             user: self.user,
             workdir: self.workdir,
-            hostname: self.hostname,
+            hostname: self.hostname.filter(|name| !name.is_empty()),
             stop_signal: self.stop_signal,
             stop_timeout: self.stop_timeout,
             health,

@@ -10,10 +10,33 @@ pub fn duration(text: &str) -> std::result::Result<i64, String> {
     crate::cli::format::units::parse_duration(text).map_err(|error| error.to_string())
 }
 
+/// The kernel's, by setrlimit(2)'s names.
+const ULIMITS: &[&str] = &[
+    "as",
+    "core",
+    "cpu",
+    "data",
+    "fsize",
+    "locks",
+    "memlock",
+    "msgqueue",
+    "nice",
+    "nofile",
+    "nproc",
+    "rss",
+    "rtprio",
+    "rttime",
+    "sigpending",
+    "stack",
+];
+
 /// `nofile=1024:2048`, `nproc=512`.
 pub fn ulimit(text: &str) -> std::result::Result<Ulimit, String> {
     let bad = || format!("invalid ulimit argument: {text}");
     let (name, values) = text.split_once('=').ok_or_else(bad)?;
+    if !ULIMITS.iter().any(|known| name.eq_ignore_ascii_case(known)) {
+        return Err(format!("invalid ulimit type: {name}"));
+    }
     let (soft, hard) = values.split_once(':').unwrap_or((values, values));
     let number = |text: &str| text.parse::<i64>().ok().filter(|number| *number >= -1).ok_or_else(bad);
     let ulimit = Ulimit { name: name.to_owned(), soft: number(soft)?, hard: number(hard)? };
@@ -66,8 +89,32 @@ pub fn lines(file: &PathBuf) -> Result<Vec<String>> {
     Ok(text.lines().map(line).filter(|line| !line.is_empty() && !line.starts_with('#')).collect())
 }
 
+/// What `--env-file` and `-e` say, the later over the earlier.
+pub fn environment(files: &[PathBuf], entries: &[String]) -> Result<Vec<String>> {
+    let mut env = Vec::new();
+    for file in files {
+        for line in lines(file)? {
+            if variable(&line).is_err() {
+                return Err(Error::new(format!("no variable name on line '{line}'"))
+                    .with_cure(format!("a line of {} is NAME=value, or NAME alone", file.display())));
+            }
+            env.extend(passed_on(&line));
+        }
+    }
+    env.extend(entries.iter().filter_map(|entry| passed_on(entry)));
+    Ok(env)
+}
+
+/// What has a name to be a variable by.
+pub fn variable(text: &str) -> std::result::Result<String, String> {
+    match text.is_empty() || text.starts_with('=') {
+        true => Err(format!("invalid environment variable: {text}")),
+        false => Ok(text.to_owned()),
+    }
+}
+
 /// `NAME=value` as it is; a bare `NAME` with the caller's value, or nothing where the caller has none.
-pub fn passed_on(entry: &str) -> Option<String> {
+fn passed_on(entry: &str) -> Option<String> {
     match entry.contains('=') {
         true => Some(entry.to_owned()),
         false => std::env::var(entry).ok().map(|value| format!("{entry}={value}")),

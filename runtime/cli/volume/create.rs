@@ -2,7 +2,7 @@
 
 use crate::cli::{Execute, output, store};
 use crate::engine::{mounts, volume};
-use crate::error::{Doing, Result};
+use crate::error::{Doing, Error, Result};
 use std::collections::BTreeMap;
 
 /// Create a volume
@@ -24,14 +24,23 @@ pub struct Create {
     /// Set driver specific options
     #[arg(short, long, value_name = "map")]
     opt: Vec<String>,
+    /// As Docker once had it, and has it still
+    #[arg(long = "name", hide = true, value_name = "string")]
+    flag_name: Option<String>,
     #[arg(value_name = "VOLUME")]
     name: Option<String>,
 }
 
 impl Execute for Create {
     fn execute(self) -> Result<i32> {
+        if self.flag_name.is_some() && self.name.is_some() {
+            return Err(Error::new(
+                "conflicting options: cannot specify a volume-name through both --name and as a positional arg",
+            ));
+        }
+        let name = self.name.or(self.flag_name);
         if self.driver != "local" {
-            let shown = self.name.as_deref().unwrap_or_default();
+            let shown = name.as_deref().unwrap_or_default();
             return Err(mounts::unknown_driver(&self.driver)).doing(|| format!("create {shown}"));
         }
         let pairs = |list: &[String]| -> BTreeMap<String, String> {
@@ -40,7 +49,7 @@ impl Execute for Create {
             };
             list.iter().map(pair).collect()
         };
-        let name = self.name.filter(|name| !name.is_empty());
+        let name = name.filter(|name| !name.is_empty());
         let request = volume::Request { name, labels: pairs(&self.label), options: pairs(&self.opt) };
         let volume = volume::create(&store()?, &request)?;
         if let Ok(volume::Place::Directory { device, .. }) = volume::place(&volume.options)

@@ -136,6 +136,13 @@ fn valid_hostname(name: &str) -> bool {
 }
 
 /// The image's config with the request's words laid over it.
+/// The places of `-v /PATH`, which Docker shows beside the image's own volumes; not those of `--mount`.
+fn without_source(request: &Request) -> impl Iterator<Item = String> {
+    let of_mount = |path: &str| request.host.mounts.iter().any(|mount| mount["Target"] == path);
+    let anonymous = request.mounts.iter().filter(|mount| mount.kind == mounts::Kind::Volume && mount.source.is_none());
+    anonymous.map(|mount| mount.target.clone()).filter(move |path| !of_mount(path))
+}
+
 fn describe(id: &str, request: &Request, image: &Image) -> Result<Container> {
     let mut config = Config {
         hostname: request.hostname.clone().unwrap_or_else(|| id[..12].to_owned()),
@@ -154,6 +161,7 @@ fn describe(id: &str, request: &Request, image: &Image) -> Result<Container> {
     let own = &mut config.image;
     environment::lay_over(&mut own.env, &request.env);
     own.labels.extend(request.labels.clone());
+    own.volumes.extend(without_source(request).map(|path| (path, serde_json::json!({}))));
     own.exposed_ports.extend(request.expose.iter().map(|port| (port_name(port), serde_json::json!({}))));
     let set = |slot: &mut String, value: &Option<String>| {
         if let Some(value) = value {
@@ -177,7 +185,7 @@ fn describe(id: &str, request: &Request, image: &Image) -> Result<Container> {
         own.cmd = Some(request.command.clone());
     }
     let mut words = own.entrypoint.iter().flatten().chain(own.cmd.iter().flatten()).cloned();
-    let path = words.next().filter(|word| !word.is_empty()).ok_or_else(|| Error::new("no command specified"))?;
+    let path = words.next().ok_or_else(|| Error::new("no command specified"))?;
     let args = words.collect();
     let layer = |path: &PathBuf| -> Option<String> {
         // `images/layers/NAME…`: the record holds what comes after `layers/`.

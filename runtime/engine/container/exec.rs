@@ -137,7 +137,10 @@ pub fn process(spec: &mut Spec, container: &Container, init: &ProcessId, request
         let mounts = init.open().map(|handle| oci::mounts_of(Pid::from_raw(init.pid), &handle)).transpose()?;
         let ended = || Error::conflict(format!("container {} is not running", container.id));
         let view = oci::View::Running(mounts.flatten().ok_or_else(ended)?);
-        let found = oci::within(view, |root| users::resolve(root, user, &groups))?.as_far_as_ids_go()?;
+        // Docker's exit code for a user that is not there is that of a program which cannot be executed.
+        let found = oci::within(view, |root| users::resolve(root, user, &groups))
+            .map_err(|error| Error { kind: Kind::NotExecutable, ..error })?
+            .as_far_as_ids_go()?;
         if let Some(map) = oci::ids::of(spec) {
             found.check_mapped(&map)?;
         }

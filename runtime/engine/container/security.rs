@@ -59,10 +59,10 @@ fn allowed(host: &HostConfig) -> Result<Capabilities> {
         (false, false) => DEFAULT_CAPABILITIES.iter().map(|name| named(name)).collect::<Result<_>>()?,
     };
     for name in host.cap_add.iter().filter(|name| !name.eq_ignore_ascii_case("ALL")) {
-        set.insert(named(name)?);
+        set.insert(named(name).doing(|| "invalid CapAdd")?);
     }
     for name in host.cap_drop.iter().filter(|name| !name.eq_ignore_ascii_case("ALL")) {
-        set.remove(&named(name)?);
+        set.remove(&named(name).doing(|| "invalid CapDrop")?);
     }
     Ok(set)
 }
@@ -71,7 +71,7 @@ fn allowed(host: &HostConfig) -> Result<Capabilities> {
 fn named(name: &str) -> Result<Capability> {
     let upper = name.to_ascii_uppercase();
     let bare = upper.strip_prefix("CAP_").unwrap_or(&upper);
-    Capability::from_str(bare).map_err(|_| Error::new(format!("invalid capability: \"{name}\"")))
+    Capability::from_str(bare).map_err(|_| Error::new(format!("unknown capability: \"CAP_{bare}\"")))
 }
 
 /// Checks `--cap-add`, `--cap-drop`, `--security-opt` and `--device` before anything is made.

@@ -20,7 +20,8 @@ use std::path::Path;
 pub struct User {
     pub uid: u32,
     pub gid: u32,
-    /// Supplementary groups, exact.
+    /// Supplementary groups, exact. Its own group is one of them: what a setgid program takes away from a process must not
+    /// open to it what is closed to that group (CVE-2022-36109).
     pub groups: Vec<u32>,
     pub home: String,
 }
@@ -207,6 +208,7 @@ fn look_up(passwd: &str, group: &str, text: &str) -> Result<User> {
 }
 
 fn add_groups(mut user: User, group: &str, more: &[String]) -> Result<User> {
+    user.groups.push(user.gid);
     for name in more {
         user.groups.push(group_id(group, name)?);
     }

@@ -6,16 +6,19 @@ use std::path::Path;
 
 /// `-v SRC:DST[:opts]`, `-v DST`.
 pub fn parse_volume(text: &str) -> Result<Request> {
+    if text.is_empty() {
+        return Err(Error::new("invalid empty volume spec").with_cure(WORDS));
+    }
     let parts: Vec<&str> = text.split(':').collect();
+    if parts.iter().any(|part| part.is_empty()) {
+        return Err(Error::new(format!("invalid spec: {text}: empty section between colons")).with_cure(WORDS));
+    }
     let (source, target, mode) = match parts.as_slice() {
         [target] => (None, *target, ""),
         [source, target] => (Some(*source), *target, ""),
         [source, target, mode] => (Some(*source), *target, *mode),
-        _ => return Err(invalid(text)),
+        _ => return Err(Error::new(format!("invalid volume specification: '{text}'")).with_cure(WORDS)),
     };
-    if target.is_empty() || source.is_some_and(str::is_empty) {
-        return Err(invalid(text));
-    }
     if !target.starts_with('/') {
         let error = Error::new(format!("invalid volume specification: '{text}': mount path must be absolute"));
         return Err(match source {
@@ -41,10 +44,7 @@ pub fn parse_volume(text: &str) -> Result<Request> {
     Ok(request)
 }
 
-fn invalid(text: &str) -> Error {
-    Error::new(format!("invalid volume specification: '{text}'"))
-        .with_cure("it is SOURCE:PATH[:OPTIONS], or PATH alone; a path with a colon in it goes into --mount")
-}
+const WORDS: &str = "it is SOURCE:PATH[:OPTIONS], or PATH alone; a path with a colon in it goes into --mount";
 
 /// A path is what looks like one; everything else is a volume's name.
 pub(super) fn is_path(source: &str) -> bool {

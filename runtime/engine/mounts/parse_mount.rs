@@ -87,7 +87,10 @@ impl Field<'_> {
     }
 
     fn unknown(&self) -> Error {
-        let error = Error::new(format!("unexpected key '{}' in '{}'", self.key, self.text));
+        let error = match self.value {
+            Some(_) => Error::new(format!("unexpected key '{}' in '{}'", self.key, self.text)),
+            None => Error::new(format!("invalid field '{}' must be a key=value pair", self.text)),
+        };
         match self.key {
             "rw" | "readwrite" => error.with_cure("a mount is writable unless it is readonly"),
             "nocopy" | "subpath" | "label" | "driver" | "opt" => error.with_cure(format!("it is volume-{}", self.key)),

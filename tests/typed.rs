@@ -1,0 +1,105 @@
+//! What a Docker user's fingers type, and what Docker 20.10 answered to it beside Ebb.
+
+mod common;
+
+use common::{Ebb, has_one_id};
+
+/// The refusals of a command line, or of what it means: the exit code and the first line.
+#[test]
+fn words_that_mean_nothing_are_refused_in_dockers_words() {
+    let ebb = Ebb::new();
+    ebb.ok(["run", "-d", "--name", "box", "busybox", "sleep", "1000"]);
+    let environment =
+        |word: &str| format!("invalid argument {word:?} for \"-e, --env\" flag: invalid environment variable: {word}");
+    for word in ["", "=x"] {
+        for words in [&["run", "--rm", "-e", word, "busybox", "true"][..], &["exec", "-e", word, "box", "true"]] {
+            assert_eq!(ebb.fails(125, words).lines().next(), Some(environment(word).as_str()));
+        }
+    }
+    std::fs::write(ebb.dir.join("vars"), "GOOD=1\n=x\n").expect("written");
+    let said = ebb.fails(125, ["run", "--rm", "--env-file", "vars", "busybox", "true"]);
+    assert!(said.starts_with("ebb: no variable name on line '=x'\n"), "{said}");
+    let ulimit = "invalid argument \"foo=1\" for \"--ulimit\" flag: invalid ulimit type: foo";
+    for (words, wanted) in [
+        (&["--ulimit", "foo=1"][..], ulimit),
+        (&["--cap-add", "FOO"], "ebb: invalid CapAdd: unknown capability: \"CAP_FOO\""),
+        (&["--cap-drop", "cap_foo"], "ebb: invalid CapDrop: unknown capability: \"CAP_FOO\""),
+        (&["-v", ""], "ebb: invalid empty volume spec"),
+        (&["-v", ":/y"], "ebb: invalid spec: :/y: empty section between colons"),
+        (&["-v", "vv:"], "ebb: invalid spec: vv:: empty section between colons"),
+        (&["-v", "m1::/a"], "ebb: invalid spec: m1::/a: empty section between colons"),
+        (
+            &["--mount", "foo"],
+            "invalid argument \"foo\" for \"--mount\" flag: invalid field 'foo' must be a key=value pair",
+        ),
+    ] {
+        let said = ebb.fails(125, [&["create"], words, &["busybox", "true"]].concat());
+        assert_eq!(said.lines().next(), Some(wanted));
+    }
+    assert_eq!(ebb.ok(["ps", "-a", "--format", "{{.Names}}"]), "box", "and nothing was made");
+    assert!(ebb.ok(["volume", "ls", "-q"]).is_empty());
+}
+
+#[test]
+fn a_volume_can_be_named_by_the_flag_that_docker_still_takes() {
+    let ebb = Ebb::empty();
+    assert_eq!(ebb.ok(["volume", "create", "--name", "vase"]), "vase");
+    let said = ebb.fails(1, ["volume", "create", "--name", "vase", "jug"]);
+    assert!(
+        said.starts_with("ebb: conflicting options: cannot specify a volume-name through both --name and"),
+        "{said}"
+    );
+    assert_eq!(ebb.ok(["volume", "ls", "-q"]), "vase");
+}
+
+#[test]
+fn an_empty_host_name_is_none_and_an_empty_command_is_not_found() {
+    let ebb = Ebb::new();
+    let name = ebb.ok(["run", "--name", "box", "--hostname", "", "busybox", "hostname"]);
+    assert_eq!(name, ebb.inspect("box", "{{slice .Id 0 12}}"));
+    let said = ebb.fails(127, ["run", "--rm", "busybox", ""]);
+    assert!(said.contains("exec: \"\": executable file not found in $PATH"), "{said}");
+}
+
+#[test]
+fn inspect_shows_the_places_that_v_gave_no_source() {
+    let ebb = Ebb::new();
+    ebb.ok(["create", "--name", "box", "-v", "/a", "-v", "vase:/v", "--mount", "dst=/m", "busybox"]);
+    assert_eq!(ebb.inspect("box", "{{json .Config.Volumes}}"), r#"{"/a":{}}"#);
+}
+
+/// `run -w` makes it; `exec -w` finds it or fails, and leaves nothing behind.
+#[test]
+fn exec_makes_no_working_directory() {
+    let ebb = Ebb::new();
+    ebb.ok(["run", "-d", "--name", "box", "-w", "/made", "busybox", "sleep", "1000"]);
+    assert_eq!(ebb.ok(["exec", "box", "pwd"]), "/made");
+    let said = ebb.fails(127, ["exec", "-w", "/nope", "box", "true"]);
+    let why = "chdir to cwd (\"/nope\") set in config.json failed: no such file or directory";
+    assert!(said.contains(&format!("unable to start container process: {why}\n")), "{said}");
+    assert_ne!(ebb.run(["exec", "-w", "/etc/passwd", "box", "true"]).code, 0);
+    assert_eq!(ebb.run(["exec", "box", "ls", "-d", "/nope"]).code, 1);
+}
+
+/// Its own group is among a process's supplementary ones (CVE-2022-36109), as `id` in a container of Docker's shows.
+#[test]
+fn the_groups_of_a_process_are_its_own_one_and_those_that_were_added() {
+    let ebb = Ebb::new();
+    ebb.ok(["run", "-d", "--name", "box", "busybox", "sleep", "1000"]);
+    let show = ["grep", "Groups:", "/proc/self/status"];
+    let run = |options: &[&str]| ebb.ok([&["run", "--rm"], options, &["busybox"], &show].concat());
+    let exec = |options: &[&str]| ebb.ok([&["exec"], options, &["box"], &show].concat());
+    let groups = |line: String| line.replace("Groups:", "").split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    if has_one_id() {
+        // Who maps one id must give setgroups(2) up.
+        return;
+    }
+    assert_eq!(groups(run(&[])), ["0", "10"], "busybox's root is one of wheel");
+    let both: [&dyn Fn(&[&str]) -> String; 2] = [&run, &exec];
+    for one in both {
+        assert_eq!(groups(one(&["-u", "1000:50"])), ["50"]);
+        assert_eq!(groups(one(&["-u", "1000"])), ["0"]);
+        assert_eq!(groups(one(&["-u", "nobody"])), ["65534"]);
+    }
+    assert_eq!(groups(run(&["-u", "1000:50", "--group-add", "77"])), ["50", "77"]);
+}
