@@ -311,6 +311,13 @@ pub fn new_session_keyring() -> nix::Result<i32> {
     Errno::result(unsafe { libc::syscall(libc::SYS_keyctl, 1, anonymous, 0, 0, 0) }).map(|key| key as i32)
 }
 
+/// getrandom(2), which for up to 256 bytes gives all or fails.
+pub fn random() -> nix::Result<[u8; 32]> {
+    let mut bytes = [0u8; 32];
+    // SAFETY: the kernel writes at most as many bytes as the length says, at the address of an array that is as long.
+    Errno::result(unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) }).map(|_| bytes)
+}
+
 /// The program that `command` starts begins with no signal blocked, whatever this process has blocked.
 pub fn unblock_signals_of(command: &mut std::process::Command) {
     let unblock = || nix::sys::signal::SigSet::empty().thread_set_mask().map_err(std::io::Error::from);

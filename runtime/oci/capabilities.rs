@@ -25,9 +25,15 @@ pub fn drop_bounding(wanted: &LinuxCapabilities) -> Result<()> {
     let keep = set_of(wanted.bounding());
     // By number and past the last one that the caps crate knows, so that a newer kernel's capabilities go too.
     let kept = |number: u64| keep.iter().any(|capability| u64::from(capability.index()) == number);
-    // PR_CAPBSET_READ fails for a capability that this kernel does not know: there is nothing to drop.
-    let held = |number: u64| kernel::prctl(libc::PR_CAPBSET_READ, number) == Ok(1);
-    let dropped: Vec<u64> = (0..64).filter(|number| !kept(*number) && held(*number)).collect();
+    let mut dropped = Vec::new();
+    for number in (0..64).filter(|number| !kept(*number)) {
+        match kernel::prctl(libc::PR_CAPBSET_READ, number) {
+            Ok(1) => dropped.push(number),
+            Ok(_) => {}
+            // The first that this kernel does not know: there is nothing to drop from here on.
+            Err(_) => break,
+        }
+    }
     explain::step(
         format_args!("root's power is cut into pieces; {} of them can from now on never be had here", dropped.len()),
         "setpriv --bounding-set -all,+… …",

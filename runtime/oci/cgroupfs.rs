@@ -27,22 +27,24 @@ pub fn mount(place: &OwnedFd, options: &Options, cgroup: &str) -> Result<()> {
     let tmpfs = mounts::new(c"tmpfs", &["mode=755".into()], writable).doing(|| "mount a tmpfs for the cgroups")?;
     mounts::attach(&tmpfs, place).doing(|| "mount a tmpfs for the cgroups")?;
     for (controllers, directory) in super::cgroup::directories(cgroup) {
-        one_tree(&tmpfs, &controllers, &directory, attributes)?;
+        match mounts::copy(&directory, false) {
+            Err(error) if error.is_not_found() => {}
+            tree => one_tree(&tmpfs, &controllers, &tree?, attributes)?,
+        }
     }
     calls::mount_setattr(&tmpfs, false, attributes, 0, 0, None).doing(|| "make /sys/fs/cgroup read-only")
 }
 
 /// The very mount of the host's, from the container's cgroup on: another one of the file system would be another super
 /// block, six of which are dear.
-fn one_tree(tmpfs: &OwnedFd, controllers: &str, directory: &Path, attributes: u64) -> Result<()> {
-    let made = mounts::copy(directory, false)?;
-    calls::mount_setattr(&made, false, attributes | libc::MOUNT_ATTR_RDONLY, 0, 0, None)
+fn one_tree(tmpfs: &OwnedFd, controllers: &str, tree: &OwnedFd, attributes: u64) -> Result<()> {
+    calls::mount_setattr(tree, false, attributes | libc::MOUNT_ATTR_RDONLY, 0, 0, None)
         .doing(|| format!("make the cgroup tree {controllers} read-only"))?;
     mkdirat(tmpfs, controllers, Mode::from_bits_truncate(0o755))
         .doing(|| format!("make /sys/fs/cgroup/{controllers}"))?;
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let place = openat(tmpfs, controllers, flags, Mode::empty()).doing(|| format!("open {controllers}"))?;
-    mounts::attach(&made, &place).doing(|| format!("mount the cgroup tree {controllers}"))?;
+    mounts::attach(tree, &place).doing(|| format!("mount the cgroup tree {controllers}"))?;
     if controllers.contains(',') {
         for single in controllers.split(',') {
             let _ = symlinkat(controllers, tmpfs, single);

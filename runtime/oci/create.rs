@@ -1,7 +1,7 @@
 //! `create`: from a bundle to a process that is fully isolated and waits just before execve(2).
 //!
-//! The parent clones, and does over a socket pair what only the outside may; the child reads its bundle and builds its own
-//! view, top to bottom, in [`first_process`].
+//! The parent clones, and does over a socket pair what only the outside may; the child, which is born with the description of
+//! what it is to become, builds its own view, top to bottom, in [`first_process`].
 
 use super::namespaces::{self, Namespaces};
 use super::wire::{self, Message};
@@ -12,23 +12,26 @@ use crate::kernel::{self, Cloned};
 use nix::sys::stat::{SFlag, fstat};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, Uid, fchown};
-use oci_spec::runtime::{ContainerState, LinuxNamespaceType as Type, Spec};
+use oci_spec::runtime::{ContainerState, LinuxNamespaceType as Type, Process, Spec};
 use std::fmt::Display;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-/// What the child has from the moment of its birth. The rest it reads in its bundle.
+/// What the child has from the moment of its birth.
 pub struct Birth {
+    pub spec: Spec,
     pub bundle: PathBuf,
     pub id: String,
     pub io: Io,
     pub namespaces: Namespaces,
+    /// Its cgroup's place; empty where it has none.
+    pub place: String,
     pub options: CreateOptions,
     pub gate: Option<OwnedFd>,
 }
 
-/// A container's first process in its new namespaces. It waits for its bundle, which may be written meanwhile: the kernel
-/// takes its time for a network. One that is never told its bundle is killed.
+/// A container's first process in its new namespaces. The kernel takes its time for a network; meanwhile its parent may do
+/// whatever else is to be done. One that is dropped is killed.
 pub struct Begun {
     birth: Birth,
     /// In cgroup v2, where it was born into it.
@@ -45,31 +48,22 @@ struct Newborn {
 /// What the parent does while the child mounts.
 type Meanwhile<'a> = &'a mut dyn FnMut(Pid, &str) -> Result<()>;
 
-pub fn create(bundle: &Path, id: &str, io: Io, options: CreateOptions, meanwhile: Meanwhile) -> Result<Init> {
-    let spec = super::read_bundle(bundle)?;
+pub fn begin(spec: Spec, bundle: &Path, id: &str, io: Io, options: CreateOptions) -> Result<Begun> {
     let namespaces = namespaces::read(&spec)?;
-    let cgroup = if cgroup::is_born_into() { Some(prepare_cgroup(&spec, &cgroups_path(&spec, id))?) } else { None };
-    let path = cgroup.as_ref().map(|cgroup| cgroup.path().to_owned());
-    let begun = begin(bundle, id, io, options, namespaces, cgroup);
-    if let (Err(_), Some(path)) = (&begun, &path) {
-        let _ = cgroup::remove(path);
-    }
-    begun?.create(&spec, meanwhile)
-}
-
-/// Clones. What the bundle will say of namespaces must be these.
-pub fn begin(
-    bundle: &Path,
-    id: &str,
-    io: Io,
-    options: CreateOptions,
-    namespaces: Namespaces,
-    cgroup: Option<cgroup::Prepared>,
-) -> Result<Begun> {
+    let path = cgroups_path(&spec, id);
     let gate = options.gate.as_deref().map(gate::bind).transpose()?;
-    let birth = Birth { bundle: bundle.to_owned(), id: id.to_owned(), io, namespaces, options, gate };
-    let process = clone(&birth, cgroup.as_ref().and_then(cgroup::Prepared::into_cgroup_fd))?;
-    Ok(Begun { birth, cgroup, process: Some(process) })
+    let cgroup = if cgroup::is_born_into() { Some(prepare_cgroup(&spec, &path)?) } else { None };
+    let place = cgroup::name(&path);
+    let birth = Birth { spec, bundle: bundle.to_owned(), id: id.to_owned(), io, namespaces, place, options, gate };
+    match clone(&birth, cgroup.as_ref().and_then(cgroup::Prepared::into_cgroup_fd)) {
+        Ok(process) => Ok(Begun { birth, cgroup, process: Some(process) }),
+        Err(error) => {
+            if let Some(cgroup) = &cgroup {
+                let _ = cgroup::remove(cgroup.path());
+            }
+            Err(error)
+        }
+    }
 }
 
 impl Begun {
@@ -77,24 +71,28 @@ impl Begun {
         self.process.as_ref().map(|process| process.pid).ok_or_else(|| Error::new("the first process is gone"))
     }
 
-    /// Tells it its bundle, does for it what only the outside may, and sees it to where it waits just before execve(2).
-    pub fn create(mut self, spec: &Spec, meanwhile: Meanwhile) -> Result<Init> {
-        let path = cgroups_path(spec, &self.birth.id);
-        let place = cgroup::name(&path);
+    /// What it is to become.
+    pub fn spec(&self) -> &Spec {
+        &self.birth.spec
+    }
+
+    /// Does for it what only the outside may, and sees it to where it waits just before execve(2).
+    pub fn create(mut self, meanwhile: Meanwhile) -> Result<Init> {
         // The cgroup is ours to remove: it was there for nobody before.
         let mut grouped = self.cgroup.is_some();
-        let Some(newborn) = &self.process else { return Err(Error::new("this process has its bundle already")) };
-        let let_go = self.lets_go_at_once(spec);
-        let accompanied = self.accompany(newborn, spec, &path, &mut grouped, meanwhile);
+        let Some(newborn) = &self.process else { return Err(Error::new("this process is created already")) };
+        let let_go = self.lets_go_at_once();
+        let accompanied = self.accompany(newborn, &mut grouped, meanwhile);
+        let cgroup = self.birth.place.clone();
         match (accompanied, self.process.take()) {
             (Ok(console), Some(Newborn { pid, pidfd, socket })) => {
-                Ok(Init { pid, pidfd, console, cgroup: place, gate: socket, let_go })
+                Ok(Init { pid, pidfd, console, cgroup, gate: socket, let_go })
             }
             (ready, newborn) => {
                 let error = ready.err().unwrap_or_else(|| Error::new("the first process is gone"));
                 let error = newborn.and_then(end).unwrap_or(error);
                 if grouped {
-                    let _ = cgroup::remove(&place);
+                    let _ = cgroup::remove(&cgroup);
                 }
                 Err(error)
             }
@@ -103,29 +101,23 @@ impl Begun {
 
     /// Whether it finds its `Start` waiting when it is ready: two messages less to wait for. Not where hooks have a word to say
     /// first.
-    fn lets_go_at_once(&self, spec: &Spec) -> bool {
-        self.birth.options.at_once && self.birth.gate.is_none() && spec.hooks().is_none()
+    fn lets_go_at_once(&self) -> bool {
+        self.birth.options.at_once && self.birth.gate.is_none() && self.birth.spec.hooks().is_none()
     }
 
     /// The parent's half.
-    fn accompany(
-        &self,
-        newborn: &Newborn,
-        spec: &Spec,
-        cgroups_path: &str,
-        grouped: &mut bool,
-        meanwhile: Meanwhile,
-    ) -> Result<Option<OwnedFd>> {
-        let (Newborn { pid, socket, .. }, birth) = (newborn, &self.birth);
-        let place = cgroup::name(cgroups_path);
-        let process = spec.process().as_ref().ok_or_else(|| Error::new("the bundle's config.json has no process"))?;
+    fn accompany(&self, newborn: &Newborn, grouped: &mut bool, meanwhile: Meanwhile) -> Result<Option<OwnedFd>> {
+        let (Newborn { pid, socket, .. }, birth, spec) = (newborn, &self.birth, &self.birth.spec);
+        let process = process_of(spec)?;
         give_pipes(&birth.io, spec, process.user().uid())?;
-        wire::send(socket, &Message::Described(place.clone()))?;
         rlimits::apply(*pid, process.rlimits().as_deref().unwrap_or_default())?;
         if let Some(score) = process.oom_score_adj() {
             set_oom_score(pid, score)?;
         }
-        let tasks = if self.cgroup.is_some() { Vec::new() } else { prepare_cgroup(spec, cgroups_path)?.into_tasks() };
+        let tasks = match &self.cgroup {
+            Some(_) => Vec::new(),
+            None => prepare_cgroup(spec, &cgroups_path(spec, &birth.id))?.into_tasks(),
+        };
         *grouped = true;
         wire::send(socket, &Message::Grouped(tasks))?;
         loop {
@@ -135,13 +127,13 @@ impl Begun {
                         ids::write(*pid, &map)?;
                     }
                     wire::send(socket, &Message::Mapped(mapped::mounts(spec, *pid, &birth.options.given)?))?;
-                    meanwhile(*pid, &place)?;
-                    if self.lets_go_at_once(spec) {
+                    meanwhile(*pid, &birth.place)?;
+                    if self.lets_go_at_once() {
                         wire::send(socket, &Message::Start)?;
                     }
                 }
                 Message::Mounted => {
-                    run_runtime_hooks(birth, spec, *pid)?;
+                    run_runtime_hooks(birth, *pid)?;
                     wire::send(socket, &Message::Hooked)?;
                 }
                 Message::Ready(console) => return Ok(console),
@@ -154,7 +146,11 @@ impl Begun {
 
 impl Drop for Begun {
     fn drop(&mut self) {
-        self.process.take().map(end);
+        let Some(newborn) = self.process.take() else { return };
+        end(newborn);
+        if self.cgroup.is_some() {
+            let _ = cgroup::remove(&self.birth.place);
+        }
     }
 }
 
@@ -169,6 +165,10 @@ fn end(newborn: Newborn) -> Option<Error> {
             Ok(_) => {}
         }
     }
+}
+
+pub fn process_of(spec: &Spec) -> Result<&Process> {
+    spec.process().as_ref().ok_or_else(|| Error::new("the bundle's config.json has no process"))
 }
 
 /// The bundle's `cgroupsPath`. It may leave the place to the runtime; two roots of states may use one id, so that alone will
@@ -261,7 +261,8 @@ pub fn set_oom_score(process: impl Display, score: i32) -> Result<()> {
     calls::write(Path::new(&path), &score.to_string()).doing(|| format!("set oom_score_adj to {score}"))
 }
 
-fn run_runtime_hooks(birth: &Birth, spec: &Spec, pid: Pid) -> Result<()> {
+fn run_runtime_hooks(birth: &Birth, pid: Pid) -> Result<()> {
+    let spec = &birth.spec;
     let Some(wanted) = spec.hooks() else { return Ok(()) };
     let state = hooks::state(spec, &birth.id, &birth.bundle, ContainerState::Creating, pid.as_raw());
     #[allow(deprecated)] // The specification deprecates prestart; bundles still have it (nvidia's, podman's).

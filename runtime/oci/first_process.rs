@@ -1,6 +1,6 @@
 //! A container's first process, from its birth to execve(2): it builds its own view of the world, top to bottom.
 
-use super::create::Birth;
+use super::create::{Birth, process_of};
 use super::mounts::{self, Sources, Which};
 use super::namespaces::{self, Namespaces};
 use super::wire::{self, Message};
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 /// From clone to execve. Returns only the error that ended it.
 pub fn live(birth: &Birth, socket: &OwnedFd) -> Error {
-    let lived = await_bundle(birth, socket).and_then(|blueprint| {
+    let lived = come_apart(birth, socket).and_then(|blueprint| {
         let (program, console) = isolate(birth, &blueprint, socket)?;
         start(birth, &blueprint, socket, &program, console)
     });
@@ -24,43 +24,37 @@ pub fn live(birth: &Birth, socket: &OwnedFd) -> Error {
     }
 }
 
-/// What the bundle says, ready to be done.
+/// What the description says, ready to be done.
 struct Blueprint {
-    spec: Spec,
     plan: process::Plan,
     rootfs: PathBuf,
-    /// The cgroup's place.
-    place: String,
 }
 
-/// The kernel takes its time for a network; meanwhile the parent makes the bundle and the cgroup, and maps the ids.
-fn await_bundle(birth: &Birth, socket: &OwnedFd) -> Result<Blueprint> {
+/// The kernel takes its time for a network; meanwhile the parent writes the bundle, makes the cgroup, and maps the ids.
+fn come_apart(birth: &Birth, socket: &OwnedFd) -> Result<Blueprint> {
     if birth.namespaces.joins_others() {
         hide()?;
     } else {
         wire::send(socket, &Message::Cloned)?;
     }
     namespaces::unshare_late(&birth.namespaces)?;
-    let Message::Described(place) = wire::receive(socket)? else { return Err(maker_is_gone()) };
-    let spec = super::read_bundle(&birth.bundle)?;
-    let process = spec.process().as_ref().ok_or_else(|| Error::new("the bundle's config.json has no process"))?;
-    let mut plan = process::plan(&spec, process)?;
+    let spec = &birth.spec;
+    let mut plan = process::plan(spec, process_of(spec)?)?;
     plan.die_with_parent = birth.options.die_with_parent;
     plan.hold_signals = spec.annotations().as_ref().is_some_and(|all| all.contains_key(super::HOLD_SIGNALS));
     plan.preserve_fds = birth.options.preserve_fds;
-    let rootfs = rootfs::path(&birth.bundle, &spec)?;
-    Ok(Blueprint { spec, plan, rootfs, place })
+    let rootfs = rootfs::path(&birth.bundle, spec)?;
+    Ok(Blueprint { plan, rootfs })
 }
 
 /// The plot: every step that makes the container, in the order that the kernel needs.
 fn isolate(birth: &Birth, blueprint: &Blueprint, socket: &OwnedFd) -> Result<(PathBuf, Option<OwnedFd>)> {
-    let Blueprint { spec, plan, .. } = blueprint;
-    let namespaces = &birth.namespaces;
+    let (Birth { spec, namespaces, .. }, plan) = (birth, &blueprint.plan);
     let place = come_to_place(namespaces, &blueprint.rootfs)?;
     if namespaces.joins_others() {
         wire::send(socket, &Message::Cloned)?;
     }
-    join_cgroup(blueprint, socket)?;
+    join_cgroup(&birth.place, socket)?;
     let mapped = receive_maps(socket)?;
     if !namespaces.joins_others() {
         // Now, since until here the parent has written our maps and opened our namespaces.
@@ -75,7 +69,7 @@ fn isolate(birth: &Birth, blueprint: &Blueprint, socket: &OwnedFd) -> Result<(Pa
     }
     explain::step("a session of its own: the user's terminal is not its terminal", "setsid …");
     calls::setsid().doing(|| "begin a session")?;
-    let mut sources = Sources::new(spec, mapped, &blueprint.place, &birth.options.given)?;
+    let mut sources = Sources::new(spec, mapped, &birth.place, &birth.options.given)?;
     rootfs::isolate_mounts(spec)?;
     let root = rootfs::mount_root(spec, &place, &mut sources)?;
     // It is a descriptor of the host's tree, and nothing that the container names may lead to it.
@@ -85,7 +79,7 @@ fn isolate(birth: &Birth, blueprint: &Blueprint, socket: &OwnedFd) -> Result<(Pa
     masks::sysctls(spec, &root)?;
     masks::protect(spec, &root)?;
     masks::mask(spec, &root)?;
-    hooks_before_pivot(birth, spec, socket)?;
+    hooks_before_pivot(birth, socket)?;
     rootfs::pivot(spec, &root)?;
     rootfs::propagate(spec, &root)?;
     rootfs::seal(spec, &root)?;
@@ -120,12 +114,12 @@ fn hide() -> Result<()> {
     calls::prctl(libc::PR_SET_DUMPABLE, 0).doing(|| "hide from other processes").map(drop)
 }
 
-fn join_cgroup(blueprint: &Blueprint, socket: &OwnedFd) -> Result<()> {
+fn join_cgroup(place: &str, socket: &OwnedFd) -> Result<()> {
     match wire::receive(socket)? {
         Message::Grouped(tasks) if tasks.is_empty() => Ok(()),
         Message::Grouped(tasks) => {
             let tasks: Vec<File> = tasks.into_iter().map(File::from).collect();
-            cgroup::join(&tasks, &blueprint.place)
+            cgroup::join(&tasks, place)
         }
         _ => Err(maker_is_gone()),
     }
@@ -154,7 +148,8 @@ fn open_console(birth: &Birth, plan: &process::Plan, root: &OwnedFd) -> Result<O
     Ok(Some(opened))
 }
 
-fn hooks_before_pivot(birth: &Birth, spec: &Spec, socket: &OwnedFd) -> Result<()> {
+fn hooks_before_pivot(birth: &Birth, socket: &OwnedFd) -> Result<()> {
+    let spec = &birth.spec;
     let Some(wanted) = spec.hooks() else { return Ok(()) };
     wire::send(socket, &Message::Mounted)?;
     if !matches!(wire::receive(socket)?, Message::Hooked) {
@@ -207,9 +202,9 @@ fn start(
         kernel::exit_now(1);
     }
     let begun = (|| {
-        if let Some(wanted) = blueprint.spec.hooks() {
+        if let Some(wanted) = birth.spec.hooks() {
             let pid = nix::unistd::getpid().as_raw();
-            let state = hooks::state(&blueprint.spec, &birth.id, &birth.bundle, ContainerState::Created, pid);
+            let state = hooks::state(&birth.spec, &birth.id, &birth.bundle, ContainerState::Created, pid);
             hooks::run(wanted.start_container(), "startContainer", &state)?;
         }
         Ok(blueprint.plan.execute(program))

@@ -57,8 +57,8 @@ fn create_in(dir: &Path, id: &str, bundle: &Path, spec: &Spec, io: Io, options: 
     // A socket's address holds 108 bytes, and an id alone may have more: it is bound by way of its directory.
     let here = File::open(dir).doing(|| format!("open {}", dir.display()))?;
     let gate = by_descriptor(&here, "gate");
-    let init =
-        super::create(bundle, id, io, CreateOptions { gate: Some(gate), ..options.clone() }, &mut |_, _| Ok(()))?;
+    let options = CreateOptions { gate: Some(gate), ..options.clone() };
+    let init = super::begin(spec.clone(), bundle, id, io, options)?.create(&mut |_, _| Ok(()))?;
     let kept = keep_config(bundle, dir, &init.cgroup);
     let rootfs = spec.root().as_ref().map(|root| bundle.join(root.path())).unwrap_or_default();
     let record = Record {

@@ -39,7 +39,7 @@ pub use options::{SUBPATH, owner_option, subpath_option};
 
 use crate::error::{Doing, Error, Result};
 use nix::unistd::Pid;
-use oci_spec::runtime::{LinuxNamespace, Process, Spec};
+use oci_spec::runtime::{Process, Spec};
 use serde::{Serialize, de::DeserializeOwned};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -111,34 +111,18 @@ pub fn start_through(gate: &Path) -> Result<()> {
     gate::start(gate)
 }
 
-/// Creates the container described by `bundle/config.json`.
+/// Begins to make the container that `spec` describes: its first process is born into its namespaces, and goes as far as it
+/// can by itself. [`Begun::create`] does the rest. `bundle` is the directory that the specification's relative paths are
+/// relative to; its config.json is not read.
+///
+/// Of cgroup v2 a process is a member from birth ([`cgroup::is_born_into`]): there the cgroup is made here, before it.
 ///
 /// Ebb's own bundles hold the root file system as the first mount: `{destination: "/", type: "overlay", options:
 /// [lowerdir=…, upperdir=…, workdir=…]}`, mounted inside the container's own mount namespace. A `uidMappings` on a mount
 /// asks for an id-mapped mount.
-///
-/// `meanwhile` is done while the first process builds its view of the world: it is told the pid and the cgroup. Where that
-/// fails the process is killed, and the error is the answer.
-pub fn create(
-    bundle: &Path,
-    id: &str,
-    io: Io,
-    options: CreateOptions,
-    meanwhile: &mut dyn FnMut(Pid, &str) -> Result<()>,
-) -> Result<Init> {
-    create::create(bundle, id, io, options, meanwhile)
-}
-
-/// Whether [`begin`] can: of cgroup v2 one is a member from birth, so that the limits must be known by then; and where a
-/// namespace is joined, there is none that takes the kernel long.
-pub fn can_begin(namespaces: &[LinuxNamespace]) -> bool {
-    !cgroup::is_born_into() && namespaces.iter().all(|namespace| namespace.path().is_none())
-}
-
-/// Begins what [`create`] does before the bundle is written: the first process is made with the namespaces that the bundle
-/// will list. [`Begun::create`] then does the rest.
-pub fn begin(bundle: &Path, id: &str, io: Io, options: CreateOptions, namespaces: &[LinuxNamespace]) -> Result<Begun> {
-    create::begin(bundle, id, io, options, namespaces::of(namespaces)?, None)
+pub fn begin(spec: Spec, bundle: &Path, id: &str, io: Io, options: CreateOptions) -> Result<Begun> {
+    spec.process().as_ref().map_or(Ok(()), refuse_no_id)?;
+    create::begin(spec, bundle, id, io, options)
 }
 
 /// Runs one more process in the container whose first process is `target`, which `pidfd` is a handle on. `spec` is the

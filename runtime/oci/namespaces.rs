@@ -6,7 +6,7 @@ use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
 use nix::unistd::Pid;
-use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType as Type, Spec};
+use oci_spec::runtime::{LinuxNamespaceType as Type, Spec};
 use std::os::fd::{AsFd, OwnedFd};
 
 /// The bundle's namespaces, ready for the clone.
@@ -52,13 +52,8 @@ impl Namespaces {
 
 /// Reads `linux.namespaces`. What is not listed there is shared with the host.
 pub fn read(spec: &Spec) -> Result<Namespaces> {
-    of(spec.linux().as_ref().and_then(|linux| linux.namespaces().as_deref()).unwrap_or_default())
-}
-
-/// [`read`], of the list itself.
-pub fn of(list: &[LinuxNamespace]) -> Result<Namespaces> {
     let mut namespaces = Namespaces::default();
-    for namespace in list {
+    for namespace in spec.linux().iter().filter_map(|linux| linux.namespaces().as_ref()).flatten() {
         let kind = namespace.typ();
         match namespace.path() {
             None if kind == Type::Cgroup => namespaces.cgroup = true,

@@ -14,8 +14,6 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 pub enum Message {
     /// Child: I am in my namespaces; write my id maps, and send the mounts that only you can make.
     Cloned,
-    /// Parent: your bundle is written. Carries the place of your cgroup.
-    Described(String),
     /// Parent: your cgroup is made. Carries what one joins it by.
     Grouped(Vec<OwnedFd>),
     /// Parent: your ids are mapped. Carries the id-mapped mounts, in the order of the bundle.
@@ -44,7 +42,6 @@ pub fn pair() -> Result<(OwnedFd, OwnedFd)> {
 pub fn send(socket: impl AsFd, message: &Message) -> Result<()> {
     let (tag, text, fds): (u8, Vec<u8>, Vec<RawFd>) = match message {
         Message::Cloned => (b'c', Vec::new(), Vec::new()),
-        Message::Described(place) => (b'd', place.clone().into_bytes(), Vec::new()),
         Message::Grouped(fds) => (b'g', Vec::new(), fds.iter().map(AsRawFd::as_raw_fd).collect()),
         Message::Mapped(fds) => (b'm', Vec::new(), fds.iter().map(AsRawFd::as_raw_fd).collect()),
         Message::Mounted => (b'h', Vec::new(), Vec::new()),
@@ -107,7 +104,6 @@ pub fn receive(socket: impl AsFd) -> Result<Message> {
         return Ok(match tag {
             b'+' => continue,
             b'c' => Message::Cloned,
-            b'd' => Message::Described(String::from_utf8_lossy(text).into_owned()),
             b'g' => Message::Grouped(fds),
             b'm' => Message::Mapped(fds),
             b'h' => Message::Mounted,

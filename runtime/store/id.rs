@@ -1,7 +1,6 @@
 //! Names and ids.
 
 use crate::error::{Doing, Result};
-use std::io::Read;
 
 /// How many digits of a random id end the name of what is being made, or removed.
 pub const TAIL: usize = 12;
@@ -10,10 +9,7 @@ pub const LONG_TAIL: usize = 16;
 
 /// 256 random bits as 64 hexadecimal digits: an id that no one else has, without asking anyone.
 pub fn random() -> Result<String> {
-    let mut bytes = [0u8; 32];
-    std::fs::File::open("/dev/urandom")
-        .and_then(|mut file| file.read_exact(&mut bytes))
-        .doing(|| "read /dev/urandom")?;
+    let bytes: [u8; 32] = crate::kernel::random().doing(|| "ask the kernel for random bytes")?;
     Ok(hex(&bytes))
 }
 

@@ -18,17 +18,21 @@ use std::path::{Path, PathBuf};
 /// The pids limit of who asked for none.
 const PIDS_LIMIT: i64 = 512;
 
-/// Writes `config.json`, and returns what it says. `rootfs/` is the empty directory that the overlay is mounted on;
-/// `namespaces` are what [`super::namespaces::namespaces`] decided.
-pub fn write(store: &Store, container: &Container, namespaces: Vec<LinuxNamespace>) -> Result<Spec> {
+/// Writes `config.json`. `rootfs/` is the empty directory that the overlay is mounted on.
+pub fn write(store: &Store, container: &Container, spec: &Spec) -> Result<()> {
     let directory = super::dir(store, &container.id);
-    let mut spec = spec(store, container, namespaces)?;
-    super::leave_out::apply(&mut spec, store, container)?;
     if container.host_config.auto_remove {
         clear_volatile_mark(&directory)?;
     }
     // Written anew at every start: there is nothing in it to outlive a power cut.
-    atomic::put_json(&directory.join("config.json"), &spec, Durability::Unsynced)?;
+    atomic::put_json(&directory.join("config.json"), spec, Durability::Unsynced)
+}
+
+/// What [`write`] is to write: all that was asked for, but for what a lesson leaves out. `namespaces` are what
+/// [`super::namespaces::namespaces`] decided.
+pub fn describe(store: &Store, container: &Container, namespaces: Vec<LinuxNamespace>) -> Result<Spec> {
+    let mut spec = spec(store, container, namespaces)?;
+    super::leave_out::apply(&mut spec, store, container)?;
     Ok(spec)
 }
 
@@ -37,7 +41,7 @@ pub fn cgroups_path(id: &str) -> String {
     format!("/ebb/{id}")
 }
 
-/// What [`write`] writes, before a lesson leaves something out.
+/// [`describe`], before a lesson leaves something out.
 pub fn spec(store: &Store, container: &Container, namespaces: Vec<LinuxNamespace>) -> Result<Spec> {
     let host = &container.host_config;
     let ids = idmap::store_ids()?;

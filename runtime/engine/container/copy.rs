@@ -133,7 +133,8 @@ pub fn look_into<T: Serialize + DeserializeOwned>(
         }
     };
     let volumes = volume::hold(store, container)?;
-    bundle::write(store, container, namespaces::namespaces(store, container, &volumes)?)?;
+    let spec = bundle::describe(store, container, namespaces::namespaces(store, container, &volumes)?)?;
+    bundle::write(store, container, &spec)?;
     oci::within(View::Bundle(&place, &volumes.given), |root| work(&own(root)?, container.host_config.readonly_rootfs))
 }
 

@@ -2,12 +2,13 @@
 
 use super::record::Container;
 use super::relay::{Ends, Relay};
+use super::remove::Gone;
 use super::state::{self, ProcessId, State};
 use super::supervisor::{self, Client, Reporter};
-use super::{bundle, exec, foreign, health, init, namespaces};
+use super::{bundle, exec, foreign, health, init, namespaces, remove};
 use crate::engine::{mounts, time, volume};
 use crate::error::{Doing, Error, Result};
-use crate::explain::{self, calls, without};
+use crate::explain::{self, calls};
 use crate::kernel;
 use crate::oci::{self, Io};
 use crate::store::Store;
@@ -17,7 +18,16 @@ use std::cell::Cell;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-/// One life, from the bundle to the exit code, and whether another follows. `starting` is [`state::starting`]'s lock.
+/// How a life ended.
+pub struct End {
+    pub code: i32,
+    /// Whether another follows.
+    pub again: bool,
+    /// With `--rm` the container went with it; its bytes are left to be removed.
+    pub gone: Option<Gone>,
+}
+
+/// One life, from the bundle to the exit code. `starting` is [`state::starting`]'s lock.
 pub fn live(
     store: &Store,
     container: &Container,
@@ -25,7 +35,7 @@ pub fn live(
     client: &mut Client,
     reporter: &mut Reporter,
     starting: Lock,
-) -> Result<(i32, bool)> {
+) -> Result<End> {
     mounts::prepare(store, &container.mounts)?;
     let mut held = volume::hold(store, container)?;
     held.given.extend(init::mount(&container.host_config)?);
@@ -78,11 +88,14 @@ pub fn live(
     ended(store, container, code, &cgroup, relayed)
 }
 
-/// Records the end of a life, and says whether another follows.
-fn ended(store: &Store, container: &Container, code: i32, cgroup: &str, relayed: Result<()>) -> Result<(i32, bool)> {
-    if container.host_config.auto_remove && !supervisor::is_held(store, container) {
-        // Nobody will read how it ended: those at its door are told, and all the rest is going.
-        return Ok((code, false));
+/// Records the end of a life, or takes away what goes with it.
+fn ended(store: &Store, container: &Container, code: i32, cgroup: &str, relayed: Result<()>) -> Result<End> {
+    if container.host_config.auto_remove {
+        // Nobody will read how it ended: those at its door are told. On a broken disk it stays as one that has exited, with its
+        // name, and `rm` can be tried again.
+        if let Ok(Some(gone)) = remove::take_own(store, container) {
+            return Ok(End { code, again: false, gone: Some(gone) });
+        }
     }
     let oom = !cgroup.is_empty() && oci::cgroup::oom_kills(cgroup).is_ok_and(|kills| kills > 0);
     let cleared = oci::cgroup::remove(cgroup).is_ok();
@@ -95,7 +108,7 @@ fn ended(store: &Store, container: &Container, code: i32, cgroup: &str, relayed:
             state.error.clone_from(&error.message);
         }
     });
-    concluded.map(|again| (code, again))
+    concluded.map(|again| End { code, again, gone: None })
 }
 
 /// The command that waits for the start has its answer; one that is not attached has no part in what comes later.
@@ -163,8 +176,8 @@ pub fn cgroup_to_be(container: &Container) -> String {
     if is_ours(container) { oci::cgroup::name(&path) } else { path }
 }
 
-/// Writes the bundle, and has it made. Its first process is begun first where it can be: while the kernel makes its
-/// namespaces, the container is claimed and the bundle is written.
+/// Describes the container, and has it made. Its first process is begun first where it can be: while the kernel makes its
+/// namespaces, the container is claimed and its bundle is written.
 fn make(
     store: &Store,
     container: &Container,
@@ -175,30 +188,41 @@ fn make(
 ) -> Result<Made> {
     let directory = super::dir(store, &container.id);
     let namespaces = namespaces::namespaces(store, container, held)?;
+    let spec = bundle::describe(store, container, namespaces)?;
     let given = std::mem::take(&mut held.given);
-    if is_ours(container) {
-        let options =
-            oci::CreateOptions { die_with_parent: true, given, at_once: true, ..oci::CreateOptions::default() };
-        // What a lesson leaves out may be a namespace.
-        if without::left_out().is_empty() && oci::can_begin(&namespaces) {
-            let begun = oci::begin(&directory, &container.id, io, options, &namespaces)?;
-            claim(Some(begun.pid()?))?;
-            let spec = bundle::write(store, container, namespaces)?;
-            return begun.create(&spec, meanwhile).map(Made::Ours);
-        }
+    if !is_ours(container) {
         claim(None)?;
-        bundle::write(store, container, namespaces)?;
-        return oci::create(&directory, &container.id, io, options, meanwhile).map(Made::Ours);
+        bundle::write(store, container, &spec)?;
+        return make_foreign(container, &directory, io, &given, meanwhile).map(Made::Foreign);
     }
-    claim(None)?;
-    bundle::write(store, container, namespaces)?;
+    let options = oci::CreateOptions { die_with_parent: true, given, at_once: true, ..oci::CreateOptions::default() };
+    // A cgroup that is made before the process must be on record before that.
+    let grouped_first = oci::cgroup::is_born_into();
+    if grouped_first {
+        claim(None)?;
+    }
+    let begun = oci::begin(spec, &directory, &container.id, io, options)?;
+    if !grouped_first {
+        claim(Some(begun.pid()?))?;
+    }
+    bundle::write(store, container, begun.spec())?;
+    begun.create(meanwhile).map(Made::Ours)
+}
+
+fn make_foreign(
+    container: &Container,
+    directory: &Path,
+    io: Io,
+    given: &[oci::Given],
+    meanwhile: &mut dyn FnMut(Pid, &str) -> Result<()>,
+) -> Result<foreign::Foreign> {
     let runtime = Path::new(&container.host_config.runtime);
-    let made = foreign::create(runtime, &directory, &container.id, io, &given)?;
+    let made = foreign::create(runtime, directory, &container.id, io, given)?;
     let recorded = meanwhile(made.pid, &made.cgroup);
     if recorded.is_err() {
         let _ = made.delete();
     }
-    recorded.map(|()| Made::Foreign(made))
+    recorded.map(|()| made)
 }
 
 fn is_ours(container: &Container) -> bool {
@@ -219,7 +243,7 @@ fn killed_unmade(
     relay: &mut Option<Relay>,
     client: &mut Client,
     reporter: &mut Reporter,
-) -> Result<(i32, bool)> {
+) -> Result<End> {
     let relay = match relay {
         Some(relay) => relay,
         None => relay.insert(Relay::new(store, container, client.socket.take())?),

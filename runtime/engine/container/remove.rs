@@ -90,34 +90,52 @@ pub struct Gone {
     result: Result<()>,
 }
 
-/// The first half of [`erase`], after which the container no longer exists: out of the list by one rename, then its
-/// name, then its volumes. [`bury`] removes its bytes.
+/// The first half of [`erase`], after which the container no longer exists. [`bury`] removes its bytes.
 pub fn take_away(store: &Store, container: &Container, volumes: bool) -> std::result::Result<Gone, Refusal> {
-    let place = dir(store, &container.id);
-    let gone = |error: Error| match error.is_not_found() {
-        true => Error::not_found(format!("No such container: {}", container.name)),
-        false => error,
-    };
-    let lock = lock::exclusive(&place).map_err(gone)?;
-    // Read again under the lock: it may have been renamed, or started, since.
-    let container = super::load(store, &container.id).map_err(gone)?;
+    let (lock, container) = lock(store, container)?;
     let state = state::current(store, &container)?;
-    // Its own supervisor comes when it has ended, whether or not that is written.
+    // Where a start has failed its own supervisor comes, whether or not that could be written.
     let by_its_supervisor = state.supervisor.pid == nix::unistd::getpid().as_raw();
     if !by_its_supervisor && (state.is_running() || state.status == Status::Restarting) {
         return Err(Refusal::Running(state.status));
     }
-    let grave = tree::set_aside(store, &place, container.durability())?;
+    Ok(set_aside(store, &container, state.cgroup, volumes, lock)?)
+}
+
+/// What was started with `--rm` goes with its end, of which its supervisor knows whether or not it is written. Not where
+/// `restart` has it held, to start it again.
+pub fn take_own(store: &Store, container: &Container) -> Result<Option<Gone>> {
+    let (lock, container) = lock(store, container)?;
+    let state = state::written(store, &container.id)?;
+    match state.held {
+        true => Ok(None),
+        false => set_aside(store, &container, state.cgroup, true, lock).map(Some),
+    }
+}
+
+/// The container's lock, and its record as it is under the lock: it may have been renamed since.
+fn lock(store: &Store, container: &Container) -> Result<(Lock, Container)> {
+    let gone = |error: Error| match error.is_not_found() {
+        true => Error::not_found(format!("No such container: {}", container.name)),
+        false => error,
+    };
+    let lock = lock::exclusive(&dir(store, &container.id)).map_err(gone)?;
+    Ok((lock, super::load(store, &container.id).map_err(gone)?))
+}
+
+/// Out of the list by one rename, then its name, then its volumes.
+fn set_aside(store: &Store, container: &Container, cgroup: String, volumes: bool, lock: Lock) -> Result<Gone> {
+    let grave = tree::set_aside(store, &dir(store, &container.id), container.durability())?;
     super::names::release(store, &container.name, &container.id);
     // Not held over the volumes: who creates a container takes theirs first, and then its own.
     drop(lock);
-    let removed = if volumes { remove_anonymous_volumes(store, &container) } else { Ok(Vec::new()) };
+    let removed = if volumes { remove_anonymous_volumes(store, container) } else { Ok(Vec::new()) };
     let (trashed, result) = match removed {
         Ok(trashed) => (trashed, Ok(())),
         Err(error) => (Vec::new(), Err(error)),
     };
     let lock = lock::try_exclusive(&grave).ok();
-    Ok(Gone { grave, _lock: lock, cgroup: state.cgroup, trashed, result })
+    Ok(Gone { grave, _lock: lock, cgroup, trashed, result })
 }
 
 /// The second half of [`erase`]. Where the cgroup cannot be removed, the record that names it stays as well, for the next

@@ -1,11 +1,12 @@
 //! One small process a container: it starts it, relays its output, sees its end, and starts it again where the restart
 //! policy says so. Forked from the command, never executed: what it needs is loaded already.
 
+use super::life::{self, End};
 use super::record::Container;
 use super::relay::Relay;
-use super::remove::{self, Gone};
+use super::remove;
 use super::state::{self, ProcessId, State, Status};
-use super::{bundle, exec, life};
+use super::{bundle, exec};
 use crate::engine::{mounts, owners, time};
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
@@ -97,8 +98,10 @@ fn supervise(store: &Store, container: &Container, client: Client, reporter: Own
     };
     let mut relay = None;
     match lives(store, container, &mut relay, client, &mut reporter, &signals, starting) {
-        Ok(code) => {
-            let gone = clear(store, container, code, false);
+        Ok(End { code, gone, .. }) => {
+            if gone.is_none() {
+                shut_door(store, container);
+            }
             // A narration is whole when the command returns, so nothing may follow the last word then.
             let (before, after) = if explain::is_on() { (gone, None) } else { (None, gone) };
             before.iter().for_each(|gone| drop(remove::bury(gone)));
@@ -110,8 +113,9 @@ fn supervise(store: &Store, container: &Container, client: Client, reporter: Own
         Err(error) => {
             // It never ran: what is known of the life before stays, beside the reason, as in Docker.
             let _ = state::change(store, &container.id, |state| not_begun(state, before, &error));
-            if let Some(gone) = clear(store, container, 0, true) {
-                let _ = remove::bury(&gone);
+            shut_door(store, container);
+            if container.host_config.auto_remove {
+                let _ = remove::erase(store, container, true);
             }
             reporter.say(&Err(error.clone()));
             Err(error)
@@ -207,7 +211,7 @@ fn not_begun(state: &mut State, before: State, error: &Error) {
     }
 }
 
-/// One life after the other, as long as the restart policy wants. Returns the last exit code; an error only where the
+/// One life after the other, as long as the restart policy wants. Returns the end of the last; an error only where the
 /// first start failed.
 fn lives(
     store: &Store,
@@ -217,20 +221,21 @@ fn lives(
     reporter: &mut Reporter,
     signals: &SignalFd,
     mut starting: Lock,
-) -> Result<i32> {
+) -> Result<End> {
     let mut pause = FIRST_PAUSE;
     loop {
         let born = Instant::now();
-        let (code, again) = match life::live(store, container, relay, &mut client, reporter, starting) {
+        let end = match life::live(store, container, relay, &mut client, reporter, starting) {
             Ok(ended) => ended,
             // A later start that fails counts as a failed life.
             Err(error) if !reporter.is_awaited() => {
-                (UNKNOWN, conclude(store, container, UNKNOWN, |state| failed(state, &error))?)
+                let again = conclude(store, container, UNKNOWN, |state| failed(state, &error))?;
+                End { code: UNKNOWN, again, gone: None }
             }
             Err(error) => return Err(error),
         };
-        if !again {
-            return Ok(code);
+        if !end.again {
+            return Ok(end);
         }
         if born.elapsed() > Duration::from_secs(10) {
             pause = FIRST_PAUSE;
@@ -249,7 +254,7 @@ fn lives(
             }
         })?;
         if by_hand {
-            return Ok(code);
+            return Ok(end);
         }
     }
 }
@@ -291,26 +296,6 @@ fn rest(signals: &SignalFd, pause: Duration) {
     let timeout = PollTimeout::try_from(pause).unwrap_or(PollTimeout::MAX);
     let _ = poll(&mut [PollFd::new(signals.as_fd(), PollFlags::POLLIN)], timeout);
     while let Ok(Some(_)) = signals.read_signal() {}
-}
-
-/// After the last life: the door is gone, and with `--rm` all of it but its bytes, which the caller is to bury. `restart`
-/// has it held for its next start, unless that has failed.
-fn clear(store: &Store, container: &Container, code: i32, failed: bool) -> Option<Gone> {
-    if container.host_config.auto_remove && (failed || !is_held(store, container)) {
-        match remove::take_away(store, container, true) {
-            Ok(gone) => return Some(gone),
-            // On a broken disk it stays as one that has exited, with its name, and `rm` can be tried again.
-            Err(_) if failed => {}
-            Err(_) => drop(conclude(store, container, code, |_| ())),
-        }
-    }
-    shut_door(store, container);
-    None
-}
-
-/// Whether `restart` waits for this end, to start it again.
-pub fn is_held(store: &Store, container: &Container) -> bool {
-    state::written(store, &container.id).is_ok_and(|state| state.held)
 }
 
 /// Another supervisor may have started the container since its end was recorded; the door is that one's then.

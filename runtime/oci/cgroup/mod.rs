@@ -20,8 +20,8 @@ use oci_spec::runtime::LinuxResources;
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 
-/// Version 1: the directories of a cgroup, each with the controllers of its tree (`cpu,cpuacct`). A tree in which it has
-/// none is left out.
+/// Version 1: what the directories of a cgroup are or would be, each with the controllers of its tree (`cpu,cpuacct`). A
+/// container has none in a tree in which nothing is asked for.
 pub fn directories(path: &str) -> Vec<(String, PathBuf)> {
     match (host(), path) {
         (Host::V1(trees), path) if !path.is_empty() => v1::directories(trees, path),
@@ -43,13 +43,10 @@ pub fn prepare(path: &str, resources: &Option<LinuxResources>) -> Result<Prepare
     let path = &plain(path)?;
     match host() {
         Host::V2(base) => {
-            refuse_inhabited(&steps(&base, path))?;
+            refuse_inhabited(steps(&base, path).last().ok_or_else(no_path)?)?;
             v2::prepare(&base, path, resources)
         }
-        Host::V1(trees) => {
-            trees.iter().try_for_each(|tree| refuse_inhabited(&steps(&tree.mount, path)))?;
-            v1::prepare(trees, path, resources)
-        }
+        Host::V1(trees) => v1::prepare(trees, path, resources),
         Host::None(reason) => match resources.as_ref().and_then(limit_asked) {
             Some(limit) => Err(Error::new(format!("{limit} cannot be honoured: {reason}"))),
             None => Ok(Prepared::default()),
@@ -68,20 +65,22 @@ pub fn name(path: &str) -> String {
 }
 
 /// A cgroup with processes in it belongs to somebody else, whom our limits and our `delete` would hit.
-fn refuse_inhabited(steps: &[PathBuf]) -> Result<()> {
+fn refuse_inhabited(directory: &Path) -> Result<()> {
     let mut pids = Vec::new();
-    match steps.last() {
-        Some(directory) if directory.exists() => collect(directory, &mut pids),
-        _ => {}
+    if directory.exists() {
+        collect(directory, &mut pids);
     }
-    match (steps.last(), pids.len()) {
-        (None, _) => Err(Error::new("the container's cgroup path is empty")),
-        (_, 0) => Ok(()),
-        (Some(directory), count) => {
+    match pids.len() {
+        0 => Ok(()),
+        count => {
             let (directory, noun) = (directory.display(), if count == 1 { "process" } else { "processes" });
             Err(Error::conflict(format!("the cgroup {directory} is in use by {count} {noun}")))
         }
     }
+}
+
+fn no_path() -> Error {
+    Error::new("the container's cgroup path is empty")
 }
 
 /// An existing cgroup, for one more process to join; empty for the empty path.
@@ -332,17 +331,16 @@ fn field(text: &str, key: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
-/// mkdir(2), where what exists already serves.
-fn make(directory: &Path) -> Result<()> {
+/// mkdir(2), where what exists already serves: whether it was made now.
+fn make(directory: &Path) -> Result<bool> {
     explain::step(
         "a cgroup: what is in it is counted and limited together",
         format_args!("mkdir {}", directory.display()),
     );
     match calls::mkdir(directory, 0o777) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-            Err(error).doing(|| format!("make the cgroup {}", directory.display()))
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error).doing(|| format!("make the cgroup {}", directory.display())),
     }
 }
 

@@ -1,6 +1,8 @@
 //! Version 1: one tree for each controller (or for a few that are mounted together).
 
-use super::{Prepared, Usage, children, collect, devices, field, make, read, read_number, set, steps};
+use super::{
+    Prepared, Usage, children, collect, field, make, no_path, read, read_number, refuse_inhabited, set, steps,
+};
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
 use crate::kernel;
@@ -13,6 +15,10 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
+
+mod limit;
+
+pub(super) use limit::limit;
 
 pub(super) struct Tree {
     pub mount: PathBuf,
@@ -79,24 +85,30 @@ pub(super) fn any_directory(trees: &[Tree], cgroup: &str) -> Option<PathBuf> {
 }
 
 pub(super) fn directories(trees: &[Tree], cgroup: &str) -> Vec<(String, PathBuf)> {
-    let own = trees.iter().map(|tree| (tree.controllers.join(","), directory(tree, cgroup)));
-    own.filter(|(_, directory)| directory.exists()).collect()
+    trees.iter().map(|tree| (tree.controllers.join(","), directory(tree, cgroup))).collect()
 }
 
 pub(super) fn prepare(trees: &[Tree], path: &str, resources: &Option<LinuxResources>) -> Result<Prepared> {
-    let made = (|| {
-        for tree in trees.iter().filter(|tree| joins(tree, resources.as_ref())) {
+    let (joined, others): (Vec<&Tree>, Vec<&Tree>) = trees.iter().partition(|tree| joins(tree, resources.as_ref()));
+    // It may join these later, and at its end it goes from all of them.
+    others.iter().try_for_each(|tree| refuse_inhabited(&directory(tree, path)))?;
+    let mut made = Vec::new();
+    let prepared = (|| {
+        for tree in &joined {
             make_in(tree, path)?;
+            made.push(directory(tree, path));
         }
         if let Some(resources) = resources {
             limit(trees, path, resources, true)?;
         }
-        open_to_join(trees, path)
+        open_tasks(&joined, path)
     })();
-    if made.is_err() {
-        let _ = remove(trees, path);
+    if prepared.is_err() {
+        for directory in &made {
+            let _ = remove_tree(directory, soon());
+        }
     }
-    made
+    prepared
 }
 
 /// Every container joins what counts, freezes or caps it; the other trees only where something in them is asked for: each
@@ -117,16 +129,26 @@ fn joins(tree: &Tree, resources: Option<&LinuxResources>) -> bool {
     })
 }
 
+/// Makes the cgroup's directory in one tree. What is above it most often is there.
 fn make_in(tree: &Tree, path: &str) -> Result<()> {
-    let mut parent = tree.mount.clone();
-    for step in steps(&tree.mount, path) {
-        make(&step)?;
-        if tree.controllers.iter().any(|name| name == "cpuset") {
-            inherit_cpuset(&parent, &step)?;
+    let steps = steps(&tree.mount, path);
+    let (here, above) = steps.split_last().ok_or_else(no_path)?;
+    let has_cpuset = tree.controllers.iter().any(|name| name == "cpuset");
+    if !has_cpuset {
+        match make(here) {
+            Err(error) if error.is_not_found() && !above.is_empty() => {}
+            made => return if made? { Ok(()) } else { refuse_inhabited(here) },
+        }
+    }
+    let (mut parent, mut made) = (&tree.mount, false);
+    for step in &steps {
+        made = make(step)?;
+        if has_cpuset {
+            inherit_cpuset(parent, step)?;
         }
         parent = step;
     }
-    Ok(())
+    if made { Ok(()) } else { refuse_inhabited(here) }
 }
 
 /// A running container joins a tree in which nothing was asked for at its start.
@@ -150,6 +172,10 @@ fn listed(directory: &Path) -> Vec<i32> {
 }
 
 pub(super) fn open_to_join(trees: &[Tree], cgroup: &str) -> Result<Prepared> {
+    open_tasks(&trees.iter().collect::<Vec<_>>(), cgroup)
+}
+
+fn open_tasks(trees: &[&Tree], cgroup: &str) -> Result<Prepared> {
     let mut prepared = Prepared { path: cgroup.to_owned(), ..Prepared::default() };
     for tree in trees {
         let tasks = directory(tree, cgroup).join("tasks");
@@ -170,120 +196,6 @@ fn inherit_cpuset(parent: &Path, child: &Path) -> Result<()> {
     for file in ["cpuset.cpus", "cpuset.mems"] {
         if read(child, file).is_some_and(|list| list.is_empty()) {
             set(child, file, &read(parent, file).unwrap_or_default())?;
-        }
-    }
-    Ok(())
-}
-
-pub(super) fn limit(trees: &[Tree], cgroup: &str, resources: &LinuxResources, new: bool) -> Result<()> {
-    if resources.unified().as_ref().is_some_and(|unified| !unified.is_empty()) {
-        return Err(Error::new("linux.resources.unified is cgroup v2's, and this host has v1"));
-    }
-    limit_memory(trees, cgroup, resources)?;
-    limit_cpu(trees, cgroup, resources)?;
-    if let Some(pids) = resources.pids().as_ref().filter(|pids| pids.limit() != 0) {
-        let limit = if pids.limit() > 0 { pids.limit().to_string() } else { "max".into() };
-        set(&directory_of(trees, "pids", cgroup)?, "pids.max", &limit)?;
-    }
-    limit_block_io(trees, cgroup, resources)?;
-    for huge in resources.hugepage_limits().iter().flatten() {
-        let file = format!("hugetlb.{}.limit_in_bytes", huge.page_size());
-        set(&directory_of(trees, "hugetlb", cgroup)?, &file, &huge.limit().to_string())?;
-    }
-    match (resources.devices(), tree_of(trees, "devices")) {
-        (Some(rules), Some(tree)) if new => devices::list(&directory(tree, cgroup), rules),
-        _ => Ok(()),
-    }
-}
-
-fn limit_memory(trees: &[Tree], cgroup: &str, resources: &LinuxResources) -> Result<()> {
-    const LIMIT: &str = "memory.limit_in_bytes";
-    const WITH_SWAP: &str = "memory.memsw.limit_in_bytes";
-    let Some(memory) = resources.memory() else { return Ok(()) };
-    let asked = |bytes: Option<i64>| bytes.filter(|bytes| *bytes != 0);
-    let (limit, swap) = (asked(memory.limit()), asked(memory.swap()));
-    if limit.is_none() && swap.is_none() && asked(memory.reservation()).is_none() {
-        return Ok(());
-    }
-    let here = directory_of(trees, "memory", cgroup)?;
-    if swap.is_some() && !here.join(WITH_SWAP).exists() {
-        return Err(Error::new(
-            "a limit of memory and swap together cannot be honoured: this kernel does not account swap",
-        )
-        .with_cure("boot it with swapaccount=1, or limit memory only"));
-    }
-    // At each moment the limit of both must be at least that of memory alone: whichever grows is written first.
-    let grows =
-        swap.is_some_and(|bytes| bytes < 0 || read_number(&here, WITH_SWAP).is_some_and(|now| bytes as u64 > now));
-    let mut writes = vec![(LIMIT, limit), (WITH_SWAP, swap)];
-    if grows {
-        writes.reverse();
-    }
-    writes.push(("memory.soft_limit_in_bytes", asked(memory.reservation())));
-    for (file, bytes) in writes {
-        if let Some(bytes) = bytes {
-            set(&here, file, &bytes.to_string())?;
-        }
-    }
-    if let Some(swappiness) = memory.swappiness() {
-        set(&here, "memory.swappiness", &swappiness.to_string())?;
-    }
-    if memory.disable_oom_killer() == Some(true) {
-        set(&here, "memory.oom_control", "1")?;
-    }
-    Ok(())
-}
-
-fn limit_cpu(trees: &[Tree], cgroup: &str, resources: &LinuxResources) -> Result<()> {
-    let Some(cpu) = resources.cpu() else { return Ok(()) };
-    let quota = cpu.quota().filter(|quota| *quota != 0);
-    let writes = [
-        ("cpu", "cpu.shares", cpu.shares().filter(|shares| *shares > 0).map(|shares| shares.to_string())),
-        ("cpu", "cpu.cfs_period_us", cpu.period().filter(|period| *period > 0).map(|period| period.to_string())),
-        ("cpu", "cpu.cfs_quota_us", quota.map(|quota| quota.to_string())),
-        ("cpu", "cpu.cfs_burst_us", cpu.burst().map(|burst| burst.to_string())),
-        ("cpu", "cpu.idle", cpu.idle().map(|idle| idle.to_string())),
-        (
-            "cpu",
-            "cpu.rt_period_us",
-            cpu.realtime_period().filter(|period| *period > 0).map(|period| period.to_string()),
-        ),
-        ("cpu", "cpu.rt_runtime_us", cpu.realtime_runtime().filter(|time| *time > 0).map(|time| time.to_string())),
-        ("cpuset", "cpuset.cpus", cpu.cpus().clone().filter(|list| !list.is_empty())),
-        ("cpuset", "cpuset.mems", cpu.mems().clone().filter(|list| !list.is_empty())),
-    ];
-    for (controller, file, value) in writes {
-        if let Some(value) = value {
-            join_late(trees, cgroup, controller)?;
-            set(&directory_of(trees, controller, cgroup)?, file, &value)?;
-        }
-    }
-    Ok(())
-}
-
-fn limit_block_io(trees: &[Tree], cgroup: &str, resources: &LinuxResources) -> Result<()> {
-    let Some(block_io) = resources.block_io() else { return Ok(()) };
-    let here = directory_of(trees, "blkio", cgroup)?;
-    // The scheduler that weighs is CFQ in old kernels and BFQ in those that load it.
-    let weight_file = if here.join("blkio.weight").exists() { "blkio.weight" } else { "blkio.bfq.weight" };
-    if let Some(weight) = block_io.weight().filter(|weight| *weight > 0) {
-        set(&here, weight_file, &weight.to_string())?;
-    }
-    for device in block_io.weight_device().iter().flatten() {
-        if let Some(weight) = device.weight() {
-            let value = format!("{}:{} {weight}", device.major(), device.minor());
-            set(&here, &format!("{weight_file}_device"), &value)?;
-        }
-    }
-    let throttles = [
-        ("blkio.throttle.read_bps_device", block_io.throttle_read_bps_device()),
-        ("blkio.throttle.write_bps_device", block_io.throttle_write_bps_device()),
-        ("blkio.throttle.read_iops_device", block_io.throttle_read_iops_device()),
-        ("blkio.throttle.write_iops_device", block_io.throttle_write_iops_device()),
-    ];
-    for (file, devices) in throttles {
-        for device in devices.iter().flatten() {
-            set(&here, file, &format!("{}:{} {}", device.major(), device.minor(), device.rate()))?;
         }
     }
     Ok(())
@@ -347,10 +259,15 @@ pub(super) fn is_frozen(trees: &[Tree], cgroup: &str) -> bool {
 pub(super) fn remove(trees: &[Tree], cgroup: &str) -> Result<()> {
     let mut result = Ok(());
     for tree in trees {
-        let removed = remove_tree(&directory(tree, cgroup), Instant::now() + Duration::from_secs(5));
+        let removed = remove_tree(&directory(tree, cgroup), soon());
         result = removed.and(result);
     }
     result
+}
+
+/// How long those that are ending may take.
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(5)
 }
 
 fn remove_tree(directory: &Path, give_up: Instant) -> Result<()> {

@@ -1,6 +1,6 @@
 //! Version 2: one tree with all controllers.
 
-use super::{Prepared, ROOT, Usage, children, collect, devices, field, make, read, read_number, set, steps};
+use super::{Prepared, ROOT, Usage, children, collect, devices, field, make, no_path, read, read_number, set, steps};
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
 use nix::errno::Errno;
@@ -59,7 +59,7 @@ pub(super) fn controllers(base: &Path) -> Vec<String> {
 
 pub(super) fn prepare(base: &Path, path: &str, resources: &Option<LinuxResources>) -> Result<Prepared> {
     let steps = steps(base, path);
-    let here = steps.last().cloned().ok_or_else(|| Error::new("the container's cgroup path is empty"))?;
+    let here = steps.last().cloned().ok_or_else(no_path)?;
     let made = (|| {
         let mut parent = base.to_owned();
         for step in &steps {
