@@ -103,3 +103,43 @@ fn the_groups_of_a_process_are_its_own_one_and_those_that_were_added() {
     }
     assert_eq!(groups(run(&["-u", "1000:50", "--group-add", "77"])), ["50", "77"]);
 }
+
+/// `… | head -1` ends when `head` does, as Docker's client does, and what runs in the container goes on.
+#[test]
+fn a_command_whose_output_nobody_reads_any_more_ends_and_the_container_goes_on() {
+    let ebb = Ebb::new();
+    let endless = "while :; do echo tick; done";
+    ebb.ok(["create", "--name", "later", "busybox", "sh", "-c", endless]);
+    ebb.ok(["run", "-d", "--name", "box", "busybox", "sh", "-c", endless]);
+    for words in [
+        &["run", "--name", "first", "busybox", "sh", "-c", endless][..],
+        &["run", "--name", "second", "-t", "busybox", "sh", "-c", endless],
+        &["start", "-a", "later"],
+        &["attach", "--no-stdin", "box"],
+        &["exec", "-t", "box", "sh", "-c", endless],
+    ] {
+        let mut child = ebb.spawn(words);
+        let mut stdout = std::io::BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut stdout, &mut line).expect("a line");
+        drop(stdout);
+        let output = child.wait_with_output().expect("it ends");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), &*said), (Some(1), "ebb: write /dev/stdout: broken pipe\n"), "{words:?}");
+        assert_eq!(line.trim_end(), "tick");
+    }
+    let running = ebb.ok(["ps", "--format", "{{.Names}}"]);
+    assert_eq!(running, "second\nfirst\nbox\nlater");
+    // What has pipes of its own hears of it by itself.
+    let mut child = ebb.spawn(["exec", "box", "sh", "-c", endless]);
+    drop(child.stdout.take());
+    assert_eq!(common::exit_code(child.wait_with_output().expect("it ends").status), 141);
+    // A full disk is no reader either.
+    let mut command = ebb.command();
+    command.args(["run", "--rm", "busybox", "echo", "lost"]);
+    let full = std::fs::File::options().write(true).open("/dev/full").expect("a device");
+    let child = command.stdout(full).stderr(std::process::Stdio::piped()).spawn().expect("ebb starts");
+    let output = child.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), &*said), (Some(1), "ebb: write /dev/stdout: no space left on device\n"));
+}

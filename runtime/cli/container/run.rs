@@ -78,6 +78,7 @@ impl Execute for Run {
         match attachment.run(&ours)? {
             End::Exited(code) => Ok(code),
             End::Detached => Ok(0),
+            End::Unheard(unheard) => Ok(unheard.say()),
             End::Lost => Err(Error::new(format!(
                 "the supervisor of container {} was killed, and the container with it",
                 container.name

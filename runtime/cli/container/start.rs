@@ -92,6 +92,7 @@ fn finish(name: &str, end: End) -> Result<i32> {
             eprintln!("read escape sequence");
             Ok(0)
         }
+        End::Unheard(unheard) => Ok(unheard.say()),
         End::Lost => Err(Error::new(format!("the supervisor of container {name} is gone"))),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::protocol::{self, Packet};
 use super::record::Container;
-use super::streams;
+use super::streams::{self, Unheard};
 use super::terminal::{DetachKeys, Raw};
 use crate::error::{Doing, Result};
 use crate::kernel;
@@ -12,7 +12,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::read;
 use std::collections::VecDeque;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::os::fd::{AsFd, OwnedFd};
 
 /// What the user sees and sends.
@@ -37,6 +37,8 @@ pub enum End {
     Detached,
     /// The supervisor is gone without a word: it was killed.
     Lost,
+    /// The container goes on, and nobody sees what it writes.
+    Unheard(Unheard),
 }
 
 /// The signals that are the container's business, not ours, while we are attached.
@@ -126,20 +128,15 @@ impl Attachment {
 
     /// Shows what came; the end, if that is what came.
     fn show(&self, socket: &OwnedFd) -> Result<Option<End>> {
-        // A reader of ours that went away is no reason to stop: the container goes on, and its end is still awaited.
-        match protocol::hear(socket)? {
-            Some(Packet::Stdout(bytes)) if self.stdout => {
-                let mut out = std::io::stdout().lock();
-                let _ = out.write_all(&bytes).and_then(|()| out.flush());
-            }
-            Some(Packet::Stderr(bytes)) if self.stderr => {
-                let _ = std::io::stderr().write_all(&bytes);
-            }
+        let shown = match protocol::hear(socket)? {
+            Some(Packet::Stdout(bytes)) if self.stdout => streams::show("stdout", std::io::stdout(), &bytes),
+            Some(Packet::Stderr(bytes)) if self.stderr => streams::show("stderr", std::io::stderr(), &bytes),
             Some(Packet::Exit(code)) => return Ok(Some(End::Exited(code))),
             Some(Packet::End) => return Ok(Some(End::Lost)),
-            _ => {}
-        }
-        Ok(None)
+            _ => Ok(()),
+        };
+        // As in Docker the container goes on. To wait for its end could be to wait for ever: `… | head -1`.
+        Ok(shown.err().map(End::Unheard))
     }
 
     fn send(&mut self, socket: &OwnedFd) -> Result<()> {

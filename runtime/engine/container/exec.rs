@@ -66,6 +66,7 @@ pub fn exec(store: &Store, container: &Container, request: &Request) -> Result<i
     match end? {
         End::Process => kept.exit_code(),
         End::Signal(signal) => Ok(128 + signal),
+        End::Unheard(unheard) => Ok(unheard.say()),
         End::Detached => {
             eprintln!("read escape sequence");
             Ok(0)

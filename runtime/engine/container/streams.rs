@@ -35,6 +35,27 @@ pub enum End {
     Detached,
     /// This signal asks us to go; the user's terminal must be put right first.
     Signal(i32),
+    Unheard(Unheard),
+}
+
+/// Nobody reads what the user's own descriptor is given, or it takes no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unheard {
+    stream: &'static str,
+    errno: Errno,
+}
+
+impl Unheard {
+    /// Says so, in Docker's words, and returns its exit code.
+    pub fn say(self) -> i32 {
+        eprintln!("ebb: write /dev/{}: {}", self.stream, self.errno.desc().to_lowercase());
+        1
+    }
+}
+
+/// All of it, to a descriptor of the user's, by the name of its stream.
+pub fn show(stream: &'static str, to: impl AsFd, bytes: &[u8]) -> std::result::Result<(), Unheard> {
+    write_all(to.as_fd(), bytes).map_err(|errno| Unheard { stream, errno })
 }
 
 /// Copies until the process behind `pidfd` has ended.
@@ -56,8 +77,13 @@ pub fn copy(mut streams: Streams, pidfd: BorrowedFd) -> Result<End> {
             return Ok(end);
         }
         for index in ready.outputs.iter().rev() {
-            if !pump(&streams.outputs[*index])? {
-                streams.outputs.remove(*index);
+            match pump(&streams.outputs[*index])? {
+                Pumped::More => {}
+                // A process with pipes is told by its own next write; one with a terminal never would be.
+                Pumped::Unheard(errno) if streams.terminal.is_some() => {
+                    return Ok(End::Unheard(Unheard { stream: "stdout", errno }));
+                }
+                Pumped::End | Pumped::Unheard(_) => drop(streams.outputs.remove(*index)),
             }
         }
         if ready.input && read_typed(&mut streams, &mut typed)? {
@@ -105,17 +131,22 @@ fn wait(streams: &Streams, signals: &Option<SignalFd>, pidfd: BorrowedFd, typed:
     Ok(Ready { ended: seen(0), signal, input, outputs })
 }
 
-/// Copies what one output holds; false at its end.
-fn pump(output: &Output) -> Result<bool> {
+enum Pumped {
+    More,
+    End,
+    Unheard(Errno),
+}
+
+/// Copies what one output holds.
+fn pump(output: &Output) -> Result<Pumped> {
     let mut buffer = vec![0u8; 64 * 1024];
     match read(&output.from, &mut buffer) {
         // EIO is how a terminal's master says that nobody has the other side open any more.
-        Ok(0) | Err(Errno::EIO) => Ok(false),
-        Err(Errno::EAGAIN | Errno::EINTR) => Ok(true),
+        Ok(0) | Err(Errno::EIO) => Ok(Pumped::End),
+        Err(Errno::EAGAIN | Errno::EINTR) => Ok(Pumped::More),
         Err(errno) => Err(errno).doing(|| "read the process's output"),
         Ok(length) => {
-            // A reader that went away is no reason to stop: the process is told by its own next write.
-            Ok(write_all(&output.to, &buffer[..length]))
+            Ok(write_all(output.to.as_fd(), &buffer[..length]).map_or_else(Pumped::Unheard, |()| Pumped::More))
         }
     }
 }
@@ -128,7 +159,7 @@ fn drain(streams: &Streams) -> Result<()> {
             match poll(&mut fds, PollTimeout::ZERO) {
                 Ok(0) => break,
                 Err(Errno::EINTR) => {}
-                _ if !pump(output)? => break,
+                _ if !matches!(pump(output)?, Pumped::More) => break,
                 _ => {}
             }
         }
@@ -199,18 +230,17 @@ pub fn set_nonblocking(fd: &OwnedFd) -> Result<()> {
         .doing(|| "set a pipe to non-blocking")
 }
 
-/// False where nobody reads any more.
-fn write_all(to: &OwnedFd, mut bytes: &[u8]) -> bool {
+fn write_all(to: BorrowedFd, mut bytes: &[u8]) -> nix::Result<()> {
     while !bytes.is_empty() {
         match write(to, bytes) {
             Ok(length) => bytes = &bytes[length..],
             Err(Errno::EINTR) => {}
             // The user's own descriptor may be non-blocking, as a shell's pipeline sometimes leaves it.
             Err(Errno::EAGAIN) => {
-                let _ = poll(&mut [PollFd::new(to.as_fd(), PollFlags::POLLOUT)], PollTimeout::NONE);
+                let _ = poll(&mut [PollFd::new(to, PollFlags::POLLOUT)], PollTimeout::NONE);
             }
-            Err(_) => return false,
+            Err(errno) => return Err(errno),
         }
     }
-    true
+    Ok(())
 }
