@@ -1,12 +1,14 @@
 //! The system calls that no crate wraps safely: the only file with `unsafe` in it.
 //!
-//! Everything here returns at once, keeps no state, and leaves policy to its callers.
+//! Everything here returns at once, keeps no state but whether this process is a child of ours, and leaves policy to its
+//! callers.
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use std::ffi::{CStr, c_char, c_int, c_long, c_uint, c_void};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What a clone gave: the parent's view of the child, or the child itself.
 pub enum Cloned {
@@ -17,9 +19,12 @@ pub enum Cloned {
 /// clone3(2) with `flags` (CLONE_NEW*, and CLONE_INTO_CGROUP where `cgroup` is given), and a pidfd of the child.
 ///
 /// The child is a copy of this process, as after fork(2). That is only sound while no other thread exists, whose locks
-/// the child would find taken forever; so that is checked, and refused with EBUSY.
+/// the child would find taken forever; so that is checked, and refused with EBUSY. Such a child has no other thread, and may
+/// by now be where /proc is a container's, and says what that wants.
 pub fn clone3(flags: u64, cgroup: Option<BorrowedFd>) -> nix::Result<Cloned> {
-    if std::fs::read_dir("/proc/self/task").map(Iterator::count).unwrap_or(1) != 1 {
+    static IS_CHILD: AtomicBool = AtomicBool::new(false);
+    let is_child = IS_CHILD.load(Ordering::Relaxed);
+    if !is_child && std::fs::read_dir("/proc/self/task").map(Iterator::count).unwrap_or(1) != 1 {
         return Err(Errno::EBUSY);
     }
     let mut pidfd: RawFd = -1;
@@ -42,11 +47,14 @@ pub fn clone3(flags: u64, cgroup: Option<BorrowedFd>) -> nix::Result<Cloned> {
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = fd.as_raw_fd() as u64;
     }
-    // SAFETY: one thread exists (checked above), no CLONE_VM is set by any caller and `stack` is 0, so the child runs
+    // SAFETY: one thread exists (checked above, or in the parent), no CLONE_VM is set by any caller and `stack` is 0, so the child runs
     // on its own copy of this stack; the kernel writes `pidfd` before it returns, and `args` outlives the call.
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) };
     match Errno::result(pid)? {
-        0 => Ok(Cloned::Child),
+        0 => {
+            IS_CHILD.store(true, Ordering::Relaxed);
+            Ok(Cloned::Child)
+        }
         // SAFETY: the kernel has just given us this descriptor, and nothing else owns it.
         pid => Ok(Cloned::Parent { pid: Pid::from_raw(pid as i32), pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } }),
     }
