@@ -115,3 +115,24 @@ fn megabytes_pass_through_a_terminal_without_a_standstill() {
     assert_eq!(before.matches('x').count(), 64 * 65536);
     assert_eq!(terminal.ends(), 0);
 }
+
+/// Nobody is left whom the command could serve; Docker's `run` stays there for ever.
+#[test]
+fn a_window_that_is_closed_ends_the_command_and_not_the_container() {
+    let ebb = Ebb::new();
+    let mut run = ebb.command();
+    // What says nothing more, and has nothing to be told by.
+    run.args(["run", "-it", "--name", "quiet", "busybox", "sh", "-c", "echo up; exec sleep 1000"]);
+    let mut terminal = Terminal::start(&run);
+    terminal.shows("up");
+    assert_eq!(terminal.closes(), 129);
+    let script = "trap '' HUP; while :; do echo up; sleep 0.1; done";
+    ebb.ok(["run", "-dit", "--name", "box", "busybox", "sh", "-c", script]);
+    for words in [&["attach", "box"][..], &["exec", "-it", "box", "sh", "-c", script]] {
+        let mut command = ebb.command();
+        let mut terminal = Terminal::start(command.args(words));
+        terminal.shows("up");
+        assert_eq!(terminal.closes(), 129, "{words:?}");
+    }
+    assert_eq!(ebb.ok(["ps", "--format", "{{.Names}}"]), "box\nquiet");
+}

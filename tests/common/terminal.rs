@@ -83,6 +83,13 @@ impl Terminal {
         format!("{:?} {:?} {:?}", modes.local_flags, modes.input_flags, modes.output_flags)
     }
 
+    /// Closes the window, and blocks until the command ends.
+    pub fn closes(self) -> i32 {
+        let Terminal { master, mut child, .. } = self;
+        drop(master);
+        exit_code(child.wait().expect("the command ends"))
+    }
+
     /// Blocks until the command ends.
     pub fn ends(&mut self) -> i32 {
         exit_code(self.child.wait().expect("the command ends"))

@@ -5,7 +5,7 @@ use crate::cli::{Execute, output, store};
 use crate::engine::container::attach::{self, Attachment, End};
 use crate::engine::container::record::{Container, MountPoint};
 use crate::engine::container::supervisor::{self, Client};
-use crate::engine::container::{self, create, protocol, terminal};
+use crate::engine::container::{self, create, protocol, streams, terminal};
 use crate::engine::mounts::{self, clean};
 use crate::error::{Error, Result};
 use crate::store::Store;
@@ -78,6 +78,7 @@ impl Execute for Run {
         match attachment.run(&ours)? {
             End::Exited(code) => Ok(code),
             End::Detached => Ok(0),
+            End::HungUp => Ok(streams::HUNG_UP),
             End::Unheard(unheard) => Ok(unheard.say()),
             End::Lost => Err(Error::new(format!(
                 "the supervisor of container {} was killed, and the container with it",

@@ -5,7 +5,7 @@ use crate::cli::{Execute, output, store};
 use crate::engine::container::attach::{self, Attachment, End};
 use crate::engine::container::state::{self, Status};
 use crate::engine::container::supervisor::{self, Client};
-use crate::engine::container::{self, protocol, terminal};
+use crate::engine::container::{self, protocol, streams, terminal};
 use crate::error::{Error, Kind, Result};
 use crate::store::Store;
 use std::io::IsTerminal;
@@ -92,6 +92,7 @@ fn finish(name: &str, end: End) -> Result<i32> {
             eprintln!("read escape sequence");
             Ok(0)
         }
+        End::HungUp => Ok(streams::HUNG_UP),
         End::Unheard(unheard) => Ok(unheard.say()),
         End::Lost => Err(Error::new(format!("the supervisor of container {name} is gone"))),
     }

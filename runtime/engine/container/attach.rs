@@ -37,6 +37,8 @@ pub enum End {
     Detached,
     /// The supervisor is gone without a word: it was killed.
     Lost,
+    /// The user's terminal is gone, and the container goes on.
+    HungUp,
     /// The container goes on, and nobody sees what it writes.
     Unheard(Unheard),
 }
@@ -89,13 +91,13 @@ impl Attachment {
         let raw = if self.tty && self.stdin && user.is_terminal() { Some(Raw::enter(&user)?) } else { None };
         streams::set_nonblocking(socket)?;
         self.send_size();
-        let end = self.relay(socket);
+        let end = self.relay(socket, raw.is_some());
         drop(raw);
         let _ = self.mask.thread_unblock();
         end
     }
 
-    fn relay(&mut self, socket: &OwnedFd) -> Result<End> {
+    fn relay(&mut self, socket: &OwnedFd, raw: bool) -> Result<End> {
         let user = std::io::stdin();
         loop {
             self.send(socket)?;
@@ -116,9 +118,9 @@ impl Attachment {
             if signalled {
                 self.pass_signals();
             }
-            if typed && self.pass_input()? {
+            if typed && let Some(end) = self.pass_input(raw)? {
                 self.send(socket)?;
-                return Ok(End::Detached);
+                return Ok(end);
             }
             if heard && let Some(end) = self.show(socket)? {
                 return Ok(end);
@@ -157,11 +159,12 @@ impl Attachment {
         self.outgoing.push_back(packet.encode());
     }
 
-    /// Passes on what was typed; true when that was the detach keys.
-    fn pass_input(&mut self) -> Result<bool> {
+    /// Passes on what was typed; the end, where that was the detach keys. A terminal in raw mode has no end of its own.
+    fn pass_input(&mut self, raw: bool) -> Result<Option<End>> {
         let mut buffer = vec![0u8; protocol::LONGEST - 16];
         match read(std::io::stdin(), &mut buffer) {
             Err(Errno::EAGAIN | Errno::EINTR) => {}
+            Ok(0) | Err(_) if raw => return Ok(Some(End::HungUp)),
             Ok(0) | Err(_) => {
                 self.stdin = false;
                 self.say(&Packet::CloseStdin);
@@ -171,11 +174,11 @@ impl Attachment {
                 if !through.is_empty() {
                     self.say(&Packet::Stdin(through));
                 }
-                return Ok(detached);
+                return Ok(detached.then_some(End::Detached));
             }
             Ok(length) => self.say(&Packet::Stdin(buffer[..length].to_vec())),
         }
-        Ok(false)
+        Ok(None)
     }
 
     fn pass_signals(&mut self) {

@@ -48,10 +48,17 @@ pub struct Unheard {
 impl Unheard {
     /// Says so, in Docker's words, and returns its exit code.
     pub fn say(self) -> i32 {
+        // A terminal that is gone, and whoever would read it with it.
+        if self.errno == Errno::EIO {
+            return HUNG_UP;
+        }
         eprintln!("ebb: write /dev/{}: {}", self.stream, self.errno.desc().to_lowercase());
         1
     }
 }
+
+/// The exit code of what SIGHUP ends.
+pub const HUNG_UP: i32 = 128 + libc::SIGHUP;
 
 /// All of it, to a descriptor of the user's, by the name of its stream.
 pub fn show(stream: &'static str, to: impl AsFd, bytes: &[u8]) -> std::result::Result<(), Unheard> {
