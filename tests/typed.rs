@@ -143,3 +143,26 @@ fn a_command_whose_output_nobody_reads_any_more_ends_and_the_container_goes_on()
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!((output.status.code(), &*said), (Some(1), "ebb: write /dev/stdout: no space left on device\n"));
 }
+
+/// The first process of a pid namespace ignores what it has no handler for: `run busybox sleep 100` and Ctrl-C.
+#[test]
+fn who_asks_three_times_for_an_end_leaves_the_container_behind() {
+    let ebb = Ebb::new();
+    let script = "trap 'n=$((n+1)); echo asked $n' INT TERM; echo up; while :; do sleep 0.05; done";
+    let mut run = ebb.spawn(["run", "--name", "box", "busybox", "sh", "-c", script]);
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(run.stdout.take().expect("a pipe")));
+    let mut shows = |wanted: &str| lines.by_ref().map_while(Result::ok).any(|line| line == wanted);
+    assert!(shows("up"));
+    let pid = nix::unistd::Pid::from_raw(run.id() as i32);
+    for (signal, answer) in [(nix::sys::signal::SIGINT, "asked 1"), (nix::sys::signal::SIGTERM, "asked 2")] {
+        nix::sys::signal::kill(pid, signal).expect("sent");
+        assert!(shows(answer), "the container hears of each");
+    }
+    nix::sys::signal::kill(pid, nix::sys::signal::SIGINT).expect("sent");
+    let output = run.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&output.stderr);
+    let wanted = "\ngot 3 SIGTERM/SIGINTs, forcefully exiting\n  box goes on: `ebb kill box` ends it\n";
+    assert_eq!((output.status.code(), &*said), (Some(1), wanted));
+    ebb.await_line("box", "asked 3");
+    assert_eq!(ebb.inspect("box", "{{.State.Status}}"), "running");
+}

@@ -78,6 +78,7 @@ impl Execute for Run {
         match attachment.run(&ours)? {
             End::Exited(code) => Ok(code),
             End::Detached => Ok(0),
+            End::Forced => Ok(forced(&container.name)),
             End::HungUp => Ok(streams::HUNG_UP),
             End::Unheard(unheard) => Ok(unheard.say()),
             End::Lost => Err(Error::new(format!(
@@ -86,6 +87,12 @@ impl Execute for Run {
             ))),
         }
     }
+}
+
+/// Docker's words, and how to end what goes on.
+pub fn forced(name: &str) -> i32 {
+    eprintln!("\ngot 3 SIGTERM/SIGINTs, forcefully exiting\n  {name} goes on: `ebb kill {name}` ends it");
+    1
 }
 
 /// Docker's words around what went wrong in the container's first process.

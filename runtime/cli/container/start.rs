@@ -1,6 +1,6 @@
 //! start and attach: what was made runs, and is looked at.
 
-use super::run::attach_to;
+use super::run::{attach_to, forced};
 use crate::cli::{Execute, output, store};
 use crate::engine::container::attach::{self, Attachment, End};
 use crate::engine::container::state::{self, Status};
@@ -92,6 +92,7 @@ fn finish(name: &str, end: End) -> Result<i32> {
             eprintln!("read escape sequence");
             Ok(0)
         }
+        End::Forced => Ok(forced(name)),
         End::HungUp => Ok(streams::HUNG_UP),
         End::Unheard(unheard) => Ok(unheard.say()),
         End::Lost => Err(Error::new(format!("the supervisor of container {name} is gone"))),

@@ -26,6 +26,8 @@ pub struct Attachment {
     pub tty: bool,
     signals: SignalFd,
     mask: SigSet,
+    /// How often the user asked for an end.
+    asked: u32,
     /// What the supervisor has not taken yet. Never waited for: it may itself be waiting for us to read.
     outgoing: VecDeque<Vec<u8>>,
 }
@@ -37,6 +39,8 @@ pub enum End {
     Detached,
     /// The supervisor is gone without a word: it was killed.
     Lost,
+    /// The user asked so often for an end that does not come, and the container goes on.
+    Forced,
     /// The user's terminal is gone, and the container goes on.
     HungUp,
     /// The container goes on, and nobody sees what it writes.
@@ -81,6 +85,7 @@ impl Attachment {
             tty,
             signals,
             mask,
+            asked: 0,
             outgoing: VecDeque::new(),
         })
     }
@@ -117,6 +122,11 @@ impl Attachment {
             let (heard, signalled, typed) = (seen(0), seen(1), seen(2));
             if signalled {
                 self.pass_signals();
+                // As Docker's client: a container whose first process has no handler ignores them (pid_namespaces(7)).
+                if self.asked >= 3 {
+                    self.send(socket)?;
+                    return Ok(End::Forced);
+                }
             }
             if typed && let Some(end) = self.pass_input(raw)? {
                 self.send(socket)?;
@@ -184,6 +194,7 @@ impl Attachment {
     fn pass_signals(&mut self) {
         while let Ok(Some(info)) = self.signals.read_signal() {
             let number = info.ssi_signo as i32;
+            self.asked += u32::from([Signal::SIGINT as i32, Signal::SIGTERM as i32].contains(&number));
             if number == Signal::SIGWINCH as i32 {
                 self.send_size();
             } else {
