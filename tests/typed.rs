@@ -95,12 +95,14 @@ fn the_groups_of_a_process_are_its_own_one_and_those_that_were_added() {
         return;
     }
     assert_eq!(groups(run(&[])), ["0", "10"], "busybox's root is one of wheel");
-    let both: [&dyn Fn(&[&str]) -> String; 2] = [&run, &exec];
-    for one in both {
-        assert_eq!(groups(one(&["-u", "1000:50"])), ["50"]);
-        assert_eq!(groups(one(&["-u", "1000"])), ["0"]);
-        assert_eq!(groups(one(&["-u", "nobody"])), ["65534"]);
-    }
+    let both = |options: &[&str]| {
+        let line = run(options);
+        assert_eq!(exec(options), line, "{options:?}");
+        groups(line)
+    };
+    assert_eq!(both(&["-u", "1000:50"]), ["50"]);
+    assert_eq!(both(&["-u", "1000"]), ["0"]);
+    assert_eq!(both(&["-u", "nobody"]), ["65534"]);
     assert_eq!(groups(run(&["-u", "1000:50", "--group-add", "77"])), ["50", "77"]);
 }
 
