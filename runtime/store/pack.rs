@@ -16,6 +16,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
+use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, PROC_SUPER_MAGIC, SYSFS_MAGIC, fstatfs};
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -44,6 +45,15 @@ pub struct Pack<W: Write> {
     links: HashMap<(u64, u64), PathBuf>,
     /// The first file that changed while it was read, and how many did.
     changed: Option<(PathBuf, u64)>,
+    /// That of what came first.
+    device: Option<u64>,
+}
+
+/// Whether the kernel shows itself there (/proc, /sys): what is below is no file of anybody's, and some of it has no end. Who
+/// asks for a part of it gets that.
+fn is_kernels(directory: &File) -> bool {
+    let kinds = [PROC_SUPER_MAGIC, SYSFS_MAGIC, CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC];
+    fstatfs(directory).is_ok_and(|stat| kinds.contains(&stat.filesystem_type()))
 }
 
 const OPEN: OFlag = OFlag::O_RDONLY.union(OFlag::O_NONBLOCK).union(OFlag::O_NOCTTY).union(OFlag::O_CLOEXEC);
@@ -60,7 +70,7 @@ impl<W: Write> Pack<W> {
     }
 
     pub fn keeping(out: W, keep: Keep) -> Pack<W> {
-        Pack { out: Blocks::new(out), keep, links: HashMap::new(), changed: None }
+        Pack { out: Blocks::new(out), keep, links: HashMap::new(), changed: None, device: None }
     }
 
     /// What it is written to, which has all by now that was packed so far.
@@ -191,6 +201,7 @@ impl<W: Write> Pack<W> {
 
     fn open_one(&mut self, fd: OwnedFd, stat: &FileStat, path: &Path) -> Result<Option<OwnedFd>> {
         let file = File::from(fd);
+        let device = *self.device.get_or_insert(stat.st_dev);
         if self.keep.except == Some((stat.st_dev, stat.st_ino)) {
             return Ok(None);
         }
@@ -198,6 +209,9 @@ impl<W: Write> Pack<W> {
             let mut entry = Entry::new(&path.join(""), stat, EntryType::Directory, self.keep);
             entry.attributes(&file)?;
             entry.write(&mut self.out, 0).doing(|| "write it")?;
+            if stat.st_dev != device && is_kernels(&file) {
+                return Ok(None);
+            }
             return Ok(Some(file.into()));
         }
         if !self.is_known_by_another_name(stat, path)? {

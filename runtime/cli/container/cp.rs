@@ -45,6 +45,10 @@ impl Execute for Cp {
         if self.destination.is_empty() {
             return Err(Error::new("destination can not be empty"));
         }
+        // Docker's words, without its slip.
+        if [&self.source, &self.destination].iter().any(|text| split(text).is_some_and(|(_, path)| path.is_empty())) {
+            return Err(Error::new("bad parameter: path cannot be empty").with_cure("all of a container is NAME:/"));
+        }
         match (split(&self.source), split(&self.destination)) {
             (Some(from), None) => self.copy_out(from),
             (None, Some(to)) => self.copy_in(to),
