@@ -252,10 +252,7 @@ pub fn release_program_pages() {
         let Some((Ok(start), Ok(end))) = bounds else { return };
         let rights = words.next().unwrap_or("");
         if line.ends_with("[stack]") {
-            // The frames of what is called from here lie below us, on less than these pages.
-            let here = (&raw const words) as usize;
-            let end = (here & !0xfff).saturating_sub(0x4000).clamp(start, end);
-            unused.push((start, end));
+            unused.push((start, below_every_frame().clamp(start, end)));
         } else if line.ends_with(&*program) && !rights.contains('w') && !code_is_behind {
             unused.push((start, end));
             // What lies behind the code may have been relocated when the program started, and differ from the file.
@@ -269,6 +266,13 @@ pub fn release_program_pages() {
         // alive, where nothing will be read before it is written.
         unsafe { libc::madvise(start as *mut c_void, end - start, libc::MADV_DONTNEED) };
     }
+}
+
+/// An address on the stack below the frames of all that have called this, with room for who calls next.
+#[inline(never)]
+fn below_every_frame() -> usize {
+    let here = 0u8;
+    ((&raw const here) as usize & !0xfff) - 0x1000
 }
 
 /// close_range(2): closes every descriptor from `first` on, or with `cloexec` marks them to be closed by execve(2).

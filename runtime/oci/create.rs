@@ -86,7 +86,7 @@ impl Begun {
         let cgroup = self.birth.place.clone();
         match (accompanied, self.process.take()) {
             (Ok(console), Some(Newborn { pid, pidfd, socket })) => {
-                Ok(Init { pid, pidfd, console, cgroup, gate: socket, let_go })
+                Ok(Init { pid, pidfd, console, cgroup, gate: Some(socket), let_go })
             }
             (ready, newborn) => {
                 let error = ready.err().unwrap_or_else(|| Error::new("the first process is gone"));

@@ -41,7 +41,7 @@ pub fn exec(target: Pid, pidfd: OwnedFd, spec: &Spec, process: &Process, io: Io)
             let entered = accompany(process, &ours, &pidfd);
             let _ = waitpid(door, None);
             let (pid, pidfd, console) = entered?;
-            Ok(Init { pid, pidfd, console, cgroup: entry.cgroup.path().to_owned(), gate: ours, let_go: false })
+            Ok(Init { pid, pidfd, console, cgroup: entry.cgroup.path().to_owned(), gate: Some(ours), let_go: false })
         }
     }
 }

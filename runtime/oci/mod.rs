@@ -61,7 +61,8 @@ pub struct Init {
     pub console: Option<OwnedFd>,
     /// The cgroup's place, relative to each hierarchy's root; empty where this user may make none.
     pub cgroup: String,
-    gate: OwnedFd,
+    /// Where it waits; nothing is behind it once it runs.
+    gate: Option<OwnedFd>,
     /// It has been let go already ([`CreateOptions::at_once`]).
     let_go: bool,
 }
@@ -70,10 +71,11 @@ impl Init {
     /// Lets the process exec. Returns when execve(2) has succeeded, or with `Kind::NotExecutable` (126) or
     /// `Kind::CommandNotFound` (127) when it has not.
     pub fn start(&mut self) -> Result<()> {
+        let gate = self.gate.take().ok_or_else(|| Error::new("this process has been started already"))?;
         if !self.let_go {
-            wire::send(&self.gate, &wire::Message::Start)?;
+            wire::send(&gate, &wire::Message::Start)?;
         }
-        gate::finish(&self.gate)
+        gate::finish(&gate)
     }
 }
 

@@ -34,6 +34,7 @@ pub fn start(store: &Store, container: &Container, client: Client) -> Result<()>
     match calls::fork().doing(|| "fork the supervisor")? {
         Cloned::Child => {
             explain::process("supervisor");
+            drop(report);
             let _ = supervise(store, container, client, reporter);
             kernel::exit_now(0)
         }
