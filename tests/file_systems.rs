@@ -25,14 +25,14 @@ fn asked(ebb: &Ebb, kind: &str, device: &str, words: &str) -> (Vec<String>, Answ
 
 /// Starts a container with the volume `remote`, whose file system is of type `kind`. Returns what strace(1) recorded, too.
 fn used(ebb: &Ebb, kind: &str, explain: &[&str]) -> (String, Answer) {
-    used_by(ebb, kind, explain, Command::new("strace"), "/usr/bin:/bin")
+    used_by(ebb, kind, explain, Command::new("strace"), "/usr/bin:/bin", "EHOSTUNREACH")
 }
 
-fn used_by(ebb: &Ebb, kind: &str, explain: &[&str], mut strace: Command, path: &str) -> (String, Answer) {
+fn used_by(ebb: &Ebb, kind: &str, explain: &[&str], mut strace: Command, path: &str, error: &str) -> (String, Answer) {
     let record = ebb.dir.join("record");
     strace.args(["-f", "-qq", "-s", "1000", "-e", "signal=none", "-o"]).arg(&record);
     strace.args(["-e", "trace=fsopen,fsconfig,fsmount", "-e", "inject=fsopen:retval=0"]);
-    strace.args(["-e", "inject=fsconfig:retval=0", "-e", "inject=fsmount:error=EHOSTUNREACH"]);
+    strace.args(["-e", "inject=fsconfig:retval=0", "-e", &format!("inject=fsmount:error={error}")]);
     strace.arg(env!("CARGO_BIN_EXE_ebb")).args(explain).args(["run", "--rm", "-v", "remote:/data", "busybox", "true"]);
     strace.env("EBB_ROOT", ebb.store()).env("PATH", format!("{}:{path}", ebb.dir.join("bin").display()));
     let answer = common::answer(strace.current_dir(&ebb.dir));
@@ -109,7 +109,7 @@ fn where_nobody_can_be_asked_for_a_name_the_hosts_file_is_read_and_what_it_lacks
         // Nothing but what is in bin/ is found, and of the machine's own files one is another.
         let mut apart = Command::new("/usr/bin/unshare");
         apart.args(["-m", "/bin/sh", "-ec", "/bin/mount --bind hosts /etc/hosts; exec /usr/bin/strace \"$@\"", "sh"]);
-        let (record, answer) = used_by(&ebb, "cifs", &[], apart, "/nowhere");
+        let (record, answer) = used_by(&ebb, "cifs", &[], apart, "/nowhere", "EHOSTUNREACH");
         ebb.ok(["volume", "rm", "--now", "remote"]);
         (record, answer)
     };
@@ -139,6 +139,30 @@ fn where_nobody_can_be_asked_for_a_name_the_hosts_file_is_read_and_what_it_lacks
         "{}",
         answer.shown()
     );
+}
+
+/// As real servers were seen to refuse (tests/machine/network.rs).
+#[test]
+fn what_a_server_s_refusal_most_often_means_is_said_with_the_kernels_word() {
+    if !is_root() {
+        return; // As above.
+    }
+    let ebb = Ebb::new();
+    for (kind, device, error, said) in [
+        ("cifs", "//10.1.2.3/s", "EACCES", "permission denied\n  the server refuses the user name or the password"),
+        ("cifs", "//10.1.2.3/s", "ENOENT", "no such file or directory\n  the server has no such share"),
+        ("nfs", "10.1.2.3:/s", "ENOENT", "no such file or directory\n  the server exports nothing by this name"),
+        ("nfs", "10.1.2.3:/s", "ECONNREFUSED", "connection refused\n  no such server listens at this address"),
+        ("ext4", "/dev/nosuch", "ENOENT", "no such file or directory\n\n"),
+    ] {
+        let options = [format!("type={kind}"), format!("device={device}"), "o=addr=10.1.2.3,password=hush".to_owned()];
+        ebb.ok(["volume", "create", "-o", &options[0], "-o", &options[1], "-o", &options[2], "remote"]);
+        let (_, answer) = used_by(&ebb, kind, &[], Command::new("strace"), "/usr/bin:/bin", error);
+        let data = ebb.store().join("volumes/remote/_data");
+        let expected = format!("mount {device}:{}: {said}", data.display());
+        assert!(answer.stderr.contains(&expected) && !answer.stderr.contains("hush"), "{}", answer.shown());
+        ebb.ok(["volume", "rm", "--now", "remote"]);
+    }
 }
 
 #[test]

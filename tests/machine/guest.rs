@@ -2,13 +2,52 @@
 
 use crate::common;
 use crate::machine::{Machine, Running, missing, sh};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Modules of the kernel's: a machine without modprobe(8) is given them all.
-const MODULES: &[&str] = &["virtio_pci", "virtio_blk", "ext4", "overlay", "loop", "nfsv4", "nfsd", "xfs", "btrfs"];
+/// What a machine has beside Ebb and busybox.
+pub struct Equipment {
+    name: &'static str,
+    /// The kernel's: a machine without modprobe(8) is given them all.
+    modules: &'static [&'static str],
+    programs: &'static [&'static str],
+    packages: &'static str,
+}
 
-const PROGRAMS: &[&str] = &["exportfs", "rpc.mountd", "rpc.nfsd", "mkfs.xfs", "mkfs.ext4", "filefrag"];
+pub const FILE_SYSTEMS: Equipment = Equipment {
+    name: "machine",
+    modules: &["virtio_pci", "virtio_blk", "ext4", "overlay", "loop", "nfsv4", "nfsd", "xfs", "btrfs"],
+    programs: &["exportfs", "rpc.mountd", "rpc.nfsd", "mkfs.xfs", "mkfs.ext4", "filefrag"],
+    packages: "nfs-kernel-server xfsprogs",
+};
+
+/// Apart from the others, since its libraries are ten times all of theirs.
+pub const SAMBA: Equipment = Equipment {
+    name: "machine-samba",
+    // What cifs asks for by itself where there is a modprobe(8): `modinfo -F softdep cifs`.
+    modules: &[
+        "virtio_pci",
+        "virtio_blk",
+        "ext4",
+        "overlay",
+        "cifs",
+        "aes_generic",
+        "ccm",
+        "gcm",
+        "cmac",
+        "ctr",
+        "ecb",
+        "hmac",
+        "md5",
+        "sha256_generic",
+        "sha512_generic",
+        "ghash_generic",
+        "nls_utf8",
+    ],
+    programs: &["smbd", "smbpasswd", "mkfs.ext4"],
+    packages: "samba",
+};
 
 const HOST_PROGRAMS: &[&str] = &["qemu-system-x86_64", "busybox", "modprobe", "strip"];
 
@@ -30,7 +69,7 @@ const LONGEST: usize = 4000;
 pub struct Guest {
     running: Running,
     dir: PathBuf,
-    _alone: MutexGuard<'static, ()>,
+    _alone: MutexGuard<'static, BTreeMap<&'static str, Machine>>,
 }
 
 pub struct Answer {
@@ -48,33 +87,42 @@ impl Answer {
 
 /// Why there is no machine here, if there is none.
 pub fn lacking() -> Option<String> {
-    let missing = [missing(HOST_PROGRAMS), missing(PROGRAMS)].concat();
+    lacking_for(&FILE_SYSTEMS)
+}
+
+pub fn lacking_for(equipment: &Equipment) -> Option<String> {
+    let missing = [missing(HOST_PROGRAMS), missing(equipment.programs)].concat();
     let has_kernel = std::fs::read_dir("/boot")
         .is_ok_and(|all| all.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with("vmlinuz-")));
     let missing = if has_kernel { missing } else { [missing, vec!["a kernel"]].concat() };
     (!missing.is_empty()).then(|| {
         format!(
             "it needs {}: apt-get install --no-install-recommends qemu-system-x86 linux-image-amd64 busybox-static \
-             kmod binutils e2fsprogs nfs-kernel-server xfsprogs",
-            missing.join(", ")
+             kmod binutils e2fsprogs {}",
+            missing.join(", "),
+            equipment.packages
         )
     })
 }
 
 impl Guest {
-    /// Starts a machine whose store holds the image `busybox`. One at a time: each takes a processor.
     pub fn start() -> Guest {
-        static ALONE: Mutex<()> = Mutex::new(());
-        static PACKED: OnceLock<(Machine, PathBuf)> = OnceLock::new();
-        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-        let (machine, _) = PACKED.get_or_init(pack);
+        Guest::with(&FILE_SYSTEMS)
+    }
+
+    /// Starts a machine whose store holds the image `busybox`. One at a time: each takes a processor. It is packed once for
+    /// all tests that want the same.
+    pub fn with(equipment: &Equipment) -> Guest {
+        static PACKED: Mutex<BTreeMap<&str, Machine>> = Mutex::new(BTreeMap::new());
+        let mut packed = PACKED.lock().unwrap_or_else(PoisonError::into_inner);
+        let machine = packed.entry(equipment.name).or_insert_with(|| pack(equipment));
         let dir = common::scratch("machine");
         let disk = dir.join("disk");
         sh("truncate -s 1G \"$0\" && PATH=$PATH:/sbin:/usr/sbin mkfs.ext4 -q \"$0\"", &[&disk]);
         let drive = format!("file={},format=raw,if=none,id=disk,cache=unsafe", disk.display());
         let running =
             machine.start("shell", &["-drive", &drive, "-device", "virtio-blk-pci,drive=disk"], &dir.join("console"));
-        let mut guest = Guest { running, dir, _alone: alone };
+        let mut guest = Guest { running, dir, _alone: packed };
         assert_eq!(guest.running.hear().as_deref(), Some("ready"), "{}", guest.running.console());
         guest.running.say("");
         guest.ok("ebb image load -q -i /work/busybox.tar");
@@ -117,15 +165,14 @@ impl Drop for Guest {
     }
 }
 
-fn pack() -> (Machine, PathBuf) {
-    // It is packed once for all tests, and gone with the last: qemu has read it whole when a machine says that it is ready.
-    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("machine");
+fn pack(equipment: &Equipment) -> Machine {
+    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(equipment.name);
     let _ = std::fs::remove_dir_all(&dir);
     let work = dir.join("work");
     std::fs::create_dir_all(&work).expect("a directory");
     std::fs::write(work.join("shell"), SHELL).expect("a script");
     std::fs::copy(common::busybox_archive(), work.join("busybox.tar")).expect("copied");
-    (Machine::new(&dir, &work, MODULES, PROGRAMS), dir)
+    Machine::new(&dir, &work, equipment.modules, equipment.programs)
 }
 
 const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

@@ -115,7 +115,8 @@ fn mount(data: &Path, place: &Place) -> Result<OwnedFd> {
     };
     let (resolved, words) =
         network::resolve(kind, &device, words).doing(|| format!("error while mounting volume '{}'", data.display()))?;
-    detached::file_system(kind, &resolved, &words).doing(|| failed(data, &resolved))
+    let mounted = detached::file_system(kind, &resolved, &words);
+    mounted.map_err(|error| network::explain_refusal(kind, error)).doing(|| failed(data, &resolved))
 }
 
 /// An ordinary user may mount only what a user namespace may.

@@ -3,6 +3,7 @@
 
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
+use nix::errno::Errno;
 use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::process::Command;
@@ -25,6 +26,21 @@ pub fn resolve(kind: &str, device: &str, mut words: Vec<String>) -> Result<(Stri
         }
         _ => Ok((device.to_owned(), words)),
     }
+}
+
+/// What a refusal to mount most often means, where a server is asked: the kernel says it in one word, and the rest in its log.
+pub fn explain_refusal(kind: &str, error: Error) -> Error {
+    let says = |errno: Errno| error.message.starts_with(&errno.desc().to_lowercase());
+    let cure = match kind {
+        "cifs" if says(Errno::EACCES) => "the server refuses the user name or the password, or to this user the share",
+        "cifs" if says(Errno::ENOENT) => {
+            "the server has no such share, or the share no such directory; if it has, `dmesg` says what this kernel lacks"
+        }
+        "nfs" | "nfs4" if says(Errno::ENOENT) => "the server exports nothing by this name",
+        "cifs" | "nfs" | "nfs4" if says(Errno::ECONNREFUSED) => "no such server listens at this address",
+        _ => return error,
+    };
+    error.with_cure(cure)
 }
 
 fn is_name(server: &str) -> bool {
