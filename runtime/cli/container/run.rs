@@ -4,12 +4,13 @@ use super::options::Options;
 use crate::cli::{Execute, output, store};
 use crate::engine::container::attach::{self, Attachment, End};
 use crate::engine::container::record::{Container, MountPoint};
-use crate::engine::container::supervisor::{self, Client};
+use crate::engine::container::supervisor::{self, Client, Starting};
 use crate::engine::container::{self, create, protocol, streams, terminal};
 use crate::engine::mounts::{self, clean};
 use crate::error::{Error, Result};
 use crate::store::Store;
 use std::io::IsTerminal;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 /// Create and run a new container from an image
@@ -60,7 +61,7 @@ impl Execute for Run {
         terminal::DetachKeys::parse(&self.detach_keys)?;
         let store = store()?;
         let request = self.options.request(self.detach)?;
-        let container = create::create(&store, &request)?;
+        let container = create::make(&store, &request)?;
         warn_of_uncovered_volumes(&container, &request.mounts);
         if self.detach {
             start(&store, &container, None)?;
@@ -95,12 +96,17 @@ pub fn forced(name: &str) -> i32 {
     1
 }
 
-/// Docker's words around what went wrong in the container's first process.
-fn start(store: &Store, container: &Container, attached: Option<std::os::fd::OwnedFd>) -> Result<()> {
-    supervisor::start(store, container, Client { socket: attached, size: attach::size() }).map_err(|mut error| {
+/// Starts it, with Docker's words around what went wrong in the container's first process. What the disk takes its time for is
+/// done meanwhile.
+fn start(store: &Store, container: &Container, attached: Option<OwnedFd>) -> Result<()> {
+    let starting = supervisor::begin(store, container, Client { socket: attached, size: attach::size() });
+    let synced = create::sync(store, container);
+    let started = starting.and_then(Starting::finish).map_err(|mut error| {
         error.message = format!("failed to start container {}: {}", container.name, error.message);
         error
-    })
+    });
+    synced.inspect_err(|_| create::take_back(store, container))?;
+    started
 }
 
 /// How data is lost on recreate: the image keeps it in a volume that nobody named, beside what the user did mount, maybe at

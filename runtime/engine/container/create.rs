@@ -1,13 +1,14 @@
 //! `create`: everything that a container is before it runs. It appears by one rename, whole, or not at all.
 
 use super::record::{Config, Container, HostConfig, VERSION};
-use super::{environment, limits, log, names, security};
+use super::{environment, limits, log, names, remove, security};
 use crate::engine::image::{self, Healthcheck, Image, Pull};
 use crate::engine::{idmap, leftovers, mounts, owners, time};
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
 use crate::kernel;
-use crate::store::{Store, atomic, id, tree};
+use crate::store::atomic::Durability;
+use crate::store::{Store, atomic, id};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
@@ -53,8 +54,29 @@ pub struct Health {
     pub none: bool,
 }
 
-/// Makes the container. What can be refused is refused before anything is made.
+/// Makes the container, to the last: after a power cut it is there.
 pub fn create(store: &Store, request: &Request) -> Result<Container> {
+    let container = make(store, request)?;
+    sync(store, &container).inspect_err(|_| take_back(store, &container))?;
+    Ok(container)
+}
+
+/// Forces to the disk that the container is there.
+pub fn sync(store: &Store, container: &Container) -> Result<()> {
+    match container.durability() {
+        Durability::Synced => atomic::sync_dir(&store.containers()),
+        Durability::Unsynced => Ok(()),
+    }
+}
+
+/// For a container that could not be synced: nobody has been told of it.
+pub fn take_back(store: &Store, container: &Container) {
+    let _ = remove::remove(store, container, remove::Options { force: true, volumes: false });
+}
+
+/// Makes the container, but for [`sync`], which a command that starts it does meanwhile. What can be refused is refused
+/// before anything is made.
+pub fn make(store: &Store, request: &Request) -> Result<Container> {
     check(request)?;
     if let Some(name) = &request.name {
         // Taken for good only when all is made; refused now, before a volume is made for nothing.
@@ -78,11 +100,7 @@ pub fn create(store: &Store, request: &Request) -> Result<Container> {
     let written = owners::give(store, &made.path, &container)
         .and_then(|()| names::settle(store, container.durability()))
         .and_then(|()| request.cidfile.as_deref().map(|path| write_cidfile(path, &id)).transpose());
-    if let Err(error) = written.and_then(|_| atomic::publish_dir(&made.path, &directory, container.durability())) {
-        // Published and not synced: it is taken back, since it is not acknowledged.
-        if directory.exists() {
-            let _ = tree::discard(store, &directory);
-        }
+    if let Err(error) = written.and_then(|_| atomic::publish_dir(&made.path, &directory, Durability::Unsynced)) {
         names::release_claimed(store, &container.name, &id, claim);
         return Err(error);
     }

@@ -24,10 +24,14 @@ use std::time::{Duration, Instant};
 /// Starts a created or stopped container under a new supervisor. Returns when its program has been executed, or with
 /// the reason why not.
 pub fn start(store: &Store, container: &Container, client: Client) -> Result<()> {
-    // Docker refuses before it counts as a start. (What has --rm goes when its start fails: its supervisor sees to it.)
-    if !container.host_config.auto_remove {
-        mounts::look_for_sources(&container.mounts)?;
-    }
+    begin(store, container, client)?.finish()
+}
+
+/// A supervisor at its work.
+pub struct Starting(OwnedFd);
+
+/// The first half of [`start`], after which the caller may do something else meanwhile.
+pub fn begin(store: &Store, container: &Container, client: Client) -> Result<Starting> {
     finish_what_was_killed(store, container);
     let (report, reporter) = pipe2(nix::fcntl::OFlag::O_CLOEXEC).doing(|| "make a pipe")?;
     explain::step("a supervisor: it will be the container's parent, and keep its output and its end", "");
@@ -38,14 +42,18 @@ pub fn start(store: &Store, container: &Container, client: Client) -> Result<()>
             let _ = supervise(store, container, client, reporter);
             kernel::exit_now(0)
         }
-        Cloned::Parent { .. } => {
-            drop((reporter, client));
-            let mut text = Vec::new();
-            std::fs::File::from(report).read_to_end(&mut text).doing(|| "hear from the supervisor")?;
-            match serde_json::from_slice::<Result<()>>(&text) {
-                Ok(result) => result,
-                Err(_) => Err(Error::new("the container's supervisor died while it started the container")),
-            }
+        Cloned::Parent { .. } => Ok(Starting(report)),
+    }
+}
+
+impl Starting {
+    /// Returns when the container's program has been executed, or with the reason why not.
+    pub fn finish(self) -> Result<()> {
+        let mut text = Vec::new();
+        std::fs::File::from(self.0).read_to_end(&mut text).doing(|| "hear from the supervisor")?;
+        match serde_json::from_slice::<Result<()>>(&text) {
+            Ok(result) => result,
+            Err(_) => Err(Error::new("the container's supervisor died while it started the container")),
         }
     }
 }
@@ -169,7 +177,7 @@ fn refuse_running(store: &Store, container: &Container) -> Result<State> {
 pub fn claim(store: &Store, container: &Container, pid: Option<Pid>) -> Result<()> {
     let cgroup = life::cgroup_to_be(container);
     let claimed = state::change(store, &container.id, |state| {
-        begin(state);
+        mark_running(state);
         life::born(state, container, pid, &cgroup);
         state.supervisor = ProcessId::of(nix::unistd::getpid().as_raw());
         state.restart_count = 0;
@@ -179,7 +187,7 @@ pub fn claim(store: &Store, container: &Container, pid: Option<Pid>) -> Result<(
     claimed.map(drop)
 }
 
-fn begin(state: &mut State) {
+fn mark_running(state: &mut State) {
     state.status = Status::Running;
     state.init = ProcessId::default();
     state.error.clear();
@@ -250,7 +258,7 @@ fn lives(
             if by_hand {
                 state.status = Status::Exited;
             } else {
-                begin(state);
+                mark_running(state);
                 state.restart_count += 1;
             }
         })?;
