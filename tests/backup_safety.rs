@@ -3,7 +3,7 @@
 mod common;
 
 use common::Ebb;
-use common::hostile::{Tar, assert_untouched, canary};
+use common::hostile::{Tar, assert_untouched, canary, no_ids};
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -57,6 +57,22 @@ fn an_archive_that_leads_outside_is_refused_and_changes_nothing() {
     assert_untouched(&canary);
     if answer.code == 0 {
         assert_eq!(in_vase(&ebb, "etc/shadow"), "mine");
+    }
+}
+
+#[test]
+fn an_owner_that_is_no_id_is_refused_and_changes_nothing() {
+    let ebb = Ebb::new();
+    with_vase(&ebb);
+    ebb.ok(["create", "--name", "box", "busybox"]);
+    for tar in no_ids() {
+        let said = "its owner or group is 4294967295, which is no id";
+        assert!(refused(&ebb, &tar).contains(said));
+        for words in [&["cp", "-", "box:/tmp"][..], &["cp", "-a", "-", "box:/tmp"]] {
+            let answer = ebb.run_with(&tar, words);
+            assert!(answer.code == 1 && answer.stderr.contains(said), "{}", answer.shown());
+            assert!(!ebb.ok(["diff", "box"]).contains("nobody-s"), "the file is not made");
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 mod common;
 
 use common::Ebb;
-use common::hostile::{Tar, assert_untouched, canary};
+use common::hostile::{Tar, assert_untouched, canary, no_ids};
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::PathBuf;
@@ -190,6 +190,18 @@ fn a_path_deeper_than_the_kernel_takes_is_refused() {
     let deep = "d/".repeat(4096);
     let said = import(&ebb, &Tar::default().pax(&[&format!("path={deep}f")]).file("short", "f").end());
     assert!(said.code == 1 && said.stderr.contains("its name is longer than a path may be"), "{}", said.shown());
+}
+
+/// chown(2) takes -1 for "as it is": the file would be the importer's.
+#[test]
+fn an_owner_that_is_no_id_is_refused_whole() {
+    let ebb = Ebb::empty();
+    for tar in no_ids() {
+        let answer = import(&ebb, &tar);
+        assert_eq!(answer.code, 1, "{}", answer.shown());
+        let said = "its owner or group is 4294967295, which is no id: to the kernel it means \"as it is\" (chown(2))\n";
+        assert!(answer.stderr.contains(said) && answer.stderr.contains("tar --numeric-owner"), "{}", answer.shown());
+    }
 }
 
 #[test]

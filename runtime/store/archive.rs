@@ -2,6 +2,7 @@
 //! GNU's formats. Each member comes with what is said of it in whatever way; where two ways differ, the one that GNU tar
 //! believes is believed (pax over ustar, also for the size: CVE-2025-62518).
 
+pub mod owner;
 mod pax;
 mod sparse;
 
@@ -162,8 +163,7 @@ impl<R: Read> Archive<R> {
         self.padding = stored.next_multiple_of(BLOCK as u64) - stored;
         let header = read.header;
         let id = |key: &str, bytes: &[u8]| -> Result<u32> {
-            let id = self.global.number_in(read.local, key)?.or_else(|| number(bytes));
-            id.and_then(|id| u32::try_from(id).ok()).ok_or_else(|| Error::new("its owner is no 32-bit id"))
+            owner::id(self.global.number_in(read.local, key)?.or_else(|| number(bytes)).unwrap_or(u64::MAX))
         };
         let (uid, gid) = (id("uid", &header.as_bytes()[108..116])?, id("gid", &header.as_bytes()[116..124])?);
         let modified = match self.global.get_in(read.local, "mtime") {

@@ -67,6 +67,26 @@ impl Tar {
     }
 }
 
+/// Archives of one file each, `nobody-s`, whose owner or group is -1: of every kind that has one, in both ways to say it.
+pub fn no_ids() -> Vec<Vec<u8>> {
+    let mut tars = Vec::new();
+    for (kind, link) in [(b'0', ""), (b'5', ""), (b'2', "f"), (b'6', "")] {
+        for id in ["uid=4294967295", "gid=4294967295"] {
+            tars.push(Tar::default().pax(&[id]).entry(kind, "nobody-s", link, b"").end());
+        }
+        for field in [108..116, 116..124] {
+            let mut tar = Tar::default().entry(kind, "nobody-s", link, b"").end();
+            // In binary, as GNU tar writes what seven octal digits do not hold.
+            tar[field].copy_from_slice(&[0x80, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]);
+            let mut header = tar::Header::from_byte_slice(&tar[..512]).clone();
+            header.set_cksum();
+            tar[..512].copy_from_slice(header.as_bytes());
+            tars.push(tar);
+        }
+    }
+    tars
+}
+
 /// A directory beside the store that no archive may touch.
 pub fn canary(ebb: &Ebb) -> PathBuf {
     let directory = ebb.dir.join("canary");

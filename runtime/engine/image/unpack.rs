@@ -7,7 +7,7 @@ use crate::error::{Cause, Doing, Error, Result};
 use crate::store::buffer::Buffer;
 use crate::store::descent::shown;
 use crate::store::early::Early;
-use crate::store::{attribute, beneath};
+use crate::store::{archive, attribute, beneath};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, SFlag, UtimensatFlags, fchmod, futimens, mkdirat, mknodat, utimensat};
@@ -316,7 +316,7 @@ fn owner<R: Read>(entry: &Entry<Recorder<R>>) -> Result<(Uid, Gid)> {
         if field.iter().all(|byte| matches!(byte, 0 | b' ')) {
             return Ok(0);
         }
-        u32::try_from(number.doing(|| "read its owner")?).map_err(|_| Error::new("its owner is no 32-bit id"))
+        archive::owner::id(number.doing(|| "read its owner")?)
     };
     let fields = header.as_old();
     Ok((Uid::from_raw(id(&fields.uid, header.uid())?), Gid::from_raw(id(&fields.gid, header.gid())?)))
