@@ -160,6 +160,40 @@ fn df_counts_a_shared_layer_once_and_knows_what_nobody_uses() {
     assert!(id.starts_with("sha256:"));
 }
 
+/// As Docker 20.10 (CLI 28.2) has it: what is written for programs is whole, the page is as wide as a screen.
+#[test]
+fn df_for_programs_has_whole_ids_commands_and_names() {
+    let ebb = Ebb::new();
+    let (long, words) = ("v".repeat(40), "w".repeat(40));
+    let id = ebb.ok(["create", "--name", "box", "-v", &format!("{long}:/v"), "busybox", "echo", &words]);
+    let image = ebb.ok(["images", "-q", "--no-trunc"]);
+    let shown = json(&ebb.ok(["system", "df", "-v", "--format", "json"]));
+    let container = &shown["Containers"][0];
+    assert_eq!(container["ID"], id);
+    assert_eq!(container["Command"], format!("\"echo {words}\""));
+    assert_eq!(container["Mounts"], long);
+    assert_eq!(shown["Images"][0]["ID"], image);
+    let filled = ebb.ok(["system", "df", "-v", "--format", "{{range .Containers}}{{.ID}}{{end}}"]);
+    assert_eq!(filled, id);
+    let page = ebb.ok(["system", "df", "-v"]);
+    assert!(page.contains(&format!("\n{}   busybox", &id[..12])) && !page.contains(&id[..13]), "{page}");
+}
+
+#[test]
+fn a_label_s_column_has_dockers_header() {
+    let ebb = Ebb::new();
+    ebb.ok(["volume", "create", "--label", "x=1", "vase"]);
+    let table = |template: &str| ebb.ok(["volume", "ls", "--format", &format!("table {template}")]);
+    assert_eq!(table("{{.Name}}\\t{{.Label \"x\"}}"), "VOLUME NAME   x\nvase          1");
+    let dotted = "{{.Label \"my-tier.db\"}}\\t{{.Label \"com.docker.compose_x\"}}|{{upper (.Label \"x\")}}";
+    assert_eq!(table(dotted), "db        compose x|x\n          |1");
+    ebb.ok(["create", "--label", "x=4", "--name", "box", "busybox"]);
+    assert_eq!(
+        ebb.ok(["ps", "-a", "--format", "table {{.Label \"x\"}}\\t{{.Names}}"]),
+        "x         NAMES\n4         box"
+    );
+}
+
 #[test]
 fn df_has_dockers_tables() {
     let ebb = furnished();

@@ -83,9 +83,9 @@ impl Execute for Ps {
     }
 }
 
-/// The row of one container, without its size.
-pub fn row(store: &Store, container: &Container, state: &State) -> Result<Value> {
-    let mut screen = Screen { store, whole: false, with_size: false, images: BTreeMap::new() };
+/// The row of one container, without its size; `whole`, as `--no-trunc` has it.
+pub fn row(store: &Store, container: &Container, state: &State, whole: bool) -> Result<Value> {
+    let mut screen = Screen { store, whole, with_size: false, images: BTreeMap::new() };
     screen.row(container, state, Timestamp::now())
 }
 

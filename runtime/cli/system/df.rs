@@ -36,7 +36,7 @@ impl Execute for Df {
         match (self.verbose, format) {
             (false, _) => table::print(COLUMNS, &rows(&usage), format, None)?,
             (true, None | Some("" | "table")) => output::bytes(told(&store, &usage)?.as_bytes())?,
-            (true, Some(format)) => formatted(format, &whole(&store, &usage)?)?,
+            (true, Some(format)) => formatted(format, &listed(&store, &usage, true)?)?,
         }
         Ok(0)
     }
@@ -111,9 +111,9 @@ const CACHE: &[(&str, &str)] = &[
 
 /// Docker's page: four tables, each under its line.
 fn told(store: &Store, usage: &Usage) -> Result<String> {
-    let whole = whole(store, usage)?;
+    let listed = listed(store, usage, false)?;
     let part = |title: &str, columns: &[(&str, &str)], key: &str| -> Result<String> {
-        let rows: Vec<Value> = whole[key].as_array().cloned().unwrap_or_default();
+        let rows: Vec<Value> = listed[key].as_array().cloned().unwrap_or_default();
         Ok(format!("{title}\n\n{}", table::render(columns, &rows, None, None)?))
     };
     Ok([
@@ -125,10 +125,10 @@ fn told(store: &Store, usage: &Usage) -> Result<String> {
     .join("\n"))
 }
 
-/// Every image, container and volume, as in their listings, with their sizes.
-fn whole(store: &Store, usage: &Usage) -> Result<Value> {
+/// Every image, container and volume, as in their listings, with their sizes: for a page as wide as a screen, or `whole`.
+fn listed(store: &Store, usage: &Usage, whole: bool) -> Result<Value> {
     let images = usage.images.iter().map(|image| {
-        let mut row = image_row(&image.image, image.image.names.first().map(String::as_str), false);
+        let mut row = image_row(&image.image, image.image.names.first().map(String::as_str), whole);
         row["SharedSize"] = units::human_size_exact(image.shared).into();
         row["UniqueSize"] = units::human_size_exact(image.unique).into();
         row["Containers"] = image.containers.to_string().into();
@@ -136,7 +136,7 @@ fn whole(store: &Store, usage: &Usage) -> Result<Value> {
     });
     let mut containers = Vec::new();
     for one in &usage.containers {
-        let mut row = ps_row(store, &one.container, &one.state)?;
+        let mut row = ps_row(store, &one.container, &one.state, whole)?;
         row["Size"] = units::human_size(one.bytes).into();
         containers.push(row);
     }

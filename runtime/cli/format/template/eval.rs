@@ -145,7 +145,8 @@ impl Walk {
             && *names == ["Label"]
         {
             let key = self.operand(key, dot)?;
-            return Ok(label(row, &print::plain(&key)));
+            let key = print::plain(&key);
+            return Ok(if self.fields == Fields::OfHeader { label_header(&key) } else { label(row, &key) });
         }
         if command.words.len() > 1 || piped.is_some() {
             let message = match &first.what {
@@ -276,6 +277,12 @@ fn label(row: &[(String, Datum)], key: &str) -> Datum {
         }
     }
     Datum::text(value.unwrap_or_default())
+}
+
+/// Docker's header of a label's column: what follows the last dot of its key, in words.
+fn label_header(key: &str) -> Datum {
+    let last = key.rsplit('.').next().unwrap_or_default();
+    Datum::text(last.replace(['-', '_'], " "))
 }
 
 fn fault(position: usize, node: &impl ToString, message: impl Into<String>) -> Fault {
