@@ -22,6 +22,7 @@ pub mod lessons;
 pub mod oci;
 pub mod store;
 
+pub mod ansi;
 pub mod error;
 pub mod explain;
 pub mod kernel;

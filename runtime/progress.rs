@@ -2,6 +2,7 @@
 //!
 //! There is no thread and no timer: the bar moves when [`Progress::set`] is called, which is when there is news.
 
+use crate::ansi;
 use std::io::{IsTerminal, Write};
 
 const BAR: usize = 32;
@@ -69,13 +70,11 @@ fn line(label: &str, percent: u64, known: bool, screen: &Screen) -> String {
 }
 
 fn screen() -> Option<Screen> {
-    let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
-    if !std::io::stderr().is_terminal() || dumb {
+    if !std::io::stderr().is_terminal() || !ansi::is_understood() {
         return None;
     }
     let columns = crate::kernel::window_size(std::io::stderr()).map_or(0, |(_, columns)| columns.into());
-    Some(Screen { columns: if columns == 0 { 80 } else { columns }, colour: !set("NO_COLOR"), drawn: None })
+    Some(Screen { columns: if columns == 0 { 80 } else { columns }, colour: ansi::has_colour(), drawn: None })
 }
 
 #[cfg(test)]

@@ -47,11 +47,34 @@ fn on_a_terminal_the_line_of_source_is_a_link() {
     terminal.shows("/runtime/engine/volume/mod.rs#L");
     terminal.shows("vase");
     assert_eq!(terminal.ends(), 0);
+    // NO_COLOR is about colours alone (no-color.org); a link is none.
     command.env("NO_COLOR", "1");
+    ebb.ok(["volume", "rm", "--now", "vase"]);
     let mut terminal = Terminal::start(&command);
-    let shown = terminal.shows("vase");
+    let shown = terminal.shows("/runtime/engine/volume/mod.rs#L");
+    assert!(!shown.contains("\x1b[") && shown.contains("\x1b]8;;"), "{shown}");
+    let shown = terminal.shows("\nvase\r\n");
     assert!(!shown.contains("\x1b["), "{shown}");
     terminal.ends();
+}
+
+#[test]
+fn a_terminal_that_reads_no_escape_sequences_gets_none() {
+    let ebb = Ebb::empty();
+    for term in [Some("dumb"), Some(""), None] {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_ebb"));
+        command.args(["--explain", "volume", "create", "vase"]).env("EBB_ROOT", ebb.store()).current_dir(&ebb.dir);
+        match term {
+            Some(term) => command.env("TERM", term),
+            None => command.env_remove("TERM"),
+        };
+        let mut terminal = Terminal::start(&command);
+        // Its last line, after all that is told.
+        let shown = terminal.shows("\nvase\r\n");
+        assert!(shown.contains("runtime/engine/volume/mod.rs:") && !shown.contains('\x1b'), "{term:?}: {shown:?}");
+        assert_eq!(terminal.ends(), 0);
+        ebb.ok(["volume", "rm", "--now", "vase"]);
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What is told, as a person reads it and as a program does.
 
 use super::{Call, Manner, names};
+use crate::ansi;
 use nix::fcntl::{AT_FDCWD, FcntlArg, OFlag, fcntl, openat, readlinkat};
 use nix::sys::stat::Mode;
 use serde_json::json;
@@ -52,8 +53,8 @@ impl Teller {
             wait,
             proc,
             terminal,
-            colour: terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
-            links: terminal && Path::new(SOURCES).join(file!()).is_file(),
+            colour: terminal && ansi::has_colour(),
+            links: terminal && ansi::is_understood() && Path::new(SOURCES).join(file!()).is_file(),
             announced: None,
             step: Default::default(),
             role: "ebb",

@@ -22,13 +22,13 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// Colour only on a terminal, and only where NO_COLOR does not forbid it (no-color.org).
+    /// Colour only on a terminal, and only where nothing forbids it.
     pub fn new(pace: u64) -> Screen {
         let out = std::io::stdout();
         let terminal = out.is_terminal();
         let known = crate::kernel::window_size(out.as_fd()).ok().map(|(_, columns)| usize::from(columns));
         let columns = known.filter(|columns| *columns > 0).unwrap_or(80);
-        let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let colour = terminal && crate::ansi::has_colour();
         Screen {
             colour,
             width: columns.clamp(40, 100),

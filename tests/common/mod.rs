@@ -68,7 +68,12 @@ impl Ebb {
     /// `ebb` on this store, ready for more arguments.
     pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ebb"));
-        command.env("EBB_ROOT", self.store()).env_remove("NO_COLOR").env_remove("EBB_EXPLAIN").current_dir(&self.dir);
+        command
+            .env("EBB_ROOT", self.store())
+            .env("TERM", "xterm")
+            .env_remove("NO_COLOR")
+            .env_remove("EBB_EXPLAIN")
+            .current_dir(&self.dir);
         command.stdin(Stdio::null());
         command
     }
