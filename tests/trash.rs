@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::terminal::Terminal;
 use common::trash::{age, data, entries, note, trashed, volume};
 use common::{Answer, Ebb};
 use std::path::Path;
@@ -280,27 +281,41 @@ fn the_longest_of_names_comes_back_whole() {
     assert_eq!(ebb.ok(["volume", "rm", "--now", &one]), one);
 }
 
+/// Each is held at its worst moments, and the other one runs to its end meanwhile.
 #[test]
 fn restore_races_empty_and_the_volume_is_back_whole_or_gone_whole() {
     let ebb = Ebb::empty();
-    for _ in 0..12 {
+    let (restore, empty) = (["volume", "restore", "vase"], ["volume", "trash", "empty", "-f"]);
+    let throw_away = || {
         ebb.ok(["volume", "create", "vase"]);
         for number in 0..50 {
             std::fs::write(data(&ebb, "vase").join(number.to_string()), "x").expect("a file");
         }
         ebb.ok(["volume", "rm", "vase"]);
-        let (one, other) = (ebb.spawn(["volume", "restore", "vase"]), ebb.spawn(["volume", "trash", "empty", "-f"]));
-        let (restored, emptied) = (one.wait_with_output().expect("ends"), other.wait_with_output().expect("ends"));
-        assert!(emptied.status.success(), "{}", String::from_utf8_lossy(&emptied.stderr));
-        match restored.status.success() {
-            true => {
-                assert_eq!(entries(&data(&ebb, "vase")), 50);
-                ebb.ok(["volume", "rm", "--now", "vase"]);
-            }
-            false => assert!(volumes(&ebb).is_empty()),
-        }
+    };
+    let nothing_is_left = || {
+        assert!(volumes(&ebb).is_empty());
         assert_eq!((trashed(&ebb).len(), ebb.leftovers().len()), (0, 0));
-    }
+    };
+    // Each has found it, and the other is faster.
+    throw_away();
+    let restoring = Terminal::at_the_step(&ebb, &restore, "it is back for everyone at once");
+    ebb.ok(empty);
+    assert_eq!(restoring.goes_on(), 1);
+    nothing_is_left();
+    throw_away();
+    let emptying = Terminal::at_the_step(&ebb, &empty, "one rename into the trash");
+    ebb.ok(restore);
+    assert_eq!(emptying.goes_on(), 0);
+    assert_eq!(entries(&data(&ebb, "vase")), 50);
+    assert_eq!((trashed(&ebb).len(), ebb.leftovers().len()), (0, 0));
+    ebb.ok(["volume", "rm", "vase"]);
+    // Its files are gone, and it itself is not yet.
+    let emptying = Terminal::at_the_step(&ebb, &empty, "everything in it is unlinked");
+    let said = ebb.fails(1, restore);
+    assert!(said.starts_with("ebb: restore vase: no such volume in the trash\n"), "{said}");
+    assert_eq!(emptying.goes_on(), 0);
+    nothing_is_left();
 }
 
 #[test]

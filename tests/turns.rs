@@ -6,28 +6,12 @@ mod common;
 use common::Ebb;
 use common::terminal::Terminal;
 
-/// A command that has come to the step that says so, and waits there for Enter.
-fn at_the_step(ebb: &Ebb, words: &[&str], step: &str) -> Terminal {
-    let mut command = ebb.command();
-    command.arg("--step").args(words);
-    let mut stepping = Terminal::start(&command);
-    while !stepping.shows("⏎").contains(step) {
-        stepping.types("\n");
-    }
-    stepping
-}
-
-fn goes_on(mut stepping: Terminal) {
-    stepping.types(&"\n".repeat(100));
-    assert_eq!(stepping.ends(), 0);
-}
-
 /// Its volumes are made, and no record says yet who uses them.
 #[test]
 fn what_a_container_that_is_being_made_will_use_is_not_taken_from_it() {
     let ebb = Ebb::new();
     let create = ["create", "--name", "box", "-v", "vase:/a", "-v", "/b", "busybox", "cat", "/a/f"];
-    let creating = at_the_step(&ebb, &create, "the name is taken");
+    let creating = Terminal::at_the_step(&ebb, &create, "the name is taken");
     let volumes = ebb.ok(["volume", "ls", "-q"]);
     assert_eq!(volumes.lines().count(), 2);
     let taking = [
@@ -37,7 +21,7 @@ fn what_a_container_that_is_being_made_will_use_is_not_taken_from_it() {
         &["volume", "rename", "vase", "jug"],
     ];
     let taking = taking.map(|words| ebb.spawn_waiting(words));
-    goes_on(creating);
+    assert_eq!(creating.goes_on(), 0);
     for child in taking {
         let output = child.wait_with_output().expect("it ends");
         let said = String::from_utf8_lossy(&output.stderr);
@@ -56,10 +40,10 @@ fn who_comes_while_a_volume_goes_has_a_new_one() {
     for end in ["moved aside whole", "one rename into the trash"] {
         ebb.ok(["run", "--rm", "-v", "vase:/d", "busybox", "touch", "/d/old"]);
         let now: &[&str] = if end.starts_with("moved") { &[] } else { &["--now"] };
-        let removing = at_the_step(&ebb, &[&["volume", "rm"], now, &["vase"]].concat(), end);
+        let removing = Terminal::at_the_step(&ebb, &[&["volume", "rm"], now, &["vase"]].concat(), end);
         let run = ["run", "--name", "box", "-v", "vase:/d", "busybox", "sh", "-c", "ls /d; touch /d/new"];
         let running = ebb.spawn_waiting(&run);
-        goes_on(removing);
+        assert_eq!(removing.goes_on(), 0);
         let output = running.wait_with_output().expect("it ends");
         assert!(output.status.success() && output.stdout.is_empty(), "{output:?}");
         assert_eq!(ebb.ok(["start", "-a", "box"]), "new");

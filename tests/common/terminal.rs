@@ -1,6 +1,6 @@
 //! A terminal of the test's own, with a command in it, as a user's terminal program has one.
 
-use super::exit_code;
+use super::{Ebb, exit_code};
 use nix::fcntl::OFlag;
 use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
 use std::fs::File;
@@ -42,6 +42,23 @@ impl Terminal {
         session.current_dir(command.get_current_dir().expect("every command has its test's directory"));
         let child = session.stdin(side()).stdout(side()).stderr(side()).spawn().expect("setsid starts");
         Terminal { master, path, child, unread: String::new(), plain: false }
+    }
+
+    /// A command that has come to the step that says so, and waits there for Enter.
+    pub fn at_the_step(ebb: &Ebb, words: &[&str], step: &str) -> Terminal {
+        let mut command = ebb.command();
+        command.arg("--step").args(words);
+        let mut stepping = Terminal::start(&command);
+        while !stepping.shows("⏎").contains(step) {
+            stepping.types("\n");
+        }
+        stepping
+    }
+
+    /// Passes all steps that are left, and gives the exit code.
+    pub fn goes_on(mut self) -> i32 {
+        self.types(&"\n".repeat(100));
+        self.ends()
     }
 
     /// From here on what moves the cursor or clears a line is left out of what is shown.
