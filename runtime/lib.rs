@@ -28,3 +28,4 @@ pub mod explain;
 pub mod kernel;
 pub mod procfs;
 pub mod progress;
+pub mod umask;

@@ -2,7 +2,9 @@
 
 mod common;
 
+use common::layers::image;
 use common::{Ebb, has_one_id};
+use std::os::unix::fs::PermissionsExt;
 
 /// The refusals of a command line, or of what it means: the exit code and the first line.
 #[test]
@@ -38,6 +40,77 @@ fn words_that_mean_nothing_are_refused_in_dockers_words() {
     }
     assert_eq!(ebb.ok(["ps", "-a", "--format", "{{.Names}}"]), "box", "and nothing was made");
     assert!(ebb.ok(["volume", "ls", "-q"]).is_empty());
+}
+
+/// `rm -f "$UNSET"` is a mistake, not something that is gone already.
+#[test]
+fn an_empty_name_is_refused_in_dockers_words_also_by_force() {
+    let ebb = Ebb::empty();
+    for name in ["vase", "jug"] {
+        ebb.ok(["volume", "create", name]);
+    }
+    let volume = "ebb: invalid volume name or ID: value is empty\n";
+    assert_eq!(ebb.fails(1, ["volume", "rm", ""]), volume);
+    assert_eq!(ebb.fails(1, ["volume", "rm", "-f", ""]), volume);
+    let both = ebb.run(["volume", "rm", "--now", "", "vase"]);
+    assert_eq!((both.code, &*both.stdout, &*both.stderr), (1, "vase\n", volume), "the others go");
+    for words in [&["volume", "inspect", ""][..], &["inspect", "--type", "volume", ""]] {
+        let shown = ebb.run(words);
+        assert_eq!((shown.code, &*shown.stdout, &*shown.stderr), (1, "[]\n", volume));
+    }
+    let shown = ebb.run(["volume", "inspect", "-f", "{{.Name}}", "", "jug"]);
+    assert_eq!((shown.code, &*shown.stdout, &*shown.stderr), (1, "jug\n", volume));
+    let container = "ebb: invalid container name or ID: value is empty\n";
+    for words in [&["stop", ""][..], &["logs", ""], &["exec", "", "true"], &["wait", ""], &["container", "inspect", ""]]
+    {
+        assert_eq!(ebb.fails(1, words), container, "{words:?}");
+    }
+    for words in [&["rm", ""][..], &["rm", "-f", ""], &["rm", "-f", "--dry-run", ""]] {
+        assert_eq!(ebb.fails(1, words), "ebb: container name cannot be empty\n", "{words:?}");
+    }
+    assert_eq!(ebb.fails(1, ["rename", "", "box"]), "ebb: Neither old nor new names may be empty\n");
+    assert_eq!(ebb.ok(["volume", "ls", "-q"]), "jug");
+}
+
+/// `umask` is about the caller's own files; the store's and the containers' have the modes that they need.
+#[test]
+fn the_callers_umask_has_no_say_in_the_store_and_in_containers() {
+    let ebb = Ebb::new();
+    let script = r#"
+        set -e
+        umask "$1"; ebb="$0"
+        "$ebb" run --name box -v vase:/v -v jug:/deep/er -w /made/here busybox sh -c \
+            'umask; stat -c "%a %n" / /v /deep /deep/er /made /made/here /etc/hosts; echo kept > /v/f; stat -c %a /v/f'
+        "$ebb" start -a box > again
+        "$ebb" exec box true 2> /dev/null || "$ebb" volume export -o v.tar vase > /dev/null
+        "$ebb" volume rm vase 2> /dev/null && exit 9
+        "$ebb" volume clone vase copy
+        "$ebb" volume import copy v.tar > /dev/null
+        "$ebb" run -d --name sleeper busybox sleep 1000 > /dev/null
+        "$ebb" exec sleeper sh -c umask
+        "$ebb" create --cidfile "id$1" busybox > /dev/null
+        "$ebb" volume create new
+        "$ebb" rm -f sleeper
+        "$ebb" volume rm new 2> /dev/null
+        "$ebb" volume restore new
+        "$ebb" system check
+    "#;
+    let run = |umask: &str, ebb: &Ebb| {
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", script, env!("CARGO_BIN_EXE_ebb"), umask]).env("EBB_ROOT", ebb.store()).current_dir(&ebb.dir);
+        let answer = common::answer(&mut shell);
+        assert_eq!(answer.code, 0, "{umask}: {}", answer.shown());
+        answer.stdout
+    };
+    let usual = run("022", &ebb);
+    assert!(usual.starts_with("0022\n755 /\n755 /v\n755 /deep\n755 /deep/er\n755 /made\n"), "{usual}");
+    for umask in ["0777", "0077", "0"] {
+        let other = Ebb::new();
+        assert_eq!(run(umask, &other), usual, "{umask}");
+        let mode = |name: &str| std::fs::metadata(other.dir.join(name)).expect("a file").permissions().mode() & 0o777;
+        let umask = u32::from_str_radix(umask, 8).expect("octal");
+        assert_eq!(mode(&format!("id{umask:04o}").replace("id0000", "id0")), 0o666 & !umask, "what is the caller's");
+    }
 }
 
 #[test]
@@ -79,6 +152,36 @@ fn exec_makes_no_working_directory() {
     assert!(said.contains(&format!("unable to start container process: {why}\n")), "{said}");
     assert_ne!(ebb.run(["exec", "-w", "/etc/passwd", "box", "true"]).code, 0);
     assert_eq!(ebb.run(["exec", "box", "ls", "-d", "/nope"]).code, 1);
+}
+
+/// Docker refuses it at `create`, and nothing is left; what only a mount brings is seen at the start, as there.
+#[test]
+fn no_container_is_made_whose_working_directory_is_a_file_of_the_image() {
+    let ebb = Ebb::new();
+    image(&ebb, "two", &[&[("link", None, "/etc/passwd"), ("loft", None, "/var"), ("d/f", Some("x"), "")]]);
+    for (path, said) in [
+        ("/etc/passwd", "Cannot mkdir: /etc/passwd is not a directory"),
+        ("/d/../etc/passwd/", "Cannot mkdir: /d/../etc/passwd/ is not a directory"),
+        ("/link", "Cannot mkdir: /link is not a directory"),
+        ("/d/f", "Cannot mkdir: /d/f is not a directory"),
+        ("/d/f/deeper", "lstat /d/f/deeper: not a directory"),
+    ] {
+        for words in
+            [&["run", "-v", "vase:/v", "-w"][..], &["create", "-v", "vase:/v", "-w"], &["run", "-d", "--rm", "-w"]]
+        {
+            let answer = ebb.fails(125, [words, &[path, "two", "true"]].concat());
+            assert_eq!(answer.lines().next(), Some(format!("ebb: {said}").as_str()), "{words:?}");
+        }
+    }
+    assert_eq!(ebb.ok(["ps", "-aq"]), "");
+    assert_eq!(ebb.ok(["volume", "ls", "-q"]), "", "nor is a volume made");
+    assert_eq!(ebb.leftovers(), Vec::<String>::new());
+    for path in ["/loft/made", "/d", "/new/one", "/"] {
+        ebb.ok(["run", "--rm", "-w", path, "two", "true"]);
+    }
+    let mounted = ["run", "--name", "box", "-v", "/etc/hostname:/work", "-w", "/work", "two", "true"];
+    assert!(ebb.fails(125, mounted).contains("enter the working directory /work: not a directory"));
+    assert_eq!(ebb.ok(["ps", "-a", "--format", "{{.Names}}"]), "box");
 }
 
 /// Its own group is among a process's supplementary ones (CVE-2022-36109), as `id` in a container of Docker's shows.

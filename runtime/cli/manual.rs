@@ -3,6 +3,7 @@
 use super::table::{self, TABLE};
 use super::{Execute, help, output};
 use crate::error::{Doing, Result};
+use crate::umask;
 use std::path::{Path, PathBuf};
 
 /// Print a completion script for a shell
@@ -56,7 +57,7 @@ impl Execute for Man {
             output::bytes(&page("ebb", table::whole())?)?;
             return Ok(0);
         };
-        std::fs::create_dir_all(&dir).doing(|| format!("make {}", dir.display()))?;
+        umask::with_callers(|| std::fs::create_dir_all(&dir)).doing(|| format!("make {}", dir.display()))?;
         write(&dir, "ebb", table::whole())?;
         for entry in TABLE {
             let name = format!("ebb-{}", entry.path.replace(' ', "-"));
@@ -68,7 +69,8 @@ impl Execute for Man {
 
 fn write(dir: &Path, name: &str, command: clap::Command) -> Result<()> {
     let path = dir.join(format!("{name}.1"));
-    std::fs::write(&path, page(name, command)?).doing(|| format!("write {}", path.display()))
+    let page = page(name, command)?;
+    umask::with_callers(|| std::fs::write(&path, page)).doing(|| format!("write {}", path.display()))
 }
 
 fn page(name: &str, command: clap::Command) -> Result<Vec<u8>> {

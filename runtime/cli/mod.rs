@@ -64,6 +64,7 @@ pub fn main(arguments: Vec<OsString>) -> i32 {
     }
     // A reader that went away (`ebb ps | head -1`) ends us as it ends any other tool: quietly.
     let arguments = oci::by_name(arguments);
+    crate::umask::set_own();
     let (globals, words) = match usage::globals(&arguments) {
         Ok(found) => found,
         Err(error) => return usage::report(&error, None),

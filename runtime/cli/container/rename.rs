@@ -2,7 +2,7 @@
 
 use crate::cli::{Execute, store};
 use crate::engine::container::{self, rename};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Rename a container
 #[derive(Debug, clap::Parser)]
@@ -15,6 +15,9 @@ pub struct Rename {
 
 impl Execute for Rename {
     fn execute(self) -> Result<i32> {
+        if self.container.is_empty() || self.new_name.is_empty() {
+            return Err(Error::new("Neither old nor new names may be empty"));
+        }
         let store = store()?;
         rename::rename(&store, &container::find(&store, &self.container)?, &self.new_name)?;
         Ok(0)

@@ -5,6 +5,7 @@ use crate::cli::output::printable;
 use crate::cli::volume::tell_trashed;
 use crate::cli::{Execute, confirm, for_each, output, store};
 use crate::engine::container::loss::{self, Kept, Loss};
+use crate::engine::container::record::Container;
 use crate::engine::container::{self, prune, remove};
 use crate::error::{Doing, Error, Result};
 use crate::store::Store;
@@ -46,7 +47,7 @@ impl Execute for Rm {
         let told = std::io::stderr().is_terminal();
         let (mut losses, mut trashed) = (Vec::new(), Vec::new());
         let done = for_each(&self.containers, |name| {
-            let removed = container::find(&store, name).and_then(|container| {
+            let removed = find(&store, name).and_then(|container| {
                 let loss = if told { loss::foresee(&store, &container, options, &[]).ok() } else { None };
                 match remove::remove(&store, &container, options) {
                     Err(error) if !error.is_not_found() => {
@@ -78,11 +79,19 @@ impl Execute for Rm {
     }
 }
 
+/// No name at all is no container that is gone already, so that `-f` does not forgive it (`rm -f "$UNSET"`).
+fn find(store: &Store, name: &str) -> Result<Container> {
+    if name.is_empty() {
+        return Err(Error::new("container name cannot be empty"));
+    }
+    container::find(store, name)
+}
+
 impl Rm {
     fn foresee(&self, store: &Store, options: remove::Options) -> Result<i32> {
         let mut earlier = Vec::new();
         for_each(&self.containers, |name| {
-            let foreseen = container::find(store, name).and_then(|container| {
+            let foreseen = find(store, name).and_then(|container| {
                 // The second time that it is named it will be gone.
                 if earlier.contains(&container.id) {
                     return Err(Error::not_found(format!("No such container: {name}")));

@@ -5,6 +5,7 @@ use crate::error::{Doing, Error, Kind, Result};
 use crate::oci::lifecycle::{self, Created};
 use crate::oci::state::{self, Container};
 use crate::oci::{CreateOptions, Io};
+use crate::umask;
 use std::path::{Path, PathBuf};
 
 /// Create a container; `start` runs its program
@@ -92,7 +93,7 @@ pub fn write_pid(path: Option<&Path>, pid: i32) -> Result<()> {
         path.file_name().unwrap_or_default().to_string_lossy(),
         std::process::id()
     ));
-    std::fs::write(&half, pid.to_string())
+    umask::with_callers(|| std::fs::write(&half, pid.to_string()))
         .and_then(|()| std::fs::rename(&half, path))
         .doing(|| format!("write the pid file {}", path.display()))
 }

@@ -59,7 +59,8 @@ impl Globals {
         } else {
             format!("time={time:?} level=error msg={message:?}")
         };
-        let opened = std::fs::OpenOptions::new().create(true).append(true).open(path);
+        let open = || std::fs::OpenOptions::new().create(true).append(true).open(path);
+        let opened = crate::umask::with_callers(open);
         if let Err(error) = opened.and_then(|mut file| writeln!(file, "{line}")) {
             eprintln!("ebb: warning: write to the log {}: {error}", path.display());
         }

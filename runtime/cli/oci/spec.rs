@@ -4,6 +4,7 @@ use super::{Execute, Globals};
 use crate::cli::output;
 use crate::error::{Doing, Error, Result};
 use crate::oci::features;
+use crate::umask;
 use std::path::PathBuf;
 
 /// The version of the OCI runtime specification that Ebb follows.
@@ -34,7 +35,7 @@ impl Execute for Spec {
             let spec = features::example(self.rootless);
             let mut text = serde_json::to_string_pretty(&spec).doing(|| "encode config.json")?;
             text.push('\n');
-            std::fs::write(&path, text).doing(|| format!("write {}", path.display()))?;
+            umask::with_callers(|| std::fs::write(&path, text)).doing(|| format!("write {}", path.display()))?;
             Ok(0)
         })
     }

@@ -1,14 +1,14 @@
 //! `create`: everything that a container is before it runs. It appears by one rename, whole, or not at all.
 
 use super::record::{Config, Container, HostConfig, VERSION};
-use super::{environment, limits, log, names, remove, security};
+use super::{environment, limits, log, names, remove, security, workdir};
 use crate::engine::image::{self, Healthcheck, Image, Pull};
 use crate::engine::{idmap, leftovers, mounts, owners, time};
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
-use crate::kernel;
 use crate::store::atomic::Durability;
 use crate::store::{Store, atomic, id};
+use crate::umask;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
@@ -86,6 +86,7 @@ pub fn make(store: &Store, request: &Request) -> Result<Container> {
     leftovers::clear(store);
     let id = id::random()?;
     let mut container = describe(&id, request, &image)?;
+    workdir::check(&image.layers, &container.config.image.working_dir)?;
     let directory = super::dir(store, &id);
     let made = store.make_tmp("container")?;
     lay_out(&made.path, &container)?;
@@ -247,15 +248,8 @@ fn health(asked: &Health, image: Option<Healthcheck>) -> Option<Healthcheck> {
 }
 
 /// The container's directories, and the files that the runtime gives it. The upper directory is the container's `/`, whose
-/// own users must be able to pass it, whatever the caller's umask.
+/// own users must be able to pass it.
 fn lay_out(directory: &Path, container: &Container) -> Result<()> {
-    let callers = kernel::umask(0);
-    let made = make_files(directory, container);
-    kernel::umask(callers);
-    made
-}
-
-fn make_files(directory: &Path, container: &Container) -> Result<()> {
     for name in ["upper", "work", "rootfs"] {
         let path = directory.join(name);
         explain::step(
@@ -330,6 +324,6 @@ fn take_name(store: &Store, asked: Option<&str>, container: &mut Container) -> R
 }
 
 fn write_cidfile(path: &Path, id: &str) -> Result<()> {
-    let opened = File::options().write(true).create_new(true).open(path);
+    let opened = umask::with_callers(|| File::options().write(true).create_new(true).open(path));
     opened.and_then(|mut file| file.write_all(id.as_bytes())).doing(|| format!("write {}", path.display()))
 }

@@ -53,6 +53,7 @@ pub mod update;
 pub mod users;
 pub mod wait;
 pub mod whereabouts;
+mod workdir;
 
 pub use inspect::inspect;
 
@@ -67,6 +68,9 @@ pub fn dir(store: &Store, id: &str) -> PathBuf {
 
 /// Finds a container by full name, full id or unambiguous id prefix: `No such container: X` otherwise.
 pub fn find(store: &Store, name: &str) -> Result<Container> {
+    if name.is_empty() {
+        return Err(Error::new("invalid container name or ID: value is empty"));
+    }
     if let Ok(target) = std::fs::read_link(store.names().join(name)) {
         match load(store, &target.to_string_lossy()) {
             Ok(container) if container.name == name => return Ok(container),
@@ -75,7 +79,7 @@ pub fn find(store: &Store, name: &str) -> Result<Container> {
         }
     }
     let missing = || Error::not_found(format!("No such container: {name}"));
-    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+    if !name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(missing());
     }
     let mut found = ids(store)?.into_iter().filter(|id| id.starts_with(name));

@@ -195,8 +195,12 @@ pub fn check_options(options: &BTreeMap<String, String>) -> Result<()> {
     disk::check(&options::read(options)?)
 }
 
-/// `get NAME: no such volume` (`Kind::NotFound`) where there is none.
+/// `get NAME: no such volume` (`Kind::NotFound`) where there is none. No name at all is a mistake of the caller's, which
+/// `rm -f` does not forgive either.
 pub fn get(store: &Store, name: &str) -> Result<Volume> {
+    if name.is_empty() {
+        return Err(Error::new("invalid volume name or ID: value is empty"));
+    }
     let missing = || Error::not_found(format!("get {name}: no such volume"));
     if !id::valid_name(name) {
         return Err(missing());
