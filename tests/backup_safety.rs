@@ -66,7 +66,7 @@ fn an_owner_that_is_no_id_is_refused_and_changes_nothing() {
     with_vase(&ebb);
     ebb.ok(["create", "--name", "box", "busybox"]);
     for tar in no_ids() {
-        let said = "its owner or group is 4294967295, which is no id";
+        let said = "unpack \"nobody-s\": its owner or group is 4294967295, which is no id";
         assert!(refused(&ebb, &tar).contains(said));
         for words in [&["cp", "-", "box:/tmp"][..], &["cp", "-a", "-", "box:/tmp"]] {
             let answer = ebb.run_with(&tar, words);

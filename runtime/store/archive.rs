@@ -163,7 +163,8 @@ impl<R: Read> Archive<R> {
         self.padding = stored.next_multiple_of(BLOCK as u64) - stored;
         let header = read.header;
         let id = |key: &str, bytes: &[u8]| -> Result<u32> {
-            owner::id(self.global.number_in(read.local, key)?.or_else(|| number(bytes)).unwrap_or(u64::MAX))
+            let id = owner::id(self.global.number_in(read.local, key)?.or_else(|| number(bytes)).unwrap_or(u64::MAX));
+            id.doing(|| format!("unpack {:?}", String::from_utf8_lossy(&header.path_bytes())))
         };
         let (uid, gid) = (id("uid", &header.as_bytes()[108..116])?, id("gid", &header.as_bytes()[116..124])?);
         let modified = match self.global.get_in(read.local, "mtime") {
