@@ -2,7 +2,10 @@
 
 mod common;
 
+use common::bundle::Bundle;
 use common::{Ebb, is_root, skip};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
 
 /// Whether `controller` can limit here. An ordinary user without a delegated cgroup is told why not, which each test
 /// checks in its place; for root a kernel without the controller is a reason to skip.
@@ -119,4 +122,68 @@ fn shared_memory_is_64_megabytes_or_what_is_asked_for() {
     let size = ["busybox", "sh", "-c", "df -k /dev/shm | tail -n 1 | awk '{print $2}'"];
     assert_eq!(ebb.ok([&["run", "--rm"][..], &size].concat()), (64 << 10).to_string());
     assert_eq!(ebb.ok([&["run", "--rm", "--shm-size", "3m"][..], &size].concat()), (3 << 10).to_string());
+}
+
+/// Cgroups of somebody else's.
+struct Theirs(Vec<PathBuf>);
+
+impl Theirs {
+    /// By the name `path`: one in each tree of version 1, where each may be empty or not for itself; the one of version 2.
+    fn make(path: &str) -> Theirs {
+        let trees = ebb::oci::cgroup::directories(path);
+        // What joins a new cpuset must first have given it processors.
+        let trees = trees.into_iter().filter(|(controllers, _)| controllers != "cpuset").map(|(_, place)| place);
+        let mut places: Vec<PathBuf> = trees.collect();
+        if places.is_empty() {
+            places.push(Path::new("/sys/fs/cgroup").join(path.trim_start_matches('/')));
+        }
+        places.iter().for_each(|place| std::fs::create_dir(place).expect("a cgroup"));
+        Theirs(places)
+    }
+}
+
+impl Drop for Theirs {
+    fn drop(&mut self) {
+        for place in &self.0 {
+            let _ = std::fs::remove_dir(place);
+        }
+    }
+}
+
+/// Somebody in a cgroup, until the end of the test.
+struct Inhabitant(Child);
+
+impl Inhabitant {
+    fn of(place: &Path) -> Inhabitant {
+        let child = Command::new("sleep").arg("1000").spawn().expect("sleep");
+        std::fs::write(place.join("cgroup.procs"), child.id().to_string()).expect("moved");
+        Inhabitant(child)
+    }
+}
+
+impl Drop for Inhabitant {
+    fn drop(&mut self) {
+        let _ = self.0.kill().and_then(|()| self.0.wait());
+    }
+}
+
+#[test]
+fn a_bundle_is_refused_a_cgroup_in_which_somebody_is_and_it_stays_as_it_is() {
+    if !is_root() {
+        return; // Who may make no cgroup can take nobody's.
+    }
+    if let Err(why) = ebb::oci::cgroup::available() {
+        return skip(&why);
+    }
+    let mut bundle = Bundle::new(&["true"]);
+    let path = format!("/{}", bundle.dir.file_name().expect("a name").display());
+    bundle.config["linux"]["cgroupsPath"] = path.as_str().into();
+    let theirs = Theirs::make(&path);
+    for place in &theirs.0 {
+        let _somebody = Inhabitant::of(place);
+        let said = bundle.fails(1, &["create", "c1"]);
+        assert!(said.contains(&format!("the cgroup {} is in use by 1 process", place.display())), "{said}");
+        assert!(theirs.0.iter().all(|place| place.is_dir()), "{} was inhabited", place.display());
+        assert_eq!(bundle.ok(&["list", "-q"]), "");
+    }
 }

@@ -46,7 +46,24 @@ fn a_container_that_is_just_being_started_can_be_stopped() {
     assert_clean(&ebb);
 }
 
-/// The supervisor has taken the container, whose first process waits for its bundle.
+#[test]
+fn a_container_that_is_removed_just_before_its_supervisor_takes_it_is_not_there() {
+    let ebb = Ebb::new();
+    ebb.ok(["create", "--name", "box", "busybox", "true"]);
+    let mut command = ebb.command();
+    command.args(["--step", "start", "box"]);
+    let mut starting = Terminal::start(&command);
+    while !starting.shows("⏎").contains("it leaves the user's session") {
+        starting.types("\n");
+    }
+    ebb.ok(["rm", "box"]);
+    starting.types("\n");
+    starting.shows("No such container: box");
+    assert_eq!(starting.ends(), 1);
+    assert_clean(&ebb);
+}
+
+/// The supervisor has taken the container, and is about to write its bundle.
 fn started_as_far_as_its_bundle(ebb: &Ebb) -> Terminal {
     let mut command = ebb.command();
     command.args(["--step", "run", "-d", "--name", "box", "busybox", "sleep", "1000"]);

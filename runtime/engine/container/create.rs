@@ -154,7 +154,6 @@ fn valid_hostname(name: &str) -> bool {
     !name.is_empty() && name.len() <= 64 && name.bytes().all(letters)
 }
 
-/// The image's config with the request's words laid over it.
 /// The places of `-v /PATH`, which Docker shows beside the image's own volumes; not those of `--mount`.
 fn without_source(request: &Request) -> impl Iterator<Item = String> {
     let of_mount = |path: &str| request.host.mounts.iter().any(|mount| mount["Target"] == path);
@@ -162,6 +161,7 @@ fn without_source(request: &Request) -> impl Iterator<Item = String> {
     anonymous.map(|mount| mount.target.clone()).filter(move |path| !of_mount(path))
 }
 
+/// The image's config with the request's words laid over it.
 fn describe(id: &str, request: &Request, image: &Image) -> Result<Container> {
     let mut config = Config {
         hostname: request.hostname.clone().unwrap_or_else(|| id[..12].to_owned()),

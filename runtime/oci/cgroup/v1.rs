@@ -94,10 +94,7 @@ pub(super) fn prepare(trees: &[Tree], path: &str, resources: &Option<LinuxResour
     others.iter().try_for_each(|tree| refuse_inhabited(&directory(tree, path)))?;
     let mut made = Vec::new();
     let prepared = (|| {
-        for tree in &joined {
-            make_in(tree, path)?;
-            made.push(directory(tree, path));
-        }
+        joined.iter().try_for_each(|tree| make_in(tree, path, &mut made))?;
         if let Some(resources) = resources {
             limit(trees, path, resources, true)?;
         }
@@ -129,32 +126,42 @@ fn joins(tree: &Tree, resources: Option<&LinuxResources>) -> bool {
     })
 }
 
-/// Makes the cgroup's directory in one tree. What is above it most often is there.
-fn make_in(tree: &Tree, path: &str) -> Result<()> {
+/// Makes the cgroup's directory in one tree, and notes it in `made` where it was not there. What is above it most often is.
+fn make_in(tree: &Tree, path: &str, made: &mut Vec<PathBuf>) -> Result<()> {
     let steps = steps(&tree.mount, path);
     let (here, above) = steps.split_last().ok_or_else(no_path)?;
     let has_cpuset = tree.controllers.iter().any(|name| name == "cpuset");
     if !has_cpuset {
         match make(here) {
             Err(error) if error.is_not_found() && !above.is_empty() => {}
-            made => return if made? { Ok(()) } else { refuse_inhabited(here) },
+            is_new => {
+                if !is_new? {
+                    return refuse_inhabited(here);
+                }
+                made.push(here.clone());
+                return Ok(());
+            }
         }
     }
-    let (mut parent, mut made) = (&tree.mount, false);
+    let mut parent = &tree.mount;
     for step in &steps {
-        made = make(step)?;
+        match make(step)? {
+            true if step == here => made.push(here.clone()),
+            false if step == here => refuse_inhabited(here)?,
+            _ => {}
+        }
         if has_cpuset {
             inherit_cpuset(parent, step)?;
         }
         parent = step;
     }
-    if made { Ok(()) } else { refuse_inhabited(here) }
+    Ok(())
 }
 
 /// A running container joins a tree in which nothing was asked for at its start.
 fn join_late(trees: &[Tree], cgroup: &str, controller: &str) -> Result<()> {
     let Some(tree) = tree_of(trees, controller).filter(|tree| !directory(tree, cgroup).exists()) else { return Ok(()) };
-    make_in(tree, cgroup)?;
+    make_in(tree, cgroup, &mut Vec::new())?;
     for pid in any_directory(trees, cgroup).map(|directory| listed(&directory)).unwrap_or_default() {
         match set(&directory(tree, cgroup), "cgroup.procs", &pid.to_string()) {
             // It has ended meanwhile.
