@@ -105,6 +105,40 @@ fn ulimits_are_the_containers_and_no_higher_than_the_users() {
 }
 
 #[test]
+fn cpus_that_are_not_there_are_refused_in_docker_s_words_and_those_that_are_are_taken() {
+    let ebb = Ebb::new();
+    let refused = |cpus: &str| ebb.fails(125, ["run", "--rm", "--cpuset-cpus", cpus, "busybox", "true"]);
+    let online = std::fs::read_to_string("/sys/devices/system/cpu/online").expect("the machine's CPUs");
+    let words =
+        |cpus: &str| format!("Requested CPUs are not available - requested {cpus}, available: {}", online.trim());
+    for cpus in ["7777", "0,7777", "0-7777", "0-4294967295"] {
+        let said = refused(cpus);
+        assert!(said.contains(&words(cpus)), "{said}");
+    }
+    for cpus in ["x", "1-0", ",", "0-", "-1"] {
+        let said = refused(&format!("0,{cpus}"));
+        assert!(said.contains("for cpuset cpus"), "{said}");
+    }
+    assert_eq!(ebb.ok(["ps", "-aq"]), "", "nothing is left");
+    ebb.ok(["create", "--name", "box", "busybox"]);
+    let said = ebb.fails(1, ["update", "--cpuset-cpus", "7777", "box"]);
+    assert!(said.contains(&words("7777")), "{said}");
+    if lacks("cpuset").is_none() {
+        let seen = ebb.ok([
+            "run",
+            "--rm",
+            "--cpuset-cpus",
+            online.trim(),
+            "busybox",
+            "grep",
+            "Cpus_allowed_list",
+            "/proc/self/status",
+        ]);
+        assert!(seen.ends_with(online.trim()), "{seen}");
+    }
+}
+
+#[test]
 fn a_sysctl_of_the_containers_own_namespaces_is_set_and_no_other() {
     let ebb = Ebb::new();
     let read = ["busybox", "cat", "/proc/sys/net/ipv4/ip_unprivileged_port_start"];

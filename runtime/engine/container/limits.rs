@@ -73,6 +73,7 @@ pub fn check(host: &HostConfig) -> Result<()> {
     if host.memory_swap > 0 && host.memory_swap < host.memory {
         return Err(Error::new("Minimum memoryswap limit should be larger than memory limit, see usage"));
     }
+    check_cpu_list(&host.cpuset_cpus)?;
     if host.nano_cpus == 0 {
         return Ok(());
     }
@@ -83,6 +84,38 @@ pub fn check(host: &HostConfig) -> Result<()> {
         )));
     }
     Ok(())
+}
+
+/// The kernel would say "math result not representable" of a CPU that is not there.
+fn check_cpu_list(asked: &str) -> Result<()> {
+    if asked.is_empty() {
+        return Ok(());
+    }
+    let invalid = || Error::new(format!("Invalid value {asked} for cpuset cpus"));
+    let wanted = cpu_ranges(asked).ok_or_else(invalid)?;
+    let online = crate::procfs::read("/sys/devices/system/cpu/online").unwrap_or_default();
+    let (online, Some(there)) = (online.trim(), cpu_ranges(&online)) else { return Ok(()) };
+    let is_there = |mut cpu: u32, last: u32| loop {
+        match there.iter().find(|(from, to)| (*from..=*to).contains(&cpu)) {
+            None => return false,
+            Some((_, to)) if *to >= last => return true,
+            Some((_, to)) => cpu = to + 1,
+        }
+    };
+    match wanted.iter().all(|(first, last)| is_there(*first, *last)) {
+        true => Ok(()),
+        false => Err(Error::new(format!("Requested CPUs are not available - requested {asked}, available: {online}"))),
+    }
+}
+
+/// `0-3,7` as (first, last), in the form that the kernel has for lists of CPUs.
+fn cpu_ranges(text: &str) -> Option<Vec<(u32, u32)>> {
+    let range = |part: &str| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+        (first <= last).then_some((first, last))
+    };
+    text.split(',').map(range).collect()
 }
 
 /// What the user limited, for the container's cgroup; what was left open is absent.
