@@ -32,6 +32,10 @@ pub struct Starting(OwnedFd);
 
 /// The first half of [`start`], after which the caller may do something else meanwhile.
 pub fn begin(store: &Store, container: &Container, client: Client) -> Result<Starting> {
+    // Docker refuses before it counts as a start. (What has --rm goes when its start fails: its supervisor sees to it.)
+    if !container.host_config.auto_remove {
+        mounts::look_for_sources(&container.mounts)?;
+    }
     finish_what_was_killed(store, container);
     let (report, reporter) = pipe2(nix::fcntl::OFlag::O_CLOEXEC).doing(|| "make a pipe")?;
     explain::step("a supervisor: it will be the container's parent, and keep its output and its end", "");
