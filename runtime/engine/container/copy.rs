@@ -119,15 +119,14 @@ pub fn look_into<T: Serialize + DeserializeOwned>(
         state::await_start(store, container)?;
         // That it has ended is known when its supervisor has written it down.
         let settled = |state: &state::State| !state.is_running() || state.init.is_alive();
-        let gone = || Error::not_found(format!("No such container: {}", container.name));
-        let init = wait::until(store, container, settled)?.ok_or_else(gone)?.init;
+        let init = wait::until(store, container, settled)?.ok_or_else(|| super::removed(container))?.init;
         // Where it ends before its files are in our hands, they are those of a stopped one.
         let mounts = init.open().map(|pidfd| oci::mounts_of(Pid::from_raw(init.pid), &pidfd)).transpose()?;
         if let Some(mounts) = mounts.flatten() {
             return oci::within(View::Running(mounts), |root| work(&own(root)?, false));
         }
         // Nobody starts it meanwhile: its layer must not be mounted twice.
-        let held = lock::exclusive(&place).map_err(|error| if error.is_not_found() { gone() } else { error })?;
+        let held = lock::exclusive(&place).map_err(super::or_removed(container))?;
         if !state::current(store, container)?.is_running() {
             break held;
         }

@@ -66,6 +66,16 @@ pub fn dir(store: &Store, id: &str) -> PathBuf {
     store.containers().join(id)
 }
 
+/// What is said of a container that somebody has removed since it was looked up.
+pub fn removed(container: &Container) -> Error {
+    Error::not_found(format!("No such container: {}", container.name))
+}
+
+/// Whatever of the container's is not there: it is [`removed`].
+pub fn or_removed(container: &Container) -> impl Fn(Error) -> Error {
+    |error| if error.is_not_found() { removed(container) } else { error }
+}
+
 /// Finds a container by full name, full id or unambiguous id prefix: `No such container: X` otherwise.
 pub fn find(store: &Store, name: &str) -> Result<Container> {
     if name.is_empty() {

@@ -115,12 +115,9 @@ pub fn take_own(store: &Store, container: &Container) -> Result<Option<Gone>> {
 
 /// The container's lock, and its record as it is under the lock: it may have been renamed since.
 fn lock(store: &Store, container: &Container) -> Result<(Lock, Container)> {
-    let gone = |error: Error| match error.is_not_found() {
-        true => Error::not_found(format!("No such container: {}", container.name)),
-        false => error,
-    };
-    let lock = lock::exclusive(&dir(store, &container.id)).map_err(gone)?;
-    Ok((lock, super::load(store, &container.id).map_err(gone)?))
+    let removed = super::or_removed(container);
+    let lock = lock::exclusive(&dir(store, &container.id)).map_err(&removed)?;
+    Ok((lock, super::load(store, &container.id).map_err(removed)?))
 }
 
 /// Out of the list by one rename, then its name, then its volumes.

@@ -175,10 +175,7 @@ fn gone(state: &mut State) {
 /// that every container has, and that nobody else locks. The first process inherits it: where the supervisor is killed,
 /// it is held for as long as that process is there.)
 pub fn starting(store: &Store, container: &Container) -> Result<Lock> {
-    lock::exclusive(&super::dir(store, &container.id).join("rootfs")).map_err(|error| match error.is_not_found() {
-        true => Error::not_found(format!("No such container: {}", container.name)),
-        false => error,
-    })
+    lock::exclusive(&super::dir(store, &container.id).join("rootfs")).map_err(super::or_removed(container))
 }
 
 /// Blocks while the container is being started. Never to be called under the container's lock: its supervisor needs that.

@@ -25,7 +25,8 @@ enum Found {
 /// Refuses a working directory where the image has a file. What a mount brings is seen when the container starts.
 pub fn check(layers: &[PathBuf], workdir: &str) -> Result<()> {
     let path = &*clean(workdir);
-    if !may_be_unfit(layers, path)? {
+    // Most often it is the image's root, and no layer need be opened.
+    if path == Path::new("/") || !may_be_unfit(layers, path)? {
         return Ok(());
     }
     let ids = idmap::store_ids()?;
