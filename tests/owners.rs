@@ -238,14 +238,14 @@ fn idmap_makes_the_container_s_user_the_directory_s_owner_where_the_kernel_can()
             let ran = run("33:44", more);
             assert_eq!((ran.code, ran.stdout.as_str()), (0, "33:44\n33:44\n"), "{}", ran.shown());
             assert_eq!(owner(&host.join("new")), (1234, 1235), "on the host it is the directory's owner's");
-            // Nobody else has become somebody else.
+            // Nobody else has become somebody else, and root of the host has no place in there.
             let seen = ebb.ok([
                 &["run", "--rm", "-u", "33:44", "-v", &mount],
                 more,
                 &["busybox", "stat", "-c", "%u:%g", "/c/a", "/c/d/b"],
             ]
             .concat());
-            assert_eq!(seen, "33:44\n0:0");
+            assert_eq!(seen, "33:44\n65534:65534");
             // An owner for whom the container has no id at all.
             std::os::unix::fs::chown(&host, Some(300_000), Some(300_000)).expect("given");
             std::fs::remove_file(host.join("new")).expect("removed");
@@ -288,6 +288,42 @@ fn idmap_makes_the_container_s_user_the_directory_s_owner_where_the_kernel_can()
     assert_eq!(ebb.ok(["ps", "-aq"]), "");
     let seen = ebb.run(["run", "--rm", "--userns", "keep-id:uid=33,gid=33", "-v", &mount, "busybox", "true"]);
     assert_eq!(seen.code, 0, "with keep-id it is so as it is: {}", seen.shown());
+}
+
+/// A file of root's with the setuid bit, in a directory of the host: whoever runs it there is root.
+#[test]
+fn idmap_keeps_a_container_from_leaving_a_setuid_file_of_root_s_on_the_host() {
+    let ebb = Ebb::new();
+    let host = host_directory(&ebb);
+    let leave = "cp /bin/busybox /c/mine && chown 1234:1235 /c/mine; chmod 6755 /c/mine; cp /bin/busybox /c/roots && \
+                 chmod 6755 /c/roots; chown 0:0 /c/roots; ls -ln /c";
+    let mount = format!("{}:/c", host.display());
+    if !is_root() {
+        // An ordinary user's container has no id of root's to give.
+        ebb.run(["run", "--rm", "-v", &mount, "busybox", "sh", "-c", leave]);
+        for name in ["mine", "roots"] {
+            assert_ne!(owner(&host.join(name)).0, 0);
+        }
+        return;
+    }
+    ebb.ok(["run", "--rm", "-v", &mount, "busybox", "sh", "-c", leave]);
+    assert_eq!(owner(&host.join("roots")), (0, 0), "without :idmap it can, as with Docker, and the README says so");
+    for (owned_by, user) in [(1234, "0:0"), (1234, "1234:1235"), (1234, "33:44")] {
+        std::os::unix::fs::chown(&host, Some(owned_by), Some(1235)).expect("given");
+        for name in ["mine", "roots"] {
+            let _ = std::fs::remove_file(host.join(name));
+        }
+        let translated = format!("{mount}:idmap");
+        ebb.ok(["run", "--name", "box", "-d", "-u", user, "-v", &translated, "busybox", "sleep", "1000"]);
+        for who in ["0:0", "33:44", "1234:1235"] {
+            ebb.run(["exec", "-u", who, "box", "sh", "-c", leave]);
+            for name in ["mine", "roots"] {
+                let path = host.join(name);
+                assert!(!path.exists() || (owner(&path).0 != 0 && owner(&path).1 != 0), "{user}, {who}: {name}");
+            }
+        }
+        ebb.ok(["rm", "-f", "box"]);
+    }
 }
 
 #[test]

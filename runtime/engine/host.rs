@@ -2,7 +2,7 @@
 
 use super::container::state::{self, Status};
 use super::idmap::{self, StoreIds};
-use super::{container, image};
+use super::{container, image, one_id};
 use crate::error::Result;
 use crate::oci::{self, IdMap, cgroup};
 use crate::store::Store;
@@ -111,12 +111,11 @@ fn subordinate_ids(warnings: &mut Vec<String>) -> Result<u64> {
         StoreIds::Host => 65536,
         StoreIds::Subordinate(map) => map.uids.iter().skip(1).map(|(_, _, count)| u64::from(*count)).sum(),
         StoreIds::Single(_) => {
-            warnings.push(
-                "No subordinate ids: all files belong to you, and changes of user inside a container have no effect \
-                 (an administrator can give you some: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 \
-                 NAME; newuidmap comes with the package uidmap)"
-                    .to_owned(),
-            );
+            warnings.push(format!(
+                "No subordinate ids: all files belong to you, and {} ({})",
+                one_id::MEANING,
+                one_id::CURE
+            ));
             0
         }
     })

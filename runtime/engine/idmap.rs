@@ -208,6 +208,11 @@ pub fn exchange(map: &[(u32, u32, u32)], one: u32, other: u32) -> Vec<(u32, u32,
     exchanged
 }
 
+/// `map` without the extent's place of `id`: who has it inside is nobody outside.
+pub fn leave_out(map: &[(u32, u32, u32)], id: u32) -> Vec<(u32, u32, u32)> {
+    map.iter().flat_map(|extent| without(*extent, id)).collect()
+}
+
 /// What is left of an extent when `id` is cut out.
 fn without((inside, outside, length): (u32, u32, u32), id: u32) -> Vec<(u32, u32, u32)> {
     if !within(id, inside, length) {

@@ -8,6 +8,7 @@ pub mod image;
 pub mod leftovers;
 pub mod moment;
 pub mod mounts;
+pub mod one_id;
 pub mod owners;
 pub mod settings;
 pub mod signal;

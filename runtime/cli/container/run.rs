@@ -7,6 +7,7 @@ use crate::engine::container::record::{Container, MountPoint};
 use crate::engine::container::supervisor::{self, Client, Starting};
 use crate::engine::container::{self, create, protocol, streams, terminal};
 use crate::engine::mounts::{self, clean};
+use crate::engine::one_id;
 use crate::error::{Error, Result};
 use crate::store::Store;
 use std::io::IsTerminal;
@@ -63,6 +64,7 @@ impl Execute for Run {
         let request = self.options.request(self.detach)?;
         let container = create::make(&store, &request)?;
         warn_of_uncovered_volumes(&container, &request.mounts);
+        say_what_one_id_means(&store)?;
         if self.detach {
             start(&store, &container, None)?;
             output::line(&container.id)?;
@@ -109,6 +111,14 @@ fn start(store: &Store, container: &Container, attached: Option<OwnedFd>) -> Res
     started
 }
 
+/// Said to a person, once a store: with one id a container's walls are fewer, and nothing that it prints shows it.
+fn say_what_one_id_means(store: &Store) -> Result<()> {
+    if std::io::stderr().is_terminal() && one_id::is_to_be_told(store)? {
+        eprintln!("ebb: you have no subordinate ids, so {}\n  {}", one_id::MEANING, one_id::CURE);
+    }
+    Ok(())
+}
+
 /// How data is lost on recreate: the image keeps it in a volume that nobody named, beside what the user did mount, maybe at
 /// last year's path.
 fn warn_of_uncovered_volumes(container: &Container, asked: &[mounts::Request]) {
@@ -150,6 +160,7 @@ impl Execute for Create {
         let request = self.options.request(true)?;
         let container = create::create(&store, &request)?;
         warn_of_uncovered_volumes(&container, &request.mounts);
+        say_what_one_id_means(&store)?;
         output::line(&container.id)?;
         Ok(0)
     }

@@ -79,7 +79,7 @@ pub fn spec(store: &Store, container: &Container, namespaces: Vec<LinuxNamespace
         .set_env(Some(super::environment::of(container, &user.home)))
         .set_cwd(clean(cwd))
         .set_user(user.to_oci())
-        .set_capabilities(Some(security::capabilities(host, user.uid)?))
+        .set_capabilities(Some(security::capabilities(host, &ids, user.uid)?))
         .set_no_new_privileges(Some(security::no_new_privileges(host)?))
         .set_rlimits(Some(rlimits(&host.ulimits)?))
         .set_oom_score_adj((host.oom_score_adj != 0).then_some(host.oom_score_adj));

@@ -28,9 +28,22 @@ const DEFAULT_CAPABILITIES: [&str; 11] = [
     "SYS_CHROOT",
 ];
 
-/// The capabilities that `--privileged`, `--cap-add` and `--cap-drop` leave. Never inheritable (CVE-2022-29162).
-pub fn capabilities(host: &HostConfig, uid: u32) -> Result<LinuxCapabilities> {
-    capabilities_of(uid, allowed(host)?)
+/// Those that mean nothing where one id is mapped: every file and every process is that id's own, and calls that change
+/// the identity are answered by the seccomp filter (oci/seccomp/identity.rs), so that the kernel is not asked.
+const FOR_OTHER_IDS: [&str; 6] = ["CHOWN", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID"];
+
+/// The capabilities that `--privileged`, `--cap-add` and `--cap-drop` leave. Never inheritable (CVE-2022-29162). A program
+/// that changes its user keeps what it has where there is one id only, so it is given less there.
+pub fn capabilities(host: &HostConfig, ids: &StoreIds, uid: u32) -> Result<LinuxCapabilities> {
+    let mut set = allowed(host)?;
+    let is_asked_for = |name: &&str| host.cap_add.iter().any(|added| named(added).ok() == named(name).ok());
+    let adds_all = host.cap_add.iter().any(|added| added.eq_ignore_ascii_case("ALL"));
+    if matches!(ids, StoreIds::Single(_)) && !host.privileged && !adds_all {
+        for name in FOR_OTHER_IDS.iter().filter(|name| !is_asked_for(name)) {
+            set.remove(&named(name)?);
+        }
+    }
+    capabilities_of(uid, set)
 }
 
 /// With this ceiling. Who is not root begins without any, as in Docker: execve(2) would take them away in any case, but for

@@ -13,15 +13,22 @@ use std::path::Path;
 /// The map of the mount: the directory's owner on the disk is the container's user, and the other way round; all others
 /// are who they are in `base`, the map of the container's other mounts (`None`: the host's ids). And that owner, who must
 /// be the same when the mount is made. `None` where those two are one already.
+///
+/// Where the directory is not root's, root of the host has no place in the map. Otherwise a container's root could give a
+/// file to the host's root there, and set its setuid bit: whoever runs that file on the host is root.
 pub fn map(mount: &MountPoint, base: Option<&IdMap>, uid: u32, gid: u32) -> Result<Option<(IdMap, (u32, u32))>> {
     let (owner, group) = owner_of(mount)?;
-    if (owner, group) == (uid, gid) {
+    if (owner, group) == (uid, gid) && (owner, group) == (0, 0) {
         return Ok(None);
     }
     let everybody = IdMap { uids: vec![(0, 0, u32::MAX)], gids: vec![(0, 0, u32::MAX)] };
     let base = base.unwrap_or(&everybody);
-    let uids = idmap::exchange(&base.uids, owner, uid);
-    Ok(Some((IdMap { uids, gids: idmap::exchange(&base.gids, group, gid) }, (owner, group))))
+    let exchanged = |map: &[(u32, u32, u32)], owner: u32, user: u32| {
+        let map = idmap::exchange(map, owner, user);
+        if owner == 0 { map } else { idmap::leave_out(&map, 0) }
+    };
+    let map = IdMap { uids: exchanged(&base.uids, owner, uid), gids: exchanged(&base.gids, group, gid) };
+    Ok(Some((map, (owner, group))))
 }
 
 /// Asks the kernel, and says what else would do where it will not.
