@@ -4,8 +4,11 @@
 //! callers.
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::Signal;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockFlag, accept4, recvmsg};
 use nix::unistd::Pid;
+use std::convert::Infallible;
 use std::ffi::{CStr, c_char, c_int, c_long, c_uint, c_void};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,9 +23,13 @@ pub enum Cloned {
 ///
 /// The child is a copy of this process, as after fork(2). That is only sound while no other thread exists, whose locks
 /// the child would find taken forever; so that is checked, and refused with EBUSY. Such a child has no other thread, and may
-/// by now be where /proc is a container's, and says what that wants.
+/// by now be where /proc is a container's, and says what that wants. Other flags are refused with EINVAL: a child that
+/// shared memory, descriptors or signal handlers with this process would be no copy of it.
 pub fn clone3(flags: u64, cgroup: Option<BorrowedFd>) -> nix::Result<Cloned> {
     static IS_CHILD: AtomicBool = AtomicBool::new(false);
+    if flags & !SOUND_TO_CLONE_WITH != 0 {
+        return Err(Errno::EINVAL);
+    }
     let is_child = IS_CHILD.load(Ordering::Relaxed);
     if !is_child && std::fs::read_dir("/proc/self/task").map(Iterator::count).unwrap_or(1) != 1 {
         return Err(Errno::EBUSY);
@@ -47,8 +54,8 @@ pub fn clone3(flags: u64, cgroup: Option<BorrowedFd>) -> nix::Result<Cloned> {
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = fd.as_raw_fd() as u64;
     }
-    // SAFETY: one thread exists (checked above, or in the parent), no CLONE_VM is set by any caller and `stack` is 0, so the child runs
-    // on its own copy of this stack; the kernel writes `pidfd` before it returns, and `args` outlives the call.
+    // SAFETY: one thread exists (checked above, or in the parent), CLONE_VM is refused above and `stack` is 0, so the child
+    // runs on its own copy of this stack; the kernel writes `pidfd` before it returns, and `args` outlives the call.
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) };
     match Errno::result(pid)? {
         0 => {
@@ -59,6 +66,14 @@ pub fn clone3(flags: u64, cgroup: Option<BorrowedFd>) -> nix::Result<Cloned> {
         pid => Ok(Cloned::Parent { pid: Pid::from_raw(pid as i32), pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } }),
     }
 }
+
+/// CLONE_NEW*, and CLONE_PARENT.
+const SOUND_TO_CLONE_WITH: u64 = {
+    const CLONE_NEWTIME: c_int = 0x80;
+    let process = libc::CLONE_NEWUSER | libc::CLONE_NEWPID | libc::CLONE_PARENT;
+    let view = libc::CLONE_NEWNS | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC | libc::CLONE_NEWNET;
+    (process | view | libc::CLONE_NEWCGROUP | CLONE_NEWTIME) as u64
+};
 
 /// A plain fork(2) with a pidfd, under the same condition as [`clone3`].
 pub fn fork() -> nix::Result<Cloned> {
@@ -213,9 +228,8 @@ pub fn pivot_root_here() -> nix::Result<()> {
 /// Closes every descriptor above the standard three that would survive an execve(2): all of our own are made with
 /// O_CLOEXEC, so what lacks it came from whoever started us.
 pub fn close_inherited() {
-    let open = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
-    let numbers: Vec<RawFd> = open.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
-    for fd in numbers.into_iter().filter(|fd| *fd > 2) {
+    let numbers: Vec<RawFd> = open_descriptors().filter(|fd| *fd > 2).collect();
+    for fd in numbers {
         // SAFETY: only reads a number that the kernel keeps; a descriptor that is closed by now answers EBADF.
         if unsafe { libc::fcntl(fd, libc::F_GETFD) } == 0 {
             // SAFETY: no value of this program owns a descriptor without O_CLOEXEC, so none is closed behind one's back.
@@ -275,12 +289,50 @@ fn below_every_frame() -> usize {
     ((&raw const here) as usize & !0xfff) - 0x1000
 }
 
-/// close_range(2): closes every descriptor from `first` on, or with `cloexec` marks them to be closed by execve(2).
-pub fn close_from(first: RawFd, cloexec: bool) -> nix::Result<()> {
-    let flags = if cloexec { libc::CLOSE_RANGE_CLOEXEC as c_int } else { 0 };
-    // SAFETY: with CLOSE_RANGE_CLOEXEC nothing is closed now; without it the callers, children about to wait or to exec,
-    // own no descriptor from `first` on that a destructor would close again.
-    Errno::result(unsafe { libc::close_range(first as c_uint, c_uint::MAX, flags) }).map(drop)
+/// Closes every descriptor from `first` on but those of `kept`, runs `then`, and ends this process (close_range(2)). For a
+/// child that is about to execute a program.
+///
+/// The values that own what is closed are still there, in the frames of whoever called this and in the parent's that were
+/// copied at the clone. None of them is dropped or used any more, since this does not return, not by a panic either.
+pub fn close_all_but(first: RawFd, kept: &[RawFd], then: impl FnOnce(nix::Result<()>) -> Infallible) -> ! {
+    struct End;
+    impl Drop for End {
+        fn drop(&mut self) {
+            exit_now(1);
+        }
+    }
+    let _end = End;
+    let close = |from: RawFd, to: c_uint| {
+        // SAFETY: what is closed is owned by values in frames that this process never comes back to, as told above.
+        Errno::result(unsafe { libc::close_range(from as c_uint, to, 0) }).map(drop)
+    };
+    let mut from = first;
+    let mut kept: Vec<RawFd> = kept.iter().copied().filter(|fd| *fd >= first).collect();
+    kept.sort_unstable();
+    let closed = kept.iter().try_for_each(|fd| {
+        let below = if *fd > from { close(from, (*fd - 1) as c_uint) } else { Ok(()) };
+        from = *fd + 1;
+        below
+    });
+    match then(closed.and_then(|()| close(from, c_uint::MAX))) {}
+}
+
+/// The program that `command` starts gets descriptors 0, 1 and 2: what this process has open is closed, not only marked,
+/// before its path is looked up. (What std opens for itself afterwards are pipes, which lead nowhere.)
+pub fn close_descriptors_of(command: &mut std::process::Command) {
+    let open: Vec<RawFd> = open_descriptors().filter(|fd| *fd > 2).collect();
+    let close = move || {
+        // SAFETY: the child, a copy of this process, goes on to execve(2) or ends: no value in it uses these any more.
+        open.iter().for_each(|fd| _ = unsafe { libc::close(*fd) });
+        Ok(())
+    };
+    // SAFETY: between fork and exec the closure makes system calls, and neither allocates nor takes a lock.
+    unsafe { std::os::unix::process::CommandExt::pre_exec(command, close) };
+}
+
+fn open_descriptors() -> impl Iterator<Item = RawFd> {
+    let open = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    open.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
 /// One instruction of a classic BPF program (linux/filter.h `struct sock_filter`).
@@ -425,25 +477,39 @@ pub fn open_terminal_slave(master: impl AsFd) -> nix::Result<OwnedFd> {
     owned(unsafe { libc::ioctl(fd, libc::TIOCGPTPEER, libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC) }.into())
 }
 
-/// Takes ownership of a descriptor that the kernel has just given us: in an SCM_RIGHTS message (unix(7)), by accept(2).
-pub fn received(fd: RawFd) -> OwnedFd {
-    // SAFETY: callers pass what recvmsg(2) or accept(2) has just returned, which nothing else owns.
-    unsafe { OwnedFd::from_raw_fd(fd) }
+/// recvmsg(2): the next message, into `bytes`, and the descriptors that came with it (SCM_RIGHTS in unix(7)).
+pub fn receive(socket: impl AsFd, bytes: &mut [u8]) -> nix::Result<(usize, Vec<OwnedFd>)> {
+    let mut space = nix::cmsg_space!([RawFd; MOST_DESCRIPTORS]);
+    let mut parts = [std::io::IoSliceMut::new(bytes)];
+    let socket = socket.as_fd().as_raw_fd();
+    let message = recvmsg::<()>(socket, &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC)?;
+    let mut descriptors = Vec::new();
+    for control in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(numbers) = control {
+            // SAFETY: the kernel has just given us these, and nobody else sees the message that tells their numbers.
+            descriptors.extend(numbers.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
+        }
+    }
+    Ok((message.bytes, descriptors))
+}
+
+/// How many descriptors [`receive`] takes with one message; the kernel lets at most 253 be sent.
+pub const MOST_DESCRIPTORS: usize = 200;
+
+/// accept4(2), with SOCK_CLOEXEC and `flags`.
+pub fn accept(listener: impl AsFd, flags: SockFlag) -> nix::Result<OwnedFd> {
+    owned(accept4(listener.as_fd().as_raw_fd(), flags | SockFlag::SOCK_CLOEXEC)?.into())
+}
+
+/// fcntl(2), F_DUPFD_CLOEXEC: a copy with the lowest free number from `least` on.
+pub fn duplicate_from(least: RawFd, fd: impl AsFd) -> nix::Result<OwnedFd> {
+    owned(fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(least))?.into())
 }
 
 /// Sets one signal back to its default disposition.
 pub fn default_signal(signal: Signal) {
     // SAFETY: SIG_DFL names no handler.
     unsafe { libc::signal(signal as c_int, libc::SIG_DFL) };
-}
-
-/// dup2(2) of `fd`, which is closed, onto descriptor `number`, which stays open over execve(2).
-pub fn dup2(fd: RawFd, number: c_int) -> nix::Result<()> {
-    // SAFETY: `fd` comes from fcntl(F_DUPFD) in the one caller and is owned by nobody else; 0, 1 and 2 are what is
-    // replaced, which Rust's standard streams use by number and do not own.
-    Errno::result(unsafe { libc::dup2(fd, number) })?;
-    // SAFETY: as above: nobody else owns `fd`.
-    Errno::result(unsafe { libc::close(fd) }).map(drop)
 }
 
 /// setdomainname(2): the NIS domain name of this UTS namespace.

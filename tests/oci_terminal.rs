@@ -56,15 +56,7 @@ fn a_terminal_in_the_foreground_has_our_size_and_gets_our_keys() {
 }
 
 fn receive(listener: &UnixListener) -> std::os::fd::OwnedFd {
-    use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
-    use std::os::fd::AsRawFd;
     let (stream, _) = listener.accept().unwrap();
-    let mut name = [0; 64];
-    let mut space = nix::cmsg_space!([i32; 1]);
-    let mut parts = [std::io::IoSliceMut::new(&mut name)];
-    let message = recvmsg::<()>(stream.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC).unwrap();
-    match message.cmsgs().unwrap().next() {
-        Some(ControlMessageOwned::ScmRights(descriptors)) => ebb::kernel::received(descriptors[0]),
-        other => panic!("{other:?}"),
-    }
+    let (_, mut descriptors) = ebb::kernel::receive(&stream, &mut [0; 64]).unwrap();
+    descriptors.pop().expect("a descriptor")
 }

@@ -7,7 +7,7 @@ mod process;
 pub use files::*;
 pub use process::*;
 
-use super::{Call, entered, names, secrets, tell, tell_first, tell_first_at};
+use super::{Call, entered, names, secrets, tell, tell_first, tell_first_at, tell_last};
 use crate::kernel::{self, Bpf, Cloned};
 use caps::{CapSet, CapsHashSet};
 use nix::mount::{MntFlags, MsFlags};
@@ -342,7 +342,7 @@ pub fn execve(path: &CStr, arguments: &[CString], environment: &[CString]) -> ni
         let words: Vec<String> = arguments.iter().map(|word| quoted(word)).collect();
         Call::new("execve", format!("{}, [{}], /* {} vars */", quoted(path), words.join(", "), environment.len()))
     };
-    tell_first(call, || nix::unistd::execve(path, arguments, environment))
+    tell_last(call, || nix::unistd::execve(path, arguments, environment))
 }
 
 #[track_caller]

@@ -19,6 +19,7 @@ pub use secrets::hidden_words;
 use crate::error::{Cause, Doing, Error, Result};
 use show::Teller;
 use std::fmt::Display;
+use std::os::fd::RawFd;
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
@@ -83,6 +84,16 @@ pub fn stop_waiting() {
     }
 }
 
+/// For a process that is about to execute a program and closes the rest: the descriptors that are needed to tell of it. The
+/// handle on the host's /proc is not, since no process will be born from this one: it is closed.
+pub fn keep_open() -> Vec<RawFd> {
+    let mut numbers = Vec::new();
+    if let Some(mut teller) = told() {
+        teller.iter_mut().for_each(|teller| numbers = teller.keep_open());
+    }
+    numbers
+}
+
 /// Remembers that this process lives in new namespaces (CLONE_NEW*), or has come into those of another.
 fn entered(flags: u64) {
     if let Some(mut teller) = told() {
@@ -139,6 +150,21 @@ fn tell_at<T>(
 #[track_caller]
 fn tell_first<T>(call: impl FnOnce() -> Call, make: impl FnOnce() -> nix::Result<T>) -> nix::Result<T> {
     tell_first_at(Location::caller(), call, make)
+}
+
+/// Tells a call before it is made, and tells no more: what this process holds open for telling is closed before it.
+#[track_caller]
+fn tell_last<T>(call: impl FnOnce() -> Call, make: impl FnOnce() -> nix::Result<T>) -> nix::Result<T> {
+    let place = Location::caller();
+    if ON.load(Ordering::Relaxed) {
+        let call = call();
+        teller().iter_mut().for_each(|teller| {
+            teller.open_step();
+            teller.call(&call, None, place);
+        });
+        end();
+    }
+    make()
 }
 
 fn tell_first_at<T>(

@@ -2,13 +2,13 @@
 
 use super::{Call, Manner, names};
 use crate::ansi;
-use nix::fcntl::{AT_FDCWD, FcntlArg, OFlag, fcntl, openat, readlinkat};
+use nix::fcntl::{AT_FDCWD, OFlag, openat, readlinkat};
 use nix::sys::stat::Mode;
 use serde_json::json;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{IsTerminal, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::panic::Location;
 use std::path::Path;
 use std::time::Instant;
@@ -23,7 +23,7 @@ pub struct Teller {
     /// The user's terminal, to wait for Enter on.
     pub wait: Option<File>,
     /// The host's /proc: its `self` is this process's number there, whatever pid namespace it lives in.
-    proc: OwnedFd,
+    proc: Option<OwnedFd>,
     terminal: bool,
     colour: bool,
     links: bool,
@@ -40,18 +40,18 @@ impl Teller {
     pub fn new(manner: Manner, wait: bool) -> nix::Result<Teller> {
         let stderr = std::io::stderr();
         // High, so that the numbers of the descriptors that are told stay as they would be.
-        let copy = fcntl(&stderr, FcntlArg::F_DUPFD_CLOEXEC(100))?;
+        let copy = crate::kernel::duplicate_from(100, &stderr)?;
         let terminal = stderr.is_terminal();
-        let high = |fd: OwnedFd| fcntl(&fd, FcntlArg::F_DUPFD_CLOEXEC(100)).map(crate::kernel::received);
+        let high = |fd: OwnedFd| crate::kernel::duplicate_from(100, fd);
         let open = |path: &str, flags: OFlag| openat(AT_FDCWD, path, flags | OFlag::O_CLOEXEC, Mode::empty());
         let wait = if wait { Some(high(open("/dev/tty", OFlag::O_RDONLY | OFlag::O_NOCTTY)?)?.into()) } else { None };
         let proc = high(open("/proc", OFlag::O_PATH | OFlag::O_DIRECTORY)?)?;
         let pid = own_pid(&proc);
         Ok(Teller {
             manner,
-            out: crate::kernel::received(copy).into(),
+            out: copy.into(),
             wait,
-            proc,
+            proc: Some(proc),
             terminal,
             colour: terminal && ansi::has_colour(),
             links: terminal && ansi::is_understood() && Path::new(SOURCES).join(file!()).is_file(),
@@ -68,9 +68,14 @@ impl Teller {
         self.announced = Some((words, shell));
     }
 
+    pub fn keep_open(&mut self) -> Vec<RawFd> {
+        self.proc = None;
+        std::iter::once(&self.out).chain(&self.wait).map(AsRawFd::as_raw_fd).collect()
+    }
+
     pub fn become_process(&mut self, role: &'static str) {
         self.role = role;
-        self.pid = own_pid(&self.proc);
+        self.pid = self.proc.as_ref().map_or(0, own_pid);
         self.announced = None;
         self.step = Default::default();
     }

@@ -8,7 +8,7 @@ use super::wire::{self, Message};
 use super::{CreateOptions, Init, Io, cgroup, first_process, gate, hooks, ids, mapped, rlimits};
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
-use crate::kernel::{self, Cloned};
+use crate::kernel::Cloned;
 use nix::sys::stat::{SFlag, fstat};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, Uid, fchown};
@@ -120,6 +120,7 @@ impl Begun {
         };
         *grouped = true;
         wire::send(socket, &Message::Grouped(tasks))?;
+        let mut console = None;
         loop {
             match wire::receive(socket)? {
                 Message::Cloned => {
@@ -136,7 +137,8 @@ impl Begun {
                     run_runtime_hooks(birth, *pid)?;
                     wire::send(socket, &Message::Hooked)?;
                 }
-                Message::Ready(console) => return Ok(console),
+                Message::Terminal(master) => console = Some(master),
+                Message::Ready => return Ok(console),
                 Message::Failed(error) => return Err(error),
                 _ => return Err(died(*pid)),
             }
@@ -219,9 +221,7 @@ fn clone(birth: &Birth, cgroup: Option<BorrowedFd>) -> Result<Newborn> {
         Cloned::Child => {
             explain::process("container");
             drop(ours);
-            let error = first_process::live(birth, &theirs);
-            let _ = wire::send(&theirs, &Message::Failed(error));
-            kernel::exit_now(1)
+            first_process::live(birth, theirs)
         }
         Cloned::Parent { pid, pidfd } => Ok(Newborn { pid, pidfd, socket: ours }),
     }

@@ -96,9 +96,13 @@ fn hear_who_entered(socket: &OwnedFd, door: &OwnedFd) -> Result<(Pid, OwnedFd)> 
 fn prepare(process: &Process, socket: &OwnedFd, pid: Pid) -> Result<Option<OwnedFd>> {
     rlimits::apply(pid, process.rlimits().as_deref().unwrap_or_default())?;
     wire::send(socket, &Message::Mapped(Vec::new()))?;
-    match wire::receive(socket)? {
-        Message::Ready(console) => Ok(console),
-        other => Err(why(other)),
+    let mut console = None;
+    loop {
+        match wire::receive(socket)? {
+            Message::Terminal(master) => console = Some(master),
+            Message::Ready => return Ok(console),
+            other => return Err(why(other)),
+        }
     }
 }
 
@@ -157,11 +161,13 @@ fn cross(entry: &Entry, socket: &OwnedFd) -> Result<std::convert::Infallible> {
         }
         Cloned::Child => {
             explain::process("exec");
-            let error = match inside(entry, socket) {
-                Ok(error) | Err(error) => error,
-            };
-            let _ = wire::send(socket, &Message::Failed(error));
-            kernel::exit_now(1)
+            match inside(entry, socket) {
+                Ok(()) => start(&entry.plan, socket),
+                Err(error) => {
+                    let _ = wire::send(socket, &Message::Failed(error));
+                    kernel::exit_now(1)
+                }
+            }
         }
     }
 }
@@ -176,7 +182,7 @@ pub fn join(pidfd: &OwnedFd, flags: i32) -> Result<()> {
 }
 
 /// The second clone: in every namespace of the container.
-fn inside(entry: &Entry, socket: &OwnedFd) -> Result<Error> {
+fn inside(entry: &Entry, socket: &OwnedFd) -> Result<()> {
     // Our limits are set from outside before we go on.
     if !matches!(wire::receive(socket)?, Message::Mapped(_)) {
         return Err(Error::new("the process that entered the container is gone"));
@@ -185,23 +191,26 @@ fn inside(entry: &Entry, socket: &OwnedFd) -> Result<Error> {
     calls::setsid().doing(|| "begin a session")?;
     explain::step("an empty keyring of its own: it gets none of the host's keys", "keyctl session - …");
     let _ = calls::new_session_keyring();
-    let master = match &entry.io {
+    match &entry.io {
         Io::Terminal { rows, columns } => {
             let root = beneath::root(Path::new("/"))?;
             let console = console::open(&root, *rows, *columns, entry.plan.user())?;
             process::take_stdio([&console.slave; 3], true)?;
-            Some(console.master)
+            wire::send(socket, &Message::Terminal(console.master))
         }
-        Io::Descriptors { stdin, stdout, stderr } => {
-            process::take_stdio([stdin, stdout, stderr], false)?;
-            None
-        }
-        Io::Inherit => None,
-    };
-    let program = entry.plan.settle()?;
-    wire::send(socket, &Message::Ready(master))?;
-    if !matches!(wire::receive(socket)?, Message::Start) {
-        kernel::exit_now(1);
+        Io::Descriptors { stdin, stdout, stderr } => process::take_stdio([stdin, stdout, stderr], false),
+        Io::Inherit => Ok(()),
     }
-    Ok(entry.plan.execute(&program))
+}
+
+/// Finds the program, waits until it may start, and becomes it.
+fn start(plan: &process::Plan, socket: &OwnedFd) -> ! {
+    process::with_nothing_open(0, &[socket], || {
+        let program = plan.settle()?;
+        wire::send(socket, &Message::Ready)?;
+        if !matches!(wire::receive(socket)?, Message::Start) {
+            kernel::exit_now(1);
+        }
+        Ok(plan.execute(&program))
+    })
 }

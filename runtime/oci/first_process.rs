@@ -10,17 +10,21 @@ use crate::explain::{self, calls};
 use crate::kernel;
 use oci_spec::runtime::{ContainerState, LinuxNamespaceType as Type, Spec};
 use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-/// From clone to execve. Returns only the error that ended it.
-pub fn live(birth: &Birth, socket: &OwnedFd) -> Error {
-    let lived = come_apart(birth, socket).and_then(|blueprint| {
-        let (program, console) = isolate(birth, &blueprint, socket)?;
-        start(birth, &blueprint, socket, &program, console)
+/// From clone to execve, or to the error that is told over `socket`.
+pub fn live(birth: &Birth, socket: OwnedFd) -> ! {
+    let isolated = come_apart(birth, &socket).and_then(|blueprint| {
+        isolate(birth, &blueprint, &socket)?;
+        Ok(blueprint.plan)
     });
-    match lived {
-        Ok(error) | Err(error) => error,
+    match isolated {
+        Ok(plan) => start(birth, &plan, &socket),
+        Err(error) => {
+            let _ = wire::send(&socket, &Message::Failed(error));
+            kernel::exit_now(1)
+        }
     }
 }
 
@@ -48,7 +52,7 @@ fn come_apart(birth: &Birth, socket: &OwnedFd) -> Result<Blueprint> {
 }
 
 /// The plot: every step that makes the container, in the order that the kernel needs.
-fn isolate(birth: &Birth, blueprint: &Blueprint, socket: &OwnedFd) -> Result<(PathBuf, Option<OwnedFd>)> {
+fn isolate(birth: &Birth, blueprint: &Blueprint, socket: &OwnedFd) -> Result<()> {
     let (Birth { spec, namespaces, .. }, plan) = (birth, &blueprint.plan);
     let place = come_to_place(namespaces, &blueprint.rootfs)?;
     if namespaces.joins_others() {
@@ -92,7 +96,7 @@ fn isolate(birth: &Birth, blueprint: &Blueprint, socket: &OwnedFd) -> Result<(Pa
     explain::step("an empty keyring of its own: it gets none of the host's keys", "keyctl session - …");
     let _ = calls::new_session_keyring();
     take_stdio(&birth.io, console.as_ref())?;
-    Ok((plan.settle()?, console.map(|console| console.master)))
+    console.map_or(Ok(()), |console| wire::send(socket, &Message::Terminal(console.master)))
 }
 
 /// Joins what is to be joined, and opens the directory that the root will be mounted on.
@@ -183,38 +187,33 @@ fn take_stdio(io: &Io, console: Option<&console::Console>) -> Result<()> {
     }
 }
 
-/// Waits at the gate, runs the last hooks, and becomes the program.
-fn start(
-    birth: &Birth,
-    blueprint: &Blueprint,
-    socket: &OwnedFd,
-    program: &Path,
-    console: Option<OwnedFd>,
-) -> Result<Error> {
-    wire::send(socket, &Message::Ready(console))?;
-    let starter = match &birth.gate {
-        Some(gate) => Some(gate::accept(gate)?),
-        None => None,
-    };
-    let socket: BorrowedFd = starter.as_ref().map_or(socket.as_fd(), |starter| starter.as_fd());
+/// Finds the program, waits until it may start, runs the last hooks, and becomes the program.
+fn start(birth: &Birth, plan: &process::Plan, socket: &OwnedFd) -> ! {
+    let sockets: Vec<&OwnedFd> = std::iter::once(socket).chain(&birth.gate).collect();
+    process::with_nothing_open(plan.preserve_fds, &sockets, || {
+        let program = plan.settle()?;
+        wire::send(socket, &Message::Ready)?;
+        match &birth.gate {
+            None => become_program(birth, plan, &program, socket),
+            Some(gate) => {
+                let starter = gate::accept(gate)?;
+                // From here on the starter, not the creator, waits for what went wrong.
+                let begin = || become_program(birth, plan, &program, &starter);
+                process::with_nothing_open(plan.preserve_fds, &[&starter], begin)
+            }
+        }
+    })
+}
+
+fn become_program(birth: &Birth, plan: &process::Plan, program: &process::Program, socket: &OwnedFd) -> Result<Error> {
     if !matches!(wire::receive(socket)?, Message::Start) {
         // Whoever created this container is gone, and nobody can start it any more.
         kernel::exit_now(1);
     }
-    let begun = (|| {
-        if let Some(wanted) = birth.spec.hooks() {
-            let pid = nix::unistd::getpid().as_raw();
-            let state = hooks::state(&birth.spec, &birth.id, &birth.bundle, ContainerState::Created, pid);
-            hooks::run(wanted.start_container(), "startContainer", &state)?;
-        }
-        Ok(blueprint.plan.execute(program))
-    })();
-    if starter.is_some() {
-        // The starter, not the creator, waits for what went wrong.
-        let error = match &begun {
-            Ok(error) | Err(error) => error.clone(),
-        };
-        let _ = wire::send(socket, &Message::Failed(error));
+    if let Some(wanted) = birth.spec.hooks() {
+        let pid = nix::unistd::getpid().as_raw();
+        let state = hooks::state(&birth.spec, &birth.id, &birth.bundle, ContainerState::Created, pid);
+        hooks::run(wanted.start_container(), "startContainer", &state)?;
     }
-    begun
+    Ok(plan.execute(program))
 }

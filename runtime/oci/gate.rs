@@ -4,7 +4,7 @@ use super::wire::{self, Message};
 use crate::error::{Doing, Error, Result};
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, accept4, bind as bind_to, connect, listen, socket,
+    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind as bind_to, connect, listen, socket,
 };
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
@@ -35,9 +35,9 @@ pub fn bind(path: &Path) -> Result<OwnedFd> {
 
 pub fn accept(gate: &OwnedFd) -> Result<OwnedFd> {
     loop {
-        match accept4(gate.as_raw_fd(), SockFlag::SOCK_CLOEXEC) {
+        match crate::kernel::accept(gate, SockFlag::empty()) {
             Err(Errno::EINTR) => {}
-            result => return result.map(crate::kernel::received).doing(|| "wait at the gate"),
+            result => return result.doing(|| "wait at the gate"),
         }
     }
 }

@@ -1,9 +1,10 @@
 //! HOME, for a process whose environment has none: what the container's own /etc/passwd says, as runc does.
 
-use nix::fcntl::{OFlag, open};
-use nix::sys::stat::Mode;
+use crate::store::beneath;
+use nix::fcntl::OFlag;
 use std::fs::File;
 use std::io::Read;
+use std::path::Path;
 
 /// The home directory of `uid`, `/` where the container does not know it.
 ///
@@ -14,8 +15,8 @@ pub fn of(uid: u32) -> String {
 
 fn read_passwd() -> Option<String> {
     const MOST: u64 = 1 << 20;
-    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-    let file = File::from(open("/etc/passwd", flags, Mode::empty()).ok()?);
+    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let file = File::from(beneath::open_here(Path::new("/etc/passwd"), flags).ok()?);
     let regular = file.metadata().ok()?.is_file();
     let mut bytes = Vec::new();
     if regular {

@@ -67,6 +67,7 @@ fn run_one(hook: &Hook, state: &[u8]) -> Result<()> {
     let environment = hook.env().iter().flatten().filter_map(|entry| entry.split_once('='));
     command.args(words).env_clear().envs(environment);
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    kernel::close_descriptors_of(&mut command);
     let mut child = command.spawn().doing(|| "start")?;
 
     // A state is smaller than a pipe holds, so this does not wait for the hook; one that does not read it is no error.

@@ -27,6 +27,7 @@ mod namespaces;
 mod options;
 mod place;
 mod process;
+pub mod program;
 mod rootfs;
 mod wire;
 mod within;

@@ -1,6 +1,8 @@
 //! The last steps before execve(2), the same for a container's first process and for those that `exec` adds: terminal,
 //! working directory, user, capabilities, no_new_privs, seccomp.
 
+use super::program::{self, Candidates};
+use super::wire::{self, Message};
 use super::{capabilities, rlimits, seccomp};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::explain::{self, calls};
@@ -10,10 +12,10 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::signal::SigSet;
 use nix::sys::stat::Mode;
-use nix::unistd::{AccessFlags, Gid, Uid};
+use nix::unistd::{Gid, Uid};
 use oci_spec::runtime::{Process, Spec};
 use std::ffi::CString;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// What a process needs, worked out before the clone, so that little is left that can fail in the child.
@@ -59,15 +61,42 @@ pub fn plan(spec: &Spec, process: &Process) -> Result<Plan> {
 /// Makes `stdio` descriptors 0, 1 and 2, and the terminal, if it is one, this session's.
 pub fn take_stdio(stdio: [&OwnedFd; 3], terminal: bool) -> Result<()> {
     // A descriptor that is itself 0, 1 or 2 would be overwritten before its turn comes.
-    let copies = stdio.map(|fd| nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(10)));
-    for (number, copy) in copies.into_iter().enumerate() {
-        let copy = copy.doing(|| "copy a descriptor")?;
-        kernel::dup2(copy, number as i32).doing(|| format!("make it descriptor {number}"))?;
-    }
+    let copy = |fd: &OwnedFd| fd.try_clone().doing(|| "copy a descriptor");
+    let (stdin, stdout, stderr) = (copy(stdio[0])?, copy(stdio[1])?, copy(stdio[2])?);
+    nix::unistd::dup2_stdin(stdin).doing(|| "make it descriptor 0")?;
+    nix::unistd::dup2_stdout(stdout).doing(|| "make it descriptor 1")?;
+    nix::unistd::dup2_stderr(stderr).doing(|| "make it descriptor 2")?;
     if terminal {
         kernel::set_controlling_terminal(std::io::stdin()).doing(|| "take the terminal as controlling terminal")?;
     }
     Ok(())
+}
+
+/// The last part of the way to execve(2), `then`, with no descriptor open but 0, 1, 2, `preserve_fds` more, and `sockets`; the
+/// first of these hears why it failed.
+///
+/// The program's path is looked up, at the latest by execve(2) itself, before what is only marked (O_CLOEXEC) is closed: a
+/// directory of the host's that is still open then is a way out of the container, as /proc/self/fd/N in the path of the
+/// program, in PATH, or in the first line of a script (CVE-2024-21626). So all of it is closed before anything is looked up.
+/// A socket leads nowhere: it can be neither passed through nor opened by a path.
+pub fn with_nothing_open(preserve_fds: u32, sockets: &[&OwnedFd], then: impl FnOnce() -> Result<Error>) -> ! {
+    let mut kept = explain::keep_open();
+    kept.extend(sockets.iter().map(|socket| socket.as_raw_fd()));
+    let first = i32::try_from(preserve_fds).map_or(i32::MAX, |more| more.saturating_add(3));
+    kernel::close_all_but(first, &kept, |closed| {
+        let closed = closed.doing(|| "close what the program is not to have");
+        let (Ok(error) | Err(error)) = closed.and_then(|()| then());
+        if let Some(socket) = sockets.first() {
+            let _ = wire::send(socket, &Message::Failed(error));
+        }
+        kernel::exit_now(1)
+    })
+}
+
+/// The program as execve(2) takes it.
+pub struct Program {
+    path: PathBuf,
+    environment: Vec<CString>,
 }
 
 impl Plan {
@@ -75,8 +104,8 @@ impl Plan {
         self.process.user().uid()
     }
 
-    /// Becomes who the bundle asks for, as far as execve itself. Returns the program's path.
-    pub fn settle(&self) -> Result<PathBuf> {
+    /// Becomes who the bundle asks for, as far as execve itself; [`with_nothing_open`], since it looks for the program.
+    pub fn settle(&self) -> Result<Program> {
         let process = &self.process;
         let user = process.user();
         if let Some(umask) = user.umask() {
@@ -85,6 +114,8 @@ impl Plan {
             kernel::umask(0o022);
         }
         self.enter_directory()?;
+        let candidates = self.candidates()?;
+        let environment = self.with_home();
         let no_new_privs = process.no_new_privileges().unwrap_or(false);
         if let Some(capabilities) = process.capabilities() {
             capabilities::drop_bounding(capabilities)?;
@@ -110,29 +141,37 @@ impl Plan {
             calls::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong)
                 .doing(|| "set the parent death signal")?;
         }
-        let program = find(&self.arguments[0], &self.environment)?;
+        let path = candidates.find()?;
         rlimits::lower_own(process.rlimits().as_deref().unwrap_or_default())?;
-        Ok(program)
+        Ok(Program { path, environment })
+    }
+
+    fn candidates(&self) -> Result<Candidates> {
+        let path = self.environment.iter().find_map(|pair| pair.to_str().ok()?.strip_prefix("PATH="));
+        program::candidates(&self.arguments[0].to_string_lossy(), path)
+    }
+
+    fn with_home(&self) -> Vec<CString> {
+        let mut environment = self.environment.clone();
+        if !environment.iter().any(|pair| pair.to_bytes().starts_with(b"HOME=")) {
+            environment.extend(CString::new(format!("HOME={}", super::home::of(self.user()))));
+        }
+        environment
     }
 
     /// The very end. Returns only where it fails.
-    pub fn execute(&self, program: &Path) -> Error {
+    pub fn execute(&self, program: &Program) -> Error {
         match self.try_execute(program) {
             Ok(never) => match never {},
             Err(error) => error,
         }
     }
 
-    fn try_execute(&self, program: &Path) -> Result<std::convert::Infallible> {
+    fn try_execute(&self, program: &Program) -> Result<std::convert::Infallible> {
         kernel::default_signals();
         let mask = if self.hold_signals { SigSet::all() } else { SigSet::empty() };
         mask.thread_set_mask().doing(|| "reset the signal mask")?;
-        kernel::close_from(3 + self.preserve_fds as i32, true).doing(|| "mark descriptors to be closed")?;
-        let path = super::rootfs::c_path(program)?;
-        let mut environment = self.environment.clone();
-        if !environment.iter().any(|pair| pair.to_bytes().starts_with(b"HOME=")) {
-            environment.extend(CString::new(format!("HOME={}", super::home::of(self.user()))));
-        }
+        let path = super::rootfs::c_path(&program.path)?;
         if self.process.no_new_privileges().unwrap_or(false) {
             self.load_filter()?;
         }
@@ -140,10 +179,10 @@ impl Plan {
             "everything is in place: this process becomes the container's program",
             self.arguments.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" "),
         );
-        calls::execve(&path, &self.arguments, &environment).map_err(|errno| {
+        calls::execve(&path, &self.arguments, &program.environment).map_err(|errno| {
             let kind = if errno == Errno::ENOENT { Kind::CommandNotFound } else { Kind::NotExecutable };
-            let error = Error::of(kind, format!("exec {}: {}", program.display(), errno.desc().to_lowercase()));
-            match capabilities::demanded_in_vain(program).as_slice() {
+            let error = Error::of(kind, format!("exec {}: {}", program.path.display(), errno.desc().to_lowercase()));
+            match capabilities::demanded_in_vain(&program.path).as_slice() {
                 missing if errno == Errno::EPERM && !missing.is_empty() => {
                     let options: Vec<String> = missing.iter().map(|name| format!("--cap-add {name}")).collect();
                     error.with_cure(format!(
@@ -237,47 +276,4 @@ pub fn become_asker(uid: u32, gid: u32, groups: &[u32], capabilities: u64) -> Re
     // The change of user has made us visible to others of that user again.
     calls::prctl(libc::PR_SET_DUMPABLE, 0).doing(|| "hide from the container")?;
     self::capabilities::lower(capabilities)
-}
-
-/// Finds the program as a shell would, in the container's own PATH; with Docker's words where there is none.
-fn find(program: &CString, environment: &[CString]) -> Result<PathBuf> {
-    let program = program.to_string_lossy().into_owned();
-    if program.contains('/') {
-        return match std::fs::metadata(&program) {
-            Err(error) => {
-                let kind = if error.raw_os_error() == Some(libc::ENOENT) {
-                    Kind::CommandNotFound
-                } else {
-                    Kind::NotExecutable
-                };
-                let why = error
-                    .raw_os_error()
-                    .map_or_else(|| error.to_string(), |raw| Errno::from_raw(raw).desc().to_lowercase());
-                Err(Error::of(kind, format!("exec: \"{program}\": stat {program}: {why}")))
-            }
-            Ok(meta) if meta.is_file() && executable(Path::new(&program)) => Ok(PathBuf::from(program)),
-            Ok(_) => Err(Error::of(Kind::NotExecutable, format!("exec: \"{program}\": permission denied"))),
-        };
-    }
-    let path = environment.iter().find_map(|pair| pair.to_str().ok()?.strip_prefix("PATH=").map(str::to_owned));
-    let mut refused = false;
-    for directory in
-        path.as_deref().unwrap_or("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").split(':')
-    {
-        let candidate = Path::new(if directory.is_empty() { "." } else { directory }).join(&program);
-        if candidate.is_file() {
-            if executable(&candidate) {
-                return Ok(candidate);
-            }
-            refused = true;
-        }
-    }
-    if refused {
-        return Err(Error::of(Kind::NotExecutable, format!("exec: \"{program}\": permission denied")));
-    }
-    Err(Error::of(Kind::CommandNotFound, format!("exec: \"{program}\": executable file not found in $PATH")))
-}
-
-fn executable(path: &Path) -> bool {
-    nix::unistd::access(path, AccessFlags::X_OK).is_ok()
 }

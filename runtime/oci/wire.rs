@@ -2,11 +2,10 @@
 //! pair, with descriptors where one side has what the other needs.
 
 use crate::error::{Doing, Error, Result};
+use crate::kernel::{self, MOST_DESCRIPTORS};
 use nix::errno::Errno;
-use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg, socketpair,
-};
-use std::io::{IoSlice, IoSliceMut};
+use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair};
+use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 /// What can be said.
@@ -22,8 +21,10 @@ pub enum Message {
     Mounted,
     /// Parent: they have run.
     Hooked,
-    /// Child: all is done but execve. Carries the master of the terminal, if one was asked for.
-    Ready(Option<OwnedFd>),
+    /// Child: the terminal that was asked for is made. Carries its master, which the child keeps no copy of.
+    Terminal(OwnedFd),
+    /// Child: all is done but execve.
+    Ready,
     /// Parent, or whoever starts the container: exec.
     Start,
     /// Child of `exec`: this is the process that entered the container, and its pidfd.
@@ -46,7 +47,8 @@ pub fn send(socket: impl AsFd, message: &Message) -> Result<()> {
         Message::Mapped(fds) => (b'm', Vec::new(), fds.iter().map(AsRawFd::as_raw_fd).collect()),
         Message::Mounted => (b'h', Vec::new(), Vec::new()),
         Message::Hooked => (b'k', Vec::new(), Vec::new()),
-        Message::Ready(console) => (b'r', Vec::new(), console.iter().map(AsRawFd::as_raw_fd).collect()),
+        Message::Terminal(master) => (b't', Vec::new(), vec![master.as_raw_fd()]),
+        Message::Ready => (b'r', Vec::new(), Vec::new()),
         Message::Start => (b's', Vec::new(), Vec::new()),
         Message::Entered(pid, pidfd) => (b'p', pid.to_string().into_bytes(), vec![pidfd.as_raw_fd()]),
         Message::Failed(error) => (b'e', serde_json::to_vec(error).unwrap_or_default(), Vec::new()),
@@ -63,7 +65,6 @@ pub fn send(socket: impl AsFd, message: &Message) -> Result<()> {
     packet(socket.as_fd(), tag, &text, &[])
 }
 
-const MOST_DESCRIPTORS: usize = 200;
 /// An error's text, with room to spare.
 const LONGEST: usize = 16 * 1024;
 
@@ -86,20 +87,12 @@ pub fn receive(socket: impl AsFd) -> Result<Message> {
     let mut fds: Vec<OwnedFd> = Vec::new();
     loop {
         let mut buffer = vec![0u8; LONGEST];
-        let mut space = nix::cmsg_space!([RawFd; MOST_DESCRIPTORS]);
-        let mut parts = [IoSliceMut::new(&mut buffer)];
-        let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-        let got = match recvmsg::<()>(socket.as_fd().as_raw_fd(), &mut parts, Some(&mut space), flags) {
+        let (length, received) = match kernel::receive(&socket, &mut buffer) {
             // The kernel says once, before what the other side did say, that it left some of what we said unread.
             Err(Errno::EINTR | Errno::ECONNRESET) => continue,
             result => result.doing(|| "listen to the other side of the container's start")?,
         };
-        for control in got.cmsgs().doing(|| "receive descriptors")? {
-            if let ControlMessageOwned::ScmRights(received) = control {
-                fds.extend(received.into_iter().map(crate::kernel::received));
-            }
-        }
-        let length = got.bytes;
+        fds.extend(received);
         let Some((tag, text)) = buffer[..length].split_first() else { return Ok(Message::End) };
         return Ok(match tag {
             b'+' => continue,
@@ -108,7 +101,8 @@ pub fn receive(socket: impl AsFd) -> Result<Message> {
             b'm' => Message::Mapped(fds),
             b'h' => Message::Mounted,
             b'k' => Message::Hooked,
-            b'r' => Message::Ready(fds.pop()),
+            b't' => fds.pop().map_or(Message::End, Message::Terminal),
+            b'r' => Message::Ready,
             b's' => Message::Start,
             b'p' => match (std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()), fds.pop()) {
                 (Some(pid), Some(pidfd)) => Message::Entered(pid, pidfd),

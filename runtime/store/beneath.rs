@@ -26,6 +26,18 @@ pub fn open_below(root: impl AsFd, path: &Path, flags: OFlag) -> nix::Result<Own
     resolve(root, path, flags, Mode::empty(), ResolveFlag::RESOLVE_BENEATH)
 }
 
+/// Opens `path` as this process itself would, from its own root and working directory, but through no link of the kernel's
+/// (/proc/PID/fd, exe, cwd, root): such a path is ELOOP, whatever the link leads to.
+pub fn open_here(path: &Path, flags: OFlag) -> nix::Result<OwnedFd> {
+    let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    loop {
+        match openat2(AT_FDCWD, path, how) {
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            result => return result,
+        }
+    }
+}
+
 fn resolve(root: impl AsFd, path: &Path, flags: OFlag, mode: Mode, within: ResolveFlag) -> nix::Result<OwnedFd> {
     let path = path.strip_prefix("/").unwrap_or(path);
     if let Some((above, below)) = halves(path) {

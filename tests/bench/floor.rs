@@ -25,13 +25,13 @@ mod rights;
 use ebb::kernel::{self, Cloned};
 use nix::fcntl::AT_FDCWD;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sys::socket::{AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType};
-use nix::sys::socket::{recvmsg, sendmsg, socket};
+use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType};
+use nix::sys::socket::{sendmsg, socket};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::sys::wait::{WaitStatus, waitpid};
 use std::ffi::CString;
 use std::fs::{create_dir, remove_dir, remove_file, write};
-use std::io::{IoSlice, IoSliceMut, Read, Write};
+use std::io::{IoSlice, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
@@ -301,16 +301,7 @@ impl Floor<'_> {
 
     /// The parent has mapped our ids, and sends the id-mapped mounts, which only we can attach in our namespace.
     fn receive(&self, parent: &UnixDatagram) {
-        let (mut byte, mut space) = ([0], nix::cmsg_space!([std::os::fd::RawFd; 2]));
-        let mut into = [IoSliceMut::new(&mut byte)];
-        let message =
-            recvmsg::<()>(parent.as_raw_fd(), &mut into, Some(&mut space), MsgFlags::empty()).expect("recvmsg");
-        let mut trees = Vec::new();
-        for control in message.cmsgs().expect("control messages") {
-            if let ControlMessageOwned::ScmRights(fds) = control {
-                trees.extend(fds.into_iter().map(kernel::received));
-            }
-        }
+        let (_, trees) = kernel::receive(parent, &mut [0]).expect("recvmsg");
         for (name, tree) in ["lower", "own"].iter().zip(&trees) {
             let place = std::fs::File::open(self.work.join(name)).expect("a directory");
             kernel::move_mount(tree, &place).expect("move_mount");

@@ -12,11 +12,10 @@ use crate::oci::{self, Given, Io, detached, process_stat};
 use crate::store::{atomic, tree};
 use nix::mount::{MntFlags, MsFlags};
 use nix::sched::CloneFlags;
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, RecvMsg, recvmsg};
 use nix::sys::stat::{SFlag, fstat};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -247,19 +246,8 @@ fn console_path() -> PathBuf {
 /// The descriptor that the runtime sends over the console socket (SCM_RIGHTS). Its connection is already waiting.
 fn receive(listener: &UnixListener) -> Result<OwnedFd> {
     let (stream, _) = listener.accept().doing(|| "accept")?;
-    let mut name = [0; 256];
-    let mut space = nix::cmsg_space!([i32; 1]);
-    let mut parts = [std::io::IoSliceMut::new(&mut name)];
-    let message: RecvMsg<()> =
-        recvmsg(stream.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC).doing(|| "receive")?;
-    for control in message.cmsgs().doing(|| "receive")? {
-        if let ControlMessageOwned::ScmRights(descriptors) = control
-            && let Some(descriptor) = descriptors.first()
-        {
-            return Ok(kernel::received(*descriptor));
-        }
-    }
-    Err(Error::new("no descriptor came with the message"))
+    let (_, mut descriptors) = kernel::receive(&stream, &mut [0; 256]).doing(|| "receive")?;
+    descriptors.pop().ok_or_else(|| Error::new("no descriptor came with the message"))
 }
 
 fn command(runtime: &Path, dir: &Path) -> Command {

@@ -11,10 +11,8 @@ use crate::oci;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg, socketpair,
-};
-use std::io::{IoSlice, IoSliceMut};
+use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair};
+use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// The command's side of a process that runs.
@@ -126,24 +124,14 @@ fn say<T: serde::Serialize>(socket: &OwnedFd, what: &T, descriptor: Option<&Owne
 fn hear<T: serde::de::DeserializeOwned>(socket: &OwnedFd) -> Result<(T, Option<OwnedFd>)> {
     let doing = || "hear from the process's keeper";
     let mut text = vec![0u8; 64 * 1024];
-    let mut space = nix::cmsg_space!([i32; 1]);
-    let (length, descriptor) = loop {
-        let mut parts = [IoSliceMut::new(&mut text)];
-        let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-        match recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut space), flags) {
+    let (length, mut descriptors) = loop {
+        match kernel::receive(socket, &mut text) {
             Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno).doing(doing),
-            Ok(message) => {
-                let rights = message.cmsgs().doing(doing)?.find_map(|control| match control {
-                    ControlMessageOwned::ScmRights(numbers) => numbers.first().copied(),
-                    _ => None,
-                });
-                break (message.bytes, rights.map(kernel::received));
-            }
+            received => break received.doing(doing)?,
         }
     };
     if length == 0 {
         return Err(Error::new("the keeper of the process was killed"));
     }
-    Ok((serde_json::from_slice(&text[..length]).doing(doing)?, descriptor))
+    Ok((serde_json::from_slice(&text[..length]).doing(doing)?, descriptors.pop()))
 }

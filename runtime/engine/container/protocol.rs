@@ -5,7 +5,7 @@ use crate::error::{Doing, Error, Result};
 use crate::kernel;
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, Backlog, MsgFlags, SockFlag, SockType, UnixAddr, accept4, bind, connect, listen, recv, send, socket,
+    AddressFamily, Backlog, MsgFlags, SockFlag, SockType, UnixAddr, bind, connect, listen, recv, send, socket,
     socketpair,
 };
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -90,8 +90,7 @@ pub fn knock(directory: &Path) -> Result<OwnedFd> {
 
 /// The next one who wants in, if there is one.
 pub fn admit(door: &OwnedFd) -> Option<OwnedFd> {
-    let accepted = accept4(door.as_raw_fd(), SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK).ok()?;
-    Some(kernel::received(accepted))
+    kernel::accept(door, SockFlag::SOCK_NONBLOCK).ok()
 }
 
 const DOOR: &str = "attach.sock";
