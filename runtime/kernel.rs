@@ -7,6 +7,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::Signal;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockFlag, accept4, recvmsg};
+use nix::sys::time::TimeSpec;
 use nix::unistd::Pid;
 use std::convert::Infallible;
 use std::ffi::{CStr, c_char, c_int, c_long, c_uint, c_void};
@@ -441,6 +442,15 @@ pub fn loopback_up(socket: impl AsFd) -> nix::Result<()> {
     request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as i16;
     // SAFETY: the kernel reads one ifreq from the address given.
     Errno::result(unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) }).map(drop)
+}
+
+/// utimensat(2) of the open file itself, which may be open with O_PATH (AT_EMPTY_PATH).
+pub fn set_times(fd: impl AsFd, accessed: TimeSpec, modified: TimeSpec) -> nix::Result<()> {
+    let times = [*accessed.as_ref(), *modified.as_ref()];
+    let fd = fd.as_fd().as_raw_fd();
+    // SAFETY: the path is a string that ends in NUL, and `times` has the two members that the call reads.
+    let done = unsafe { libc::utimensat(fd, c"".as_ptr(), times.as_ptr(), libc::AT_EMPTY_PATH) };
+    Errno::result(done).map(drop)
 }
 
 /// umask(2), without nix's typed modes: returns the old one.

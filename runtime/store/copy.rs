@@ -3,17 +3,14 @@
 
 use super::descent::{Descent, shown};
 use super::early::Early;
-use super::{attribute, beneath, extents};
+use super::{attribute, beneath, extents, id, node};
 use crate::error::{Doing, Error, Result};
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, RenameFlags, openat, readlinkat, renameat, renameat2};
-use nix::sys::stat::{
-    FchmodatFlags, FileStat, Mode, SFlag, UtimensatFlags, fchmod, fchmodat, fstat, fstatat, futimens, mkdirat, mknodat,
-    utimensat,
-};
+use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat, futimens, mkdirat, mknodat};
 use nix::sys::time::TimeSpec;
-use nix::unistd::{Gid, LinkatFlags, Uid, UnlinkatFlags, fchown, fchownat, linkat, symlinkat, unlinkat};
+use nix::unistd::{Gid, LinkatFlags, Uid, UnlinkatFlags, fchown, linkat, symlinkat, unlinkat};
 use std::collections::HashMap;
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
@@ -89,7 +86,7 @@ struct Copying<'a> {
 
 impl Copying<'_> {
     fn contents(&mut self, source: OwnedFd, target: OwnedFd) -> Result<()> {
-        let mut levels = vec![names(&source, &target)?];
+        let mut levels = vec![names(&source, (&target, false))?];
         let (mut from, mut to) = (Descent::new(source), Descent::new(target));
         let mut path = PathBuf::new();
         while let Some(left) = levels.last_mut() {
@@ -109,13 +106,13 @@ impl Copying<'_> {
                 copied => copied.doing(|| format!("copy {}", shown(&path)))?,
             };
             match below {
-                Some((source, target)) => {
-                    levels.push(match names(&source, &target) {
+                Some(both) => {
+                    levels.push(match names(&both.from, (&both.to, both.is_new)) {
                         Err(error) if error.is_not_found() && self.what == What::Everything => Vec::new(),
                         names => names.doing(|| format!("copy {}", shown(&path)))?,
                     });
-                    from.down(source)?;
-                    to.down(target)?;
+                    from.down(both.from)?;
+                    to.down(both.to)?;
                 }
                 None => drop(path.pop()),
             }
@@ -171,17 +168,23 @@ impl Copying<'_> {
             SFlag::S_IFREG => return self.regular(source, target, name, stat),
             SFlag::S_IFLNK => {
                 let to = readlinkat(source, name).doing(|| "read the symlink")?;
-                symlinkat(to.as_os_str(), target, UNFINISHED).doing(|| "make the symlink")?;
-                own_at(target, UNFINISHED, stat)?;
-                give_name(target, name)?;
+                let unfinished = unfinished()?;
+                symlinkat(to.as_os_str(), target, unfinished.as_c_str()).doing(|| "make the symlink")?;
+                let made = node::just_made(target, unfinished.as_c_str(), kind)?;
+                own(&made, stat)?;
+                set_times(&made, stat)?;
+                give_name(target, &unfinished, name)?;
             }
             kind if matches!(kind, SFlag::S_IFIFO | SFlag::S_IFSOCK) || self.what == What::Everything => {
                 let mode = Mode::from_bits_truncate(stat.st_mode & 0o7777);
-                mknodat(target, UNFINISHED, kind, mode, stat.st_rdev).doing(|| "make it")?;
-                own_at(target, UNFINISHED, stat)?;
-                // The umask had its say, and a change of owner takes bits away. What stands there is no symlink.
-                fchmodat(target, UNFINISHED, mode, FchmodatFlags::FollowSymlink).doing(|| "set its mode")?;
-                give_name(target, name)?;
+                let unfinished = unfinished()?;
+                mknodat(target, unfinished.as_c_str(), kind, mode, stat.st_rdev).doing(|| "make it")?;
+                let made = node::just_made(target, unfinished.as_c_str(), kind)?;
+                own(&made, stat)?;
+                // The umask had its say, and a change of owner takes bits away.
+                node::set_mode(&made, mode).doing(|| "set its mode")?;
+                set_times(&made, stat)?;
+                give_name(target, &unfinished, name)?;
             }
             // A device in a volume would be the host's; the mount is nodev in any case.
             _ => {}
@@ -208,71 +211,100 @@ impl Copying<'_> {
                 linkat(AT_FDCWD, this.as_str(), target, name, LinkatFlags::AT_SYMLINK_FOLLOW)
                     .doing(|| "give it its name")?;
             }
-            Some(()) => give_name(target, name)?,
+            Some(unfinished) => give_name(target, &unfinished, name)?,
         }
         Ok(is_it)
     }
 }
 
 /// A directory, and the one that it is copied to.
-type Both = (OwnedFd, OwnedFd);
+struct Both {
+    from: OwnedFd,
+    to: OwnedFd,
+    /// Just made: nothing can be left in it by a copy that was killed.
+    is_new: bool,
+}
 
 /// `None` where something else has the name by now: that is left as it is.
 fn directory(source: &OwnedFd, target: &OwnedFd, name: &CStr) -> Result<Option<Both>> {
-    match mkdirat(target, name, Mode::S_IRWXU) {
-        Ok(()) | Err(Errno::EEXIST) => {}
+    let is_new = match mkdirat(target, name, Mode::S_IRWXU) {
+        Ok(()) => true,
+        Err(Errno::EEXIST) => false,
         Err(errno) => return Err(errno).doing(|| "make the directory"),
-    }
-    let made = match openat(target, name, DIRECTORY, Mode::empty()) {
+    };
+    let to = match openat(target, name, DIRECTORY, Mode::empty()) {
         Err(Errno::ENOTDIR | Errno::ELOOP) => return Ok(None),
         opened => opened.doing(|| "open the new directory")?,
     };
     let from = openat(source, name, DIRECTORY, Mode::empty()).doing(|| "open the directory")?;
-    Ok(Some((from, made)))
+    Ok(Some(Both { from, to, is_new }))
 }
 
 /// What is in a directory. What was being made in its copy when that was killed is removed.
-fn names(source: &OwnedFd, target: &OwnedFd) -> Result<Vec<CString>> {
-    let _ = unlinkat(target, UNFINISHED, UnlinkatFlags::NoRemoveDir);
-    let mut directory = Dir::openat(source, ".", DIRECTORY, Mode::empty()).doing(|| "read a directory")?;
-    let mut names = Vec::new();
-    for entry in directory.iter() {
-        let name = entry.doing(|| "read a directory")?.file_name().to_owned();
-        if ![c".", c"..", UNFINISHED].contains(&name.as_c_str()) {
-            names.push(name);
+fn names(source: &OwnedFd, (target, is_new): (&OwnedFd, bool)) -> Result<Vec<CString>> {
+    if !is_new {
+        for left in listed(target)?.iter().filter(|name| is_unfinished(name)) {
+            let _ = unlinkat(target, left.as_c_str(), UnlinkatFlags::NoRemoveDir);
         }
     }
+    let mut names = listed(source)?;
+    names.retain(|name| !is_unfinished(name));
     // Taken from the end, and always in one order: a copy that was killed is finished by another, which must come to the first of a
     // file's names before it comes to one that is missing.
     names.reverse();
     Ok(names)
 }
 
-/// What has no owner and no time yet has this name: under its own it appears whole.
-const UNFINISHED: &CStr = c".ebb-copying";
+fn listed(directory: &OwnedFd) -> Result<Vec<CString>> {
+    let mut directory = Dir::openat(directory, ".", DIRECTORY, Mode::empty()).doing(|| "read a directory")?;
+    let mut names = Vec::new();
+    for entry in directory.iter() {
+        let name = entry.doing(|| "read a directory")?.file_name().to_owned();
+        if ![c".", c".."].contains(&name.as_c_str()) {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+/// What has no owner and no time yet has a name that begins so: under its own it appears whole.
+const UNFINISHED: &str = ".ebb-copying";
+
+/// A name that nobody who shares the directory can have foreseen and put something under.
+fn unfinished() -> Result<CString> {
+    let name = format!("{UNFINISHED}.{}", &id::random()?[..id::LONG_TAIL]);
+    CString::new(name).map_err(|_| Error::new("a NUL in a name"))
+}
+
+/// The name without a tail is that of an earlier Ebb.
+fn is_unfinished(name: &CStr) -> bool {
+    let Some(tail) = name.to_bytes().strip_prefix(UNFINISHED.as_bytes()) else { return false };
+    tail.is_empty() || (tail[0] == b'.' && super::is_made(&name.to_string_lossy()))
+}
 
 /// Whoever has taken the name meanwhile keeps it.
-fn give_name(directory: &OwnedFd, name: &CStr) -> Result<()> {
-    let given = match renameat2(directory, UNFINISHED, directory, name, RenameFlags::RENAME_NOREPLACE) {
+fn give_name(directory: &OwnedFd, unfinished: &CStr, name: &CStr) -> Result<()> {
+    let given = match renameat2(directory, unfinished, directory, name, RenameFlags::RENAME_NOREPLACE) {
         // Not every file system can.
-        Err(Errno::EINVAL | Errno::ENOSYS) => renameat(directory, UNFINISHED, directory, name),
-        Err(Errno::EEXIST) => unlinkat(directory, UNFINISHED, UnlinkatFlags::NoRemoveDir),
+        Err(Errno::EINVAL | Errno::ENOSYS) => renameat(directory, unfinished, directory, name),
+        Err(Errno::EEXIST) => unlinkat(directory, unfinished, UnlinkatFlags::NoRemoveDir),
         given => given,
     };
     given.doing(|| "give it its name")
 }
 
-/// A file without a name (O_TMPFILE), which is gone if we are killed; or with that of all that is unfinished, where the
+/// A file without a name (O_TMPFILE), which is gone if we are killed; or with that of what is unfinished, where the
 /// file system knows no other.
-fn nameless(directory: &OwnedFd) -> Result<(OwnedFd, Option<()>)> {
+fn nameless(directory: &OwnedFd) -> Result<(OwnedFd, Option<CString>)> {
     let owner = Mode::S_IRUSR | Mode::S_IWUSR;
     match openat(directory, ".", OFlag::O_TMPFILE | OFlag::O_WRONLY | OFlag::O_CLOEXEC, owner) {
         Err(Errno::EOPNOTSUPP | Errno::EISDIR | Errno::EINVAL) => {}
         made => return made.map(|made| (made, None)).doing(|| "make the copy"),
     }
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let made = openat(directory, UNFINISHED, flags, owner).doing(|| "make the copy")?;
-    Ok((made, Some(())))
+    let unfinished = unfinished()?;
+    let made = openat(directory, unfinished.as_c_str(), flags, owner).doing(|| "make the copy")?;
+    Ok((made, Some(unfinished)))
 }
 
 /// The attributes that a file keeps. Overlayfs takes its own for its word: a layer must not bring them.
@@ -304,11 +336,13 @@ fn describe(source: &File, target: &File, stat: &FileStat, what: What) -> Result
     futimens(target, &accessed, &modified).doing(|| "set its time").map(|()| whole)
 }
 
-fn own_at(target: &OwnedFd, name: &CStr, stat: &FileStat) -> Result<()> {
-    let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
-    allow(fchownat(target, name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW))?;
+fn own(made: &OwnedFd, stat: &FileStat) -> Result<()> {
+    allow(node::set_owner(made, Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid)))
+}
+
+fn set_times(made: &OwnedFd, stat: &FileStat) -> Result<()> {
     let (accessed, modified) = times(stat);
-    utimensat(target, name, &accessed, &modified, UtimensatFlags::NoFollowSymlink).doing(|| "set its time")
+    node::set_times(made, accessed, modified).doing(|| "set its time")
 }
 
 /// A user with one id owns the copy as they own the original.

@@ -24,6 +24,7 @@ mod extents;
 pub mod id;
 mod layout;
 pub mod lock;
+pub mod node;
 pub mod pack;
 pub mod tree;
 pub mod unpack;

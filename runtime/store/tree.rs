@@ -6,7 +6,7 @@ use crate::store::atomic::Durability;
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
-use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmodat};
+use nix::sys::stat::{Mode, SFlag};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -127,10 +127,12 @@ fn open_to_empty(parent: BorrowedFd, name: &CStr) -> nix::Result<Dir> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let how = OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_NO_XDEV | ResolveFlag::RESOLVE_NO_SYMLINKS);
     let opened = match openat2(parent, name, how) {
-        // The overlay's `work/work` has mode 0; its owner may change that.
+        // The overlay's `work/work` has mode 0; its owner may change that. By a descriptor: a name that is looked up once more
+        // may be a symlink by now.
         Err(Errno::EACCES) => {
-            fchmodat(parent, name, Mode::S_IRWXU, FchmodatFlags::FollowSymlink)?;
-            openat2(parent, name, how)
+            let closed = openat2(parent, name, how.flags(flags | OFlag::O_PATH))?;
+            super::node::set_mode(&closed, Mode::S_IRWXU)?;
+            openat2(&closed, c".", how)
         }
         result => result,
     };

@@ -1,0 +1,160 @@
+//! A container that runs puts links in the way of a command that works in a directory that it can write to. What the
+//! command has made, or looked at, is never looked up by its name again: nothing of the host is changed, and none is read.
+
+mod common;
+
+use common::strace::stopped_after;
+use common::{Ebb, has_one_id, image_with, is_root};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// newuidmap(1) is setuid, which it is not under a tracer.
+fn can_be_traced() -> bool {
+    is_root() || has_one_id()
+}
+
+fn header(kind: tar::EntryType, mode: u32, owner: u64) -> tar::Header {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_uid(owner);
+    header.set_gid(owner);
+    header.set_size(0);
+    header.set_mtime(1_000_000_000);
+    header
+}
+
+/// An image `pipes` with so many FIFOs in /pipes, which everybody may read and execute; and `links`, with a symlink
+/// of another owner's in /links.
+fn store_with_pipes(count: usize) -> Ebb {
+    let ebb = Ebb::new();
+    image_with(&ebb, "pipes", &["CMD [\"sh\"]"], |tar| {
+        for name in ["pipes", "links"] {
+            let mut directory = header(tar::EntryType::Directory, 0o755, 0);
+            tar.append_data(&mut directory, format!("{name}/"), std::io::empty()).expect("written");
+        }
+        for number in 0..count {
+            let mut pipe = header(tar::EntryType::Fifo, 0o755, 0);
+            tar.append_data(&mut pipe, format!("pipes/{number}"), std::io::empty()).expect("written");
+        }
+        let mut link = header(tar::EntryType::Symlink, 0o777, if has_one_id() { 0 } else { 7 });
+        tar.append_link(&mut link, "links/link", "away").expect("written");
+    });
+    ebb
+}
+
+fn data(ebb: &Ebb, volume: &str) -> PathBuf {
+    PathBuf::from(ebb.ok(["volume", "inspect", "-f", "{{.Mountpoint}}", volume]))
+}
+
+/// What is being copied has such a name until it is whole.
+fn unfinished(directory: &Path) -> Option<PathBuf> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).find(|path| path.to_string_lossy().contains("/.ebb-copying"))
+}
+
+fn secret(place: PathBuf) -> PathBuf {
+    std::fs::write(&place, "a secret").expect("a file");
+    std::fs::set_permissions(&place, PermissionsExt::from_mode(0o600)).expect("a mode");
+    place
+}
+
+/// Owner, mode and time: all that a copy sets.
+fn state(path: &Path) -> (u32, u32, u32, i64) {
+    let meta = std::fs::symlink_metadata(path).expect("it is there");
+    (meta.uid(), meta.gid(), meta.mode() & 0o7777, meta.mtime())
+}
+
+/// What a1 does with renameat2(2) in a loop, done for certain between the call that makes a FIFO and the next one.
+#[test]
+fn a_copy_up_changes_nothing_that_a_link_in_the_place_of_its_fifo_leads_to() {
+    if !can_be_traced() {
+        return;
+    }
+    let ebb = store_with_pipes(1);
+    ebb.ok(["run", "-d", "--name", "a1", "-v", "shared:/s", "busybox", "sleep", "1000"]);
+    let (file, directory) = (secret(ebb.dir.join("secret")), ebb.dir.join("private"));
+    std::fs::create_dir(&directory).expect("a directory");
+    std::fs::set_permissions(&directory, PermissionsExt::from_mode(0o700)).expect("a mode");
+    let before = (state(&file), state(&directory));
+    for victim in [&file, &directory] {
+        let shared = data(&ebb, "shared");
+        let mut planted = false;
+        let words = ["create", "-v", "shared:/pipes", "pipes"];
+        let created = stopped_after(&ebb, "mknodat", &words, &mut || {
+            if let Some(made) = unfinished(&shared) {
+                std::fs::remove_file(&made).expect("removed");
+                symlink(victim, &made).expect("a link");
+                planted = true;
+            }
+        });
+        assert!(planted, "{}", created.shown());
+        assert_eq!((state(&file), state(&directory)), before, "{}", created.shown());
+        assert!(
+            created.code == 125 && created.stderr.contains("another process has put something else in its place"),
+            "{}",
+            created.shown()
+        );
+        let left = unfinished(&shared).expect("what was planted stays with who planted it");
+        std::fs::remove_file(left).expect("removed");
+    }
+    // And undisturbed it is done.
+    ebb.ok(["create", "-v", "shared:/pipes", "pipes"]);
+    assert_eq!(state(&data(&ebb, "shared").join("0")).2, 0o755);
+    ebb.ok(["rm", "-f", "a1"]);
+}
+
+/// A link has an owner and a time, too. What another user of the container's moves into its place does not get them.
+#[test]
+fn a_copy_up_gives_no_other_file_the_owner_of_its_symlink() {
+    if !can_be_traced() {
+        return;
+    }
+    let ebb = store_with_pipes(1);
+    ebb.ok(["volume", "create", "shared"]);
+    let shared = data(&ebb, "shared");
+    let file = secret(ebb.dir.join("store/elsewhere"));
+    let before = state(&file);
+    let mut planted = None;
+    let created = stopped_after(&ebb, "symlinkat", &["create", "-v", "shared:/links", "pipes"], &mut || {
+        if let Some(made) = unfinished(&shared).filter(|_| planted.is_none()) {
+            std::fs::remove_file(&made).expect("removed");
+            std::fs::rename(&file, &made).expect("in its place");
+            planted = Some(made);
+        }
+    });
+    let planted = planted.unwrap_or_else(|| panic!("nothing was planted: {}", created.shown()));
+    let found = [planted, shared.join("link")].into_iter().find(|path| path.is_file()).expect("it is there");
+    assert_eq!(state(&found), before, "{}", created.shown());
+}
+
+/// As the same user, a container that swaps as fast as it can: for who cannot be traced, and for all others as well.
+#[test]
+fn no_swap_in_a_shared_volume_changes_a_file_of_the_users() {
+    const PIPES: usize = 400;
+    let ebb = store_with_pipes(PIPES);
+    let file = secret(ebb.dir.join("secret"));
+    let before = state(&file);
+    let done = AtomicBool::new(false);
+    ebb.ok(["volume", "create", "shared"]);
+    let shared = data(&ebb, "shared");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let (known, aside) = (shared.join(".ebb-copying"), ebb.dir.join("aside"));
+            while !done.load(Ordering::Relaxed) {
+                // The name of an earlier Ebb's, and whatever name there is.
+                let found = if known.symlink_metadata().is_ok() { Some(known.clone()) } else { unfinished(&shared) };
+                if let Some(made) = found
+                    && std::fs::rename(&made, &aside).is_ok()
+                {
+                    let _ = symlink(&file, &made);
+                }
+            }
+        });
+        let tries = (0..20).map(|_| ebb.run(["create", "-v", "shared:/pipes", "pipes"]));
+        let changed = tries.filter(|_| state(&file) != before).count();
+        done.store(true, Ordering::Relaxed);
+        assert_eq!(changed, 0, "the user's file has another mode: {:o}", state(&file).2);
+    });
+}
