@@ -98,6 +98,7 @@ const LONG_FUNCTIONS: &[(&str, &str)] = &[];
 /// What stands at the root of the repository: the names of the card, and what convention puts there.
 const TOP_LEVEL: &[&str] = &[
     "ARCHITECTURE.md",
+    "SECURITY.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "Cargo.lock",
