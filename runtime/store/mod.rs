@@ -16,6 +16,7 @@ pub mod archive;
 pub mod atomic;
 pub mod attribute;
 pub mod beneath;
+pub mod bounds;
 pub mod buffer;
 pub mod copy;
 pub mod descent;

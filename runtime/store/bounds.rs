@@ -1,0 +1,64 @@
+//! What hostile input may cost. Every image, archive, bundle and tree may come from a stranger, and each of them can say in
+//! a few bytes what would take gigabytes or hours to do. Each such thing has its bound in this one table, far above
+//! what honest input needs; what goes beyond it is refused with a sentence. `tests/bounds.rs` tries each.
+//!
+//! | bound | unit | what it stops |
+//! |---|---|---|
+//! | [`EXTENDED_HEADER`], [`RECORDS`] | bytes, records | a long name or a pax header of 900 MiB, packed into 900 kB |
+//! | [`GLOBAL_HEADERS`] | bytes | records that each member of an archive is looked up in |
+//! | [`MAP_OF_SPARSE_FILE`] | stretches | a sparse file's map that fills the memory |
+//! | [`HOLES_IN_LAYER`] | bytes | files of a layer that are larger than any disk, in an archive of 1.5 kB |
+//! | [`ENTRIES_IN_LAYER`] | entries | a layer that takes all inodes |
+//! | [`NAMES_KEPT`] | bytes | names of directories and members, which are kept until the archive's end |
+//! | [`INFLATED`], [`INFLATED_TIMES`] | bytes, ratio | a decompression bomb |
+//! | [`DOCUMENT`], [`DOCUMENTS`] | bytes | a manifest or a configuration that fills the memory, or many |
+//! | [`REFERENCES`], [`INDEX_DEPTH`] | references, levels | an index of indexes that never ends |
+//! | [`IMAGES_IN_ARCHIVE`], [`LAYERS_IN_IMAGE`] | images, layers | one configuration named again and again |
+//! | [`MEMBERS_IN_ARCHIVE`] | members | an archive's table of contents that fills the memory |
+//! | [`ARGUMENT`], [`ARGUMENTS`] | bytes | an environment that execve(2) would refuse, merged at a great cost |
+
+/// Bytes of one pax header or long name, which is kept in memory, and the records in it, some 100 bytes of memory each. An
+/// honest one holds a path, an owner, times, and extended attributes of at most 64 KiB each.
+pub const EXTENDED_HEADER: u64 = 16 << 20;
+pub const RECORDS: usize = 1 << 16;
+
+/// Bytes of all global pax headers of an archive: each member is looked up in them. git-archive(1) writes one of 52 bytes.
+pub const GLOBAL_HEADERS: u64 = 64 << 10;
+
+/// Stretches of data in one sparse file, 16 bytes of memory each. A fragmented disk image has some 100,000.
+pub const MAP_OF_SPARSE_FILE: usize = 1 << 22;
+
+/// Bytes of all sparse files of a layer, holes included. Holes stay holes on the disk, but whoever copies the file elsewhere may
+/// write them out. The largest honest file is /var/log/lastlog of a user with a great number: 292 bytes a uid, 585 GiB at 2^31.
+pub const HOLES_IN_LAYER: u64 = 1 << 40;
+
+/// Entries of one layer: more names than any real image has.
+pub const ENTRIES_IN_LAYER: u64 = 2_000_000;
+
+/// Bytes of the names that one archive has us keep in memory until its end. A system of 200,000 directories has 12 MB of them.
+pub const NAMES_KEPT: usize = 64 << 20;
+
+/// Bytes that compressed input may always become, and how many times its size it may become beyond that.
+pub const INFLATED: u64 = 1 << 30;
+pub const INFLATED_TIMES: u64 = 200;
+
+/// Bytes of a manifest, an index or a configuration, and of all of those in one archive. Registries take 4 MiB of each.
+pub const DOCUMENT: u64 = 4 << 20;
+pub const DOCUMENTS: u64 = 64 << 20;
+
+/// References that the indexes of one archive may follow, and how deep an index may lie in another. An index of an image for all
+/// platforms has about ten, at a depth of two.
+pub const REFERENCES: usize = 10_000;
+pub const INDEX_DEPTH: usize = 4;
+
+/// Images in one archive, and layers in one image: overlayfs mounts at most 500 (OVL_MAX_STACK).
+pub const IMAGES_IN_ARCHIVE: usize = 1_000;
+pub const LAYERS_IN_IMAGE: usize = 500;
+
+/// Members of an archive of images: a layer, a configuration and a manifest each.
+pub const MEMBERS_IN_ARCHIVE: usize = 100_000;
+
+/// Bytes of one argument or variable, and of all of them with their pointers: execve(2) takes no more (MAX_ARG_STRLEN, and three
+/// quarters of the 8 MiB of _STK_LIM).
+pub const ARGUMENT: usize = 128 << 10;
+pub const ARGUMENTS: usize = 6 << 20;
