@@ -2,24 +2,26 @@
 //! GNU's formats. Each member comes with what is said of it in whatever way; where two ways differ, the one that GNU tar
 //! believes is believed (pax over ustar, also for the size: CVE-2025-62518).
 
+mod header;
 pub mod owner;
 mod pax;
 mod sparse;
 
+pub use header::is_header;
+
+use super::bounds;
 use super::buffer::Buffer;
 use crate::error::{Doing, Error, Result};
+use header::{clean, kind_of, number, until_zero};
 use pax::Records;
 use std::ffi::OsStr;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::PathBuf;
 use tar::{EntryType, Header};
 
 const BLOCK: usize = 512;
 const ROOM: usize = 1 << 20;
-
-/// The longest pax header or long name that is read, and the most of all global headers: what they say is kept in memory.
-const LONGEST: u64 = 16 << 20;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -78,7 +80,17 @@ pub struct Archive<R: Read> {
 
 impl<R: Read> Archive<R> {
     pub fn new(input: R, wanted_end: End) -> Archive<R> {
-        let buffer = Buffer::new(ROOM);
+        Archive::with_room(input, wanted_end, ROOM)
+    }
+
+    /// One that has read nothing of a member's contents when it has said what the member is: for those who seek over them,
+    /// or tell somebody else what comes next.
+    pub fn unbuffered(input: R, wanted_end: End) -> Archive<R> {
+        Archive::with_room(input, wanted_end, BLOCK)
+    }
+
+    fn with_room(input: R, wanted_end: End, room: usize) -> Archive<R> {
+        let buffer = Buffer::new(room);
         Archive { input, wanted_end, buffer, start: 0, end: 0, left: 0, padding: 0, global: Records::default() }
     }
 
@@ -99,7 +111,7 @@ impl<R: Read> Archive<R> {
                 EntryType::XGlobalHeader => {
                     let text = self.text(&header)?;
                     self.global.add(Records::parse(&text)?);
-                    if self.global.bytes() > LONGEST {
+                    if self.global.bytes() > bounds::GLOBAL_HEADERS {
                         return Err(Error::new("the archive's global headers are longer than any honest ones"));
                     }
                 }
@@ -125,7 +137,7 @@ impl<R: Read> Archive<R> {
             return Ok(&[]);
         }
         if self.start == self.end && !self.fill()? {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the archive ends in the middle of it"));
+            return Err(breaks_off());
         }
         let length = usize::try_from(self.left).unwrap_or(usize::MAX).min(self.end - self.start);
         let from = self.start;
@@ -141,6 +153,41 @@ impl<R: Read> Archive<R> {
         let length = self.piece()?.len();
         self.left = all - length as u64;
         Ok(&self.buffer[self.start - length..self.start])
+    }
+
+    /// Bytes of the member's contents that have not been read.
+    pub fn left(&self) -> u64 {
+        self.left
+    }
+
+    /// The next of the member's contents, read into `to`, past our own buffer; 0 at their end.
+    pub fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(to.len());
+        if most == 0 {
+            return Ok(0);
+        }
+        if self.start < self.end {
+            let piece = self.piece_of(most as u64)?;
+            let length = piece.len();
+            to[..length].copy_from_slice(piece);
+            return Ok(length);
+        }
+        loop {
+            match self.input.read(&mut to[..most]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(0) => return Err(breaks_off()),
+                read => {
+                    let length = read?;
+                    self.left -= length as u64;
+                    return Ok(length);
+                }
+            }
+        }
+    }
+
+    /// The input, of which the archive's end has been read, and nothing more of where that was found.
+    pub fn into_inner(self) -> R {
+        self.input
     }
 
     /// What is left of the input behind the archive's end is read and left aside: whoever writes it is let to end, and a
@@ -250,7 +297,7 @@ impl<R: Read> Archive<R> {
     /// What an extended header says, whole.
     fn text(&mut self, header: &Header) -> Result<Vec<u8>> {
         let length = number(&header.as_bytes()[124..136]).unwrap_or(u64::MAX);
-        if length > LONGEST {
+        if length > bounds::EXTENDED_HEADER {
             return Err(Error::new(format!("an extended header of {length} bytes is longer than any honest one")));
         }
         let mut text = Vec::new();
@@ -305,12 +352,21 @@ impl<R: Read> Archive<R> {
     }
 }
 
-/// Whether a block is the header of a member: its checksum is right.
-pub fn is_header(block: &[u8]) -> bool {
-    let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
-    let own: u32 = block[148..156].iter().map(|byte| u32::from(*byte)).sum();
-    // The field counts as eight blanks.
-    sum > 0 && Header::from_byte_slice(block).cksum().ok() == Some(sum - own + 8 * 32)
+impl<R: Read + Seek> Archive<R> {
+    /// Where the next of the member's contents lies in the input.
+    pub fn position(&mut self) -> io::Result<u64> {
+        Ok(self.input.stream_position()? - (self.end - self.start) as u64)
+    }
+
+    /// Passes over what is left of a member without reading it.
+    pub fn seek_over(&mut self) -> io::Result<()> {
+        let all = self.left + std::mem::take(&mut self.padding);
+        self.left = 0;
+        let here = usize::try_from(all).unwrap_or(usize::MAX).min(self.end - self.start);
+        self.start += here;
+        let beyond = i64::try_from(all - here as u64).map_err(|_| breaks_off())?;
+        self.input.seek(SeekFrom::Current(beyond)).map(drop)
+    }
 }
 
 /// Where a member's description comes from.
@@ -325,70 +381,10 @@ fn cut_off() -> Error {
     Error::new("the archive is cut off: its end is missing")
 }
 
+fn breaks_off() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "the archive ends in the middle of it")
+}
+
 fn goes_on() -> Error {
     Error::new("the archive is damaged, or more than one: something follows what looks like its end")
-}
-
-/// A number of a header: octal digits (none are 0), or with its highest bit set in binary.
-fn number(bytes: &[u8]) -> Option<u64> {
-    if bytes[0] & 0x80 != 0 {
-        // The first bit of all is the mark.
-        let first = u128::from(bytes[0] & 0x7f);
-        let number = bytes[1..].iter().fold(first, |number, byte| number << 8 | u128::from(*byte));
-        return u64::try_from(number).ok();
-    }
-    match std::str::from_utf8(bytes).ok()?.trim_matches(['\0', ' ']) {
-        "" => Some(0),
-        digits => u64::from_str_radix(digits, 8).ok(),
-    }
-}
-
-fn until_zero(mut text: Vec<u8>) -> Vec<u8> {
-    let length = text.iter().position(|byte| *byte == 0).unwrap_or(text.len());
-    text.truncate(length);
-    text
-}
-
-fn kind_of(header: &Header, name: &[u8], said: Option<&[u8]>) -> Result<Kind> {
-    Ok(match header.entry_type() {
-        EntryType::Regular if said == Some(b"socket") => Kind::Socket,
-        // Before there was a type of their own, directories were files whose names end in a slash.
-        EntryType::Regular if header.as_ustar().is_none() && name.ends_with(b"/") => Kind::Directory,
-        EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => Kind::File,
-        EntryType::Directory => Kind::Directory,
-        EntryType::Symlink => Kind::Symlink,
-        EntryType::Link => Kind::HardLink,
-        EntryType::Fifo => Kind::Fifo,
-        EntryType::Char | EntryType::Block => Kind::Device,
-        // A directory of an incremental archive of GNU tar's: its contents are a list of names.
-        other if other.as_byte() == b'D' => Kind::Directory,
-        other => {
-            let shown = (other.as_byte() as char).escape_default();
-            return Err(Error::new(format!(
-                "{}: entries of type {shown} are not known",
-                String::from_utf8_lossy(name)
-            )));
-        }
-    })
-}
-
-/// A name of the archive, relative. One with `..` is refused, whatever it would lead to: no honest archive has one.
-fn clean(bytes: &[u8]) -> Result<PathBuf> {
-    let path = Path::new(OsStr::from_bytes(bytes));
-    // A name may hold what moves a cursor, or a line that looks like ours.
-    let shown = || path.to_string_lossy().escape_debug().to_string();
-    if bytes.contains(&0) {
-        return Err(Error::new(format!("the archive's {} has a zero in it", shown())));
-    }
-    let mut clean = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::Normal(name) => clean.push(name),
-            Component::RootDir | Component::CurDir => {}
-            Component::ParentDir | Component::Prefix(_) => {
-                return Err(Error::new(format!("the archive's {} has a \"..\" in it", shown())));
-            }
-        }
-    }
-    Ok(clean)
 }

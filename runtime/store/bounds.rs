@@ -9,7 +9,7 @@
 //! | [`MAP_OF_SPARSE_FILE`] | stretches | a sparse file's map that fills the memory |
 //! | [`HOLES_IN_LAYER`] | bytes | files of a layer that are larger than any disk, in an archive of 1.5 kB |
 //! | [`ENTRIES_IN_LAYER`] | entries | a layer that takes all inodes |
-//! | [`NAMES_KEPT`] | bytes | names of directories and members, which are kept until the archive's end |
+//! | [`NAMES_KEPT`], [`DIRECTORIES_KEPT`] | bytes | names of directories and members, which are kept until the archive's end |
 //! | [`INFLATED`], [`INFLATED_TIMES`] | bytes, ratio | a decompression bomb |
 //! | [`DOCUMENT`], [`DOCUMENTS`] | bytes | a manifest or a configuration that fills the memory, or many |
 //! | [`REFERENCES`], [`INDEX_DEPTH`] | references, levels | an index of indexes that never ends |
@@ -37,6 +37,10 @@ pub const ENTRIES_IN_LAYER: u64 = 2_000_000;
 
 /// Bytes of the names that one archive has us keep in memory until its end. A system of 200,000 directories has 12 MB of them.
 pub const NAMES_KEPT: usize = 64 << 20;
+
+/// The same of what is unpacked into a volume, with their default ACLs: a mail server's spool may have millions of directories,
+/// and a backup must come back.
+pub const DIRECTORIES_KEPT: usize = 512 << 20;
 
 /// Bytes that compressed input may always become, and how many times its size it may become beyond that.
 pub const INFLATED: u64 = 1 << 30;

@@ -7,7 +7,7 @@ use super::archive::{Archive, End, Kind, Member};
 use super::descent::{refuse_too_long, shown};
 use super::early::Early;
 use super::pack::is_kept;
-use super::{attribute, beneath, id};
+use super::{attribute, beneath, bounds, id};
 use crate::error::{Doing, Error, Result};
 use crate::kernel;
 use nix::errno::Errno;
@@ -59,7 +59,7 @@ pub fn unpack(
     let (directories, parent, count) = (Vec::new(), None, Unpacked::default());
     // What others use is not waited for at the end.
     let early = if into == Into::New { Some(Early::below(top(target)?)) } else { None };
-    let mut unpacking = Unpacking { target, owners, into, directories, parent, count, early };
+    let mut unpacking = Unpacking { target, owners, into, directories, kept: 0, parent, count, early };
     // Whoever keeps only a part of a backup must not take it for the whole.
     let mut archive = Archive::new(input, if into == Into::New { End::Required } else { End::Optional });
     while let Some(mut member) = archive.next_member()? {
@@ -89,6 +89,8 @@ struct Unpacking<'a> {
     owners: bool,
     into: Into,
     directories: Vec<Settled>,
+    /// Bytes that they take.
+    kept: usize,
     /// The directory of the last member: most often the next one's too.
     parent: Option<(PathBuf, OwnedFd)>,
     count: Unpacked,
@@ -159,7 +161,16 @@ impl Unpacking<'_> {
         self.count.has_top = true;
         self.own(member, &top)?;
         self.set_attributes(member, &top)?;
-        self.directories.push(Settled::of(member, self.mode(member), time(member)));
+        self.settle_later(member)
+    }
+
+    fn settle_later(&mut self, member: &Member) -> Result<()> {
+        let settled = Settled::of(member, self.mode(member), time(member));
+        self.kept += settled.kept();
+        if self.kept > bounds::DIRECTORIES_KEPT {
+            return Err(Error::new("the archive's directories have longer names than any honest ones"));
+        }
+        self.directories.push(settled);
         Ok(())
     }
 
@@ -193,7 +204,7 @@ impl Unpacking<'_> {
         if is_new || self.into == Into::New {
             self.own(member, &made)?;
             self.set_attributes(member, &made)?;
-            self.directories.push(Settled::of(member, self.mode(member), time(member)));
+            self.settle_later(member)?;
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! gzip, zstd or neither: told by the first bytes, never by a name.
 
 use crate::error::{Doing, Result};
+use crate::store::bounds::{INFLATED, INFLATED_TIMES};
 use crate::store::buffer::Buffered;
 use std::io::{self, BufRead, Read};
 
@@ -62,9 +63,6 @@ struct Bounded<D> {
     length: u64,
 }
 
-const HARMLESS: u64 = 1 << 30;
-const STEEPEST: u64 = 200;
-
 impl<D: Inflates> Bounded<D> {
     fn new(inner: D) -> Bounded<D> {
         Bounded { inner, length: 0 }
@@ -83,7 +81,7 @@ impl<D: Inflates> Read for Bounded<D> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.inner.read(buffer).map_err(in_our_words)?;
         self.length += length as u64;
-        if self.length > HARMLESS && self.length / STEEPEST > self.inner.consumed() {
+        if self.length > INFLATED && self.length / INFLATED_TIMES > self.inner.consumed() {
             return Err(io::Error::other("it unpacks to more than 200 times its size: a decompression bomb"));
         }
         Ok(length)

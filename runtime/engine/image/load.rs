@@ -4,7 +4,8 @@ use super::digest::{self, Digesting};
 use super::layer::{self, Unpacked};
 use super::{ImageFile, architecture, compression, names, parse, passed, publish, reference, spool};
 use crate::error::{Doing, Error, Result};
-use crate::store::Store;
+use crate::store::archive::{self, End, Kind};
+use crate::store::{Store, bounds};
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::fs::File;
@@ -88,9 +89,6 @@ enum Member {
     Link(String),
 }
 
-/// Manifests and configurations are read whole.
-const LARGEST_DOCUMENT: u64 = 8 << 20;
-
 impl Archive {
     fn open(store: &Store, mut input: File) -> Result<Archive> {
         let mut start = [0u8; 4];
@@ -139,7 +137,7 @@ impl Archive {
 
     fn document(&self, name: &str) -> Result<Vec<u8>> {
         let (_, length) = self.member(name)?;
-        if length > LARGEST_DOCUMENT {
+        if length > bounds::DOCUMENT {
             return Err(Error::new(format!("{name} is too large to be what it should be")));
         }
         let mut bytes = Vec::new();
@@ -309,24 +307,24 @@ fn read_up_to(file: &mut impl Read, buffer: &mut [u8]) -> Result<usize> {
 
 /// Where each member of the tar lies.
 fn members(file: &File) -> Result<HashMap<String, Member>> {
-    let mut members = HashMap::new();
-    let mut archive = tar::Archive::new(file);
-    for entry in archive.entries_with_seek().doing(|| "read the archive")? {
-        let entry = entry.doing(|| "read the archive")?;
-        let name = String::from_utf8_lossy(&entry.path_bytes()).trim_start_matches("./").to_owned();
-        match entry.header().entry_type() {
-            tar::EntryType::Regular | tar::EntryType::Continuous => {
-                let member = Member::At { offset: entry.raw_file_position(), length: entry.size() };
-                members.insert(name, member);
+    let (mut members, mut kept) = (HashMap::new(), 0);
+    let mut archive = archive::Archive::unbuffered(file, End::Optional);
+    while let Some(found) = archive.next_member()? {
+        let name = found.path.to_string_lossy().into_owned();
+        let member = match found.kind {
+            Kind::File if found.map.is_none() => {
+                let offset = archive.position().doing(|| "read the archive")?;
+                Some(Member::At { offset, length: archive.left() })
             }
-            tar::EntryType::Symlink | tar::EntryType::Link => {
-                let target = entry.link_name_bytes().unwrap_or_default();
-                let target = String::from_utf8_lossy(&target).into_owned();
-                members.insert(name.clone(), Member::Link(join(&name, &target)));
-            }
-            _ => {}
-        }
-        if members.len() > 100_000 {
+            Kind::Symlink => Some(Member::Link(join(&name, &found.link.to_string_lossy()))),
+            Kind::HardLink => Some(Member::Link(found.link.to_string_lossy().into_owned())),
+            _ => None,
+        };
+        archive.seek_over().doing(|| "read the archive")?;
+        let Some(member) = member else { continue };
+        kept += name.len() + found.link.as_os_str().len();
+        members.insert(name, member);
+        if members.len() > bounds::MEMBERS_IN_ARCHIVE || kept > bounds::NAMES_KEPT {
             return Err(Error::new("the archive has more members than any image"));
         }
     }

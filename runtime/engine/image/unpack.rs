@@ -4,23 +4,24 @@
 use super::split::{Recorder, Tap};
 use super::whiteout;
 use crate::error::{Cause, Doing, Error, Result};
+use crate::store::archive::{Archive, End, Kind, Member};
 use crate::store::buffer::Buffer;
 use crate::store::descent::shown;
 use crate::store::early::Early;
-use crate::store::{archive, attribute, beneath};
+use crate::store::{attribute, beneath, bounds};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, SFlag, UtimensatFlags, fchmod, futimens, mkdirat, mknodat, utimensat};
 use nix::sys::time::TimeSpec;
-use nix::unistd::{Gid, LinkatFlags, Uid, UnlinkatFlags, fchown, fchownat, linkat, symlinkat, unlinkat};
+use nix::unistd::{Gid, LinkatFlags, Uid, UnlinkatFlags, fchown, fchownat, ftruncate, linkat, symlinkat, unlinkat};
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path, PathBuf};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use tar::{Archive, Entry, EntryType};
 
 /// What this store cannot do.
 #[derive(Debug, Clone, Copy)]
@@ -29,9 +30,6 @@ pub struct Limits {
     pub flattened: bool,
 }
 
-/// More names than any real image has in a layer.
-const MOST_ENTRIES: u64 = 2_000_000;
-/// PAX headers and long names are read whole.
 const DIRECTORY: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
 
 /// Unpacks the tar behind `recorder` into `root`. Returns the bytes of all files.
@@ -42,25 +40,23 @@ pub fn unpack<R: Read>(recorder: Recorder<R>, root: &Path, limits: Limits) -> Re
         limits,
         parent: None,
         directories: Vec::new(),
+        kept: 0,
         size: 0,
+        holes: 0,
         early: Early::below(File::open(root).doing(|| "open the layer's tree")?),
         buffer: Buffer::new(128 * 1024),
         incapable: None,
     };
     // Set as the last, whatever umask we were started with.
     crate::kernel::umask(0o022);
-    let mut archive = Archive::new(recorder);
+    // What passes next is told to the recorder before it passes.
+    let mut archive = Archive::unbuffered(recorder, End::Optional);
     let mut count = 0;
-    for entry in archive.entries().doing(|| "read the layer")? {
-        let mut entry = entry.doing(|| "read the layer")?;
-        let path = target.add(&mut entry);
-        if let Err(error) = path {
-            let shown = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-            return Err(error).doing(|| format!("unpack {shown:?}"));
-        }
+    while let Some(member) = archive.next_member().doing(|| "unpack the layer")? {
+        target.add(&mut archive, &member).doing(|| format!("unpack {:?}", member.path.to_string_lossy()))?;
         count += 1;
-        if count > MOST_ENTRIES {
-            return Err(Error::new(format!("the layer has more than {MOST_ENTRIES} entries")));
+        if count > bounds::ENTRIES_IN_LAYER {
+            return Err(Error::new(format!("the layer has more than {} entries", bounds::ENTRIES_IN_LAYER)));
         }
     }
     target.settle_directories()?;
@@ -78,7 +74,11 @@ struct Target {
     parent: Option<(PathBuf, Rc<OwnedFd>)>,
     /// Their times change with everything that is put into them, and so are set at the end.
     directories: Vec<(PathBuf, TimeSpec)>,
+    /// Bytes of their names.
+    kept: usize,
     size: u64,
+    /// Bytes of the sparse files, holes included.
+    holes: u64,
     early: Early,
     buffer: Buffer,
     /// The first file whose capabilities could not be set, and how many there are.
@@ -86,32 +86,29 @@ struct Target {
 }
 
 impl Target {
-    fn add<R: Read>(&mut self, entry: &mut Entry<Recorder<R>>) -> Result<()> {
-        let kind = entry.header().entry_type();
-        if matches!(kind, EntryType::XGlobalHeader) {
-            return Ok(());
+    fn add<R: Read>(&mut self, archive: &mut Archive<Recorder<R>>, member: &Member) -> Result<()> {
+        let path = &member.path;
+        if path.as_os_str().len() >= libc::PATH_MAX as usize {
+            return Err(Error::new("its name is longer than a path may be"));
         }
-        let path = clean(&entry.path_bytes())?;
-        let Some(name) = path.file_name().map(OsStr::to_owned) else {
+        let Some(name) = path.file_name() else {
             // "./": the root itself.
             let root = beneath::open(&self.root, Path::new("/"), OFlag::O_RDONLY | OFlag::O_DIRECTORY, Mode::empty());
-            return self.describe(entry, &File::from(root.doing(|| "open the layer's root")?), kind, &path);
+            return self.describe(member, &File::from(root.doing(|| "open the layer's root")?));
         };
         let parent = self.enter(path.parent().unwrap_or(Path::new("")))?;
-        if let Some(hidden) = whiteout::hidden(&name)? {
+        if let Some(hidden) = whiteout::hidden(name)? {
             return whiteout::make(&parent, hidden);
         }
-        match kind {
-            EntryType::Directory => self.directory(entry, &parent, &name, &path),
-            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
-                self.file(entry, &parent, &name, &path, kind)
-            }
-            EntryType::Symlink => self.symlink(entry, &parent, &name),
-            EntryType::Link => self.hard_link(entry, &parent, &name),
-            EntryType::Fifo => self.fifo(entry, &parent, &name),
+        match member.kind {
+            Kind::Directory => self.directory(member, &parent, name),
+            // What was a socket in its owner's eyes is an empty file in the archive's, and in Docker's.
+            Kind::File | Kind::Socket => self.file(archive, member, &parent, name),
+            Kind::Symlink => self.symlink(member, &parent, name),
+            Kind::HardLink => self.hard_link(member, &parent, name),
+            Kind::Fifo => self.fifo(member, &parent, name),
             // A device of an image would be the host's device: it is not made. A container's /dev is its own anyway.
-            EntryType::Char | EntryType::Block => Ok(()),
-            other => Err(Error::new(format!("an entry of the unknown type {:?}", other.as_byte() as char))),
+            Kind::Device => Ok(()),
         }
     }
 
@@ -142,13 +139,7 @@ impl Target {
         Ok(())
     }
 
-    fn directory<R: Read>(
-        &mut self,
-        entry: &mut Entry<Recorder<R>>,
-        parent: &OwnedFd,
-        name: &OsStr,
-        path: &Path,
-    ) -> Result<()> {
+    fn directory(&mut self, member: &Member, parent: &OwnedFd, name: &OsStr) -> Result<()> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let mut hides_lower = false;
         let opened = match openat(parent, name, flags, Mode::empty()) {
@@ -162,48 +153,80 @@ impl Target {
             result => result,
         };
         let directory = File::from(opened.doing(|| "open the directory")?);
-        self.describe(entry, &directory, EntryType::Directory, path)?;
+        self.describe(member, &directory)?;
         if hides_lower { whiteout::make_opaque(&directory) } else { Ok(()) }
     }
 
     fn file<R: Read>(
         &mut self,
-        entry: &mut Entry<Recorder<R>>,
+        archive: &mut Archive<Recorder<R>>,
+        member: &Member,
         parent: &OwnedFd,
         name: &OsStr,
-        path: &Path,
-        kind: EntryType,
     ) -> Result<()> {
         self.clear(parent, name)?;
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let opened = openat(parent, name, flags, Mode::S_IRUSR | Mode::S_IWUSR).doing(|| "make the file")?;
         let mut file = File::from(opened);
-        let size = entry.size();
-        // A sparse file's bytes in the tar are not its contents, and stay in the record.
-        if kind != EntryType::GNUSparse && size > 0 {
-            self.tap.skip(path, size).doing(|| "write the layer's record")?;
+        let stored = archive.left();
+        match &member.map {
+            Some(map) => self.fill_sparse(archive, member, map, &file)?,
+            None => {
+                if stored > 0 {
+                    self.tap.skip(&member.path, stored).doing(|| "write the layer's record")?;
+                }
+                loop {
+                    match archive.read(&mut self.buffer).doing(|| "read it")? {
+                        0 => break,
+                        length => file.write_all(&self.buffer[..length]).doing(|| "write the file")?,
+                    }
+                }
+            }
         }
-        let written = copy(entry, &mut file, &mut self.buffer).doing(|| "write the file")?;
-        if written != size {
-            return Err(Error::new(format!("the archive ends in the middle of it ({written} of {size} bytes)")));
-        }
-        self.size += written;
-        self.early.made(written, 1);
-        self.describe(entry, &file, kind, path)
+        self.size += stored;
+        self.early.made(stored, 1);
+        self.describe(member, &file)
     }
 
-    fn symlink<R: Read>(&mut self, entry: &Entry<Recorder<R>>, parent: &OwnedFd, name: &OsStr) -> Result<()> {
-        let target = entry.link_name_bytes().ok_or_else(|| Error::new("a symlink without a target"))?;
+    /// Holes stay holes. A sparse file's bytes in the tar are not its contents, and stay in the record.
+    fn fill_sparse<R: Read>(
+        &mut self,
+        archive: &mut Archive<Recorder<R>>,
+        member: &Member,
+        map: &[(u64, u64)],
+        file: &File,
+    ) -> Result<()> {
+        self.holes = self.holes.saturating_add(member.size);
+        if self.holes > bounds::HOLES_IN_LAYER {
+            let most = bounds::HOLES_IN_LAYER >> 30;
+            return Err(Error::new(format!("with it the layer's sparse files have more than {most} GiB")));
+        }
+        ftruncate(file, i64::try_from(member.size).unwrap_or(i64::MAX)).doing(|| "give it its size")?;
+        for (offset, length) in map {
+            let mut done = 0;
+            while done < *length {
+                let most = usize::try_from(length - done).unwrap_or(usize::MAX).min(self.buffer.len());
+                let read = archive.read(&mut self.buffer[..most]).doing(|| "read it")?;
+                file.write_all_at(&self.buffer[..read], offset + done).doing(|| "write the file")?;
+                done += read as u64;
+            }
+        }
+        Ok(())
+    }
+
+    fn symlink(&mut self, member: &Member, parent: &OwnedFd, name: &OsStr) -> Result<()> {
+        if member.link.as_os_str().is_empty() {
+            return Err(Error::new("a symlink without a target"));
+        }
         self.clear(parent, name)?;
         self.parent = None;
-        symlinkat(OsStr::from_bytes(&target), parent, name).doing(|| "make the symlink")?;
-        self.own_at(entry, parent, name)
+        symlinkat(member.link.as_path(), parent, name).doing(|| "make the symlink")?;
+        self.own_at(member, parent, name)
     }
 
     /// The target is a name in the same layer; neither its last part nor anything outside is ever linked to.
-    fn hard_link<R: Read>(&mut self, entry: &Entry<Recorder<R>>, parent: &OwnedFd, name: &OsStr) -> Result<()> {
-        let target = entry.link_name_bytes().ok_or_else(|| Error::new("a hard link without a target"))?;
-        let target = clean(&target)?;
+    fn hard_link(&mut self, member: &Member, parent: &OwnedFd, name: &OsStr) -> Result<()> {
+        let target = &member.link;
         let missing = || format!("link it to {}", target.display());
         let target_name = target.file_name().ok_or_else(|| Error::new("a hard link to the root"))?;
         let above = beneath::open(&self.root, target.parent().unwrap_or(Path::new("")), DIRECTORY, Mode::empty());
@@ -212,44 +235,41 @@ impl Target {
         linkat(&above, target_name, parent, name, LinkatFlags::empty()).doing(missing)
     }
 
-    fn fifo<R: Read>(&mut self, entry: &Entry<Recorder<R>>, parent: &OwnedFd, name: &OsStr) -> Result<()> {
+    fn fifo(&mut self, member: &Member, parent: &OwnedFd, name: &OsStr) -> Result<()> {
         self.clear(parent, name)?;
-        let mode = Mode::from_bits_truncate(entry.header().mode().unwrap_or(0o600));
+        let mode = Mode::from_bits_truncate(member.mode);
         mknodat(parent, name, SFlag::S_IFIFO, mode, 0).doing(|| "make the FIFO")?;
-        self.own_at(entry, parent, name)
+        self.own_at(member, parent, name)
     }
 
     /// Owner and times of what cannot be opened.
-    fn own_at<R: Read>(&self, entry: &Entry<Recorder<R>>, parent: &OwnedFd, name: &OsStr) -> Result<()> {
-        let (uid, gid) = owner(entry)?;
+    fn own_at(&self, member: &Member, parent: &OwnedFd, name: &OsStr) -> Result<()> {
+        let (uid, gid) = owner(member);
         self.allow(fchownat(parent, name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW), uid, gid)?;
-        let time = time(entry);
+        let time = time(member);
         utimensat(parent, name, &time, &time, UtimensatFlags::NoFollowSymlink).doing(|| "set its time")
     }
 
     /// Owner, mode, extended attributes and times. In this order: a change of owner takes setuid bits away.
-    fn describe<R: Read>(
-        &mut self,
-        entry: &mut Entry<Recorder<R>>,
-        file: &File,
-        kind: EntryType,
-        path: &Path,
-    ) -> Result<()> {
-        let (uid, gid) = owner(entry)?;
+    fn describe(&mut self, member: &Member, file: &File) -> Result<()> {
+        let (path, time) = (&member.path, time(member));
+        let (uid, gid) = owner(member);
         self.allow(fchown(file, Some(uid), Some(gid)), uid, gid)?;
-        let mode = entry.header().mode().doing(|| "read its mode")? & 0o7777;
-        fchmod(file, Mode::from_bits_truncate(mode)).doing(|| "set its mode")?;
-        if !set_attributes(entry, file)? {
+        fchmod(file, Mode::from_bits_truncate(member.mode)).doing(|| "set its mode")?;
+        if !set_attributes(member, file)? {
             self.incapable = Some(match self.incapable.take() {
                 Some((first, count)) => (first, count + 1),
-                None => (path.to_owned(), 1),
+                None => (path.clone(), 1),
             });
         }
-        if kind == EntryType::Directory || path.as_os_str().is_empty() {
-            self.directories.push((path.to_owned(), time(entry)));
+        if member.kind == Kind::Directory || path.as_os_str().is_empty() {
+            self.kept += path.as_os_str().len();
+            if self.kept > bounds::NAMES_KEPT {
+                return Err(Error::new("the names of the layer's directories are longer than those of any honest one"));
+            }
+            self.directories.push((path.clone(), time));
             return Ok(());
         }
-        let time = time(entry);
         futimens(file, &time, &time).doing(|| "set its time")
     }
 
@@ -289,74 +309,25 @@ impl Target {
     }
 }
 
-/// The name of an entry below the root: without a leading `/` or `./`. A `..` anywhere is refused, whatever it would
-/// lead to: no honest archive has one.
-fn clean(bytes: &[u8]) -> Result<PathBuf> {
-    let mut path = PathBuf::new();
-    for component in Path::new(OsStr::from_bytes(bytes)).components() {
-        match component {
-            Component::Normal(name) => path.push(name),
-            Component::RootDir | Component::CurDir => {}
-            Component::ParentDir | Component::Prefix(_) => return Err(Error::new("its name has a \"..\" in it")),
-        }
-    }
-    if bytes.contains(&0) {
-        return Err(Error::new("its name has a NUL byte in it"));
-    }
-    if bytes.len() >= libc::PATH_MAX as usize {
-        return Err(Error::new("its name is longer than a path may be"));
-    }
-    Ok(path)
+fn owner(member: &Member) -> (Uid, Gid) {
+    (Uid::from_raw(member.uid), Gid::from_raw(member.gid))
 }
 
-fn owner<R: Read>(entry: &Entry<Recorder<R>>) -> Result<(Uid, Gid)> {
-    let header = entry.header();
-    let id = |field: &[u8], number: io::Result<u64>| -> Result<u32> {
-        // A field that was left empty is 0, as GNU tar reads it.
-        if field.iter().all(|byte| matches!(byte, 0 | b' ')) {
-            return Ok(0);
-        }
-        archive::owner::id(number.doing(|| "read its owner")?)
-    };
-    let fields = header.as_old();
-    Ok((Uid::from_raw(id(&fields.uid, header.uid())?), Gid::from_raw(id(&fields.gid, header.gid())?)))
-}
-
-fn time<R: Read>(entry: &Entry<Recorder<R>>) -> TimeSpec {
-    let seconds = entry.header().mtime().unwrap_or(0);
-    TimeSpec::new(i64::try_from(seconds).unwrap_or(0), 0)
+fn time(member: &Member) -> TimeSpec {
+    TimeSpec::new(member.modified.0, member.modified.1)
 }
 
 /// `user.*` and capabilities, and none of the overlay's marks: those would forge whiteouts and opaque directories. Returns
 /// whether its capabilities could be set, if it has any: without them a program may not do what it is there for.
-fn set_attributes<R: Read>(entry: &mut Entry<Recorder<R>>, file: &File) -> Result<bool> {
-    let Some(extensions) = entry.pax_extensions().doing(|| "read its PAX header")? else { return Ok(true) };
+fn set_attributes(member: &Member, file: &File) -> Result<bool> {
     let mut capable = true;
-    for extension in extensions {
-        let extension = extension.doing(|| "read its PAX header")?;
-        let Some(name) = extension.key_bytes().strip_prefix(b"SCHILY.xattr.") else { continue };
+    for (name, value) in &member.attributes {
         let is_capabilities = attribute::is_capabilities(name);
         if is_capabilities || (name.starts_with(b"user.") && !name.starts_with(b"user.overlay.")) {
             let name = OsStr::from_bytes(name);
-            let set = attribute::set(file, name, extension.value_bytes());
+            let set = attribute::set(file, name, value);
             capable &= set.doing(|| format!("set its attribute {}", name.display()))? || !is_capabilities;
         }
     }
     Ok(capable)
-}
-
-/// io::copy, with the target's own buffer, which suits a disk.
-fn copy(from: &mut impl Read, to: &mut File, buffer: &mut [u8]) -> io::Result<u64> {
-    let mut total = 0;
-    loop {
-        match from.read(buffer) {
-            Ok(0) => return Ok(total),
-            Ok(length) => {
-                to.write_all(&buffer[..length])?;
-                total += length as u64;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
 }

@@ -1,6 +1,7 @@
 //! The records of a pax header: `LENGTH KEY=VALUE\n`, one after the other (pax(1), "pax Extended Header").
 
 use crate::error::{Error, Result};
+use crate::store::bounds;
 
 /// In the order of the archive: GNU's sparse format 0.0 repeats keys.
 #[derive(Debug, Default)]
@@ -20,6 +21,9 @@ impl Records {
             }
             let pair = &text[blank + 1..length - 1];
             let equals = pair.iter().position(|byte| *byte == b'=').ok_or_else(bad)?;
+            if records.len() == bounds::RECORDS {
+                return Err(Error::new("a pax header of the archive has more records than any honest one"));
+            }
             records.push((pair[..equals].to_vec(), pair[equals + 1..].to_vec()));
             text = &text[length..];
         }

@@ -3,6 +3,7 @@
 use super::pax::number;
 use super::{Archive, BLOCK, Sources};
 use crate::error::{Doing, Error, Result};
+use crate::store::bounds::MAP_OF_SPARSE_FILE;
 use std::io::Read;
 
 /// Where a sparse file has bytes.
@@ -14,9 +15,6 @@ pub struct Map {
     /// Its true name, where the member's is made up.
     pub name: Option<Vec<u8>>,
 }
-
-/// More stretches than any file needs would only fill our memory.
-const MOST: usize = 1 << 22;
 
 fn damaged() -> Error {
     Error::new("the map of a sparse file in the archive is damaged")
@@ -68,19 +66,19 @@ impl<R: Read> Archive<R> {
             let block = self.block().doing(|| "read the archive")?.ok_or_else(super::cut_off)?;
             collect(&block[..504], &mut stretches)?;
             more = block[504] != 0;
-            if stretches.len() > MOST {
+            if stretches.len() > MAP_OF_SPARSE_FILE {
                 return Err(damaged());
             }
         }
-        Ok(Map { stretches, size: super::number(&bytes[483..495]).ok_or_else(damaged)?, name: None })
+        Ok(Map { stretches, size: super::header::number(&bytes[483..495]).ok_or_else(damaged)?, name: None })
     }
 
     /// Format 1.0: lines of decimal numbers, the first of them their count, in whole blocks before the contents.
     fn map_before_contents(&mut self) -> Result<Vec<(u64, u64)>> {
-        let mut numbers = Vec::new();
-        let mut wanted = None;
+        let mut stretches = Vec::new();
+        let (mut wanted, mut offset) = (None, None);
         let mut digits = Vec::new();
-        while wanted.is_none_or(|wanted| numbers.len() < wanted) {
+        while wanted.is_none_or(|wanted| stretches.len() < wanted) {
             self.left = self.left.checked_sub(BLOCK as u64).ok_or_else(damaged)?;
             let block = self.block().doing(|| "read the archive")?.ok_or_else(super::cut_off)?;
             for byte in block {
@@ -90,15 +88,15 @@ impl<R: Read> Archive<R> {
                 }
                 let found = number(&digits).ok_or_else(damaged)?;
                 digits.clear();
-                match wanted {
-                    None => {
-                        let count = usize::try_from(found).ok().filter(|count| *count <= MOST).ok_or_else(damaged)?;
-                        wanted = Some(count * 2);
+                match (wanted, offset.take()) {
+                    (None, _) => {
+                        let count = usize::try_from(found).ok().filter(|count| *count <= MAP_OF_SPARSE_FILE);
+                        wanted = Some(count.ok_or_else(damaged)?);
                     }
-                    Some(wanted) if numbers.len() < wanted => numbers.push(found),
-                    Some(_) => {}
+                    (Some(_), None) => offset = Some(found),
+                    (Some(_), Some(offset)) => stretches.push((offset, found)),
                 }
-                if wanted == Some(numbers.len()) {
+                if wanted == Some(stretches.len()) {
                     break;
                 }
             }
@@ -106,7 +104,7 @@ impl<R: Read> Archive<R> {
                 return Err(damaged());
             }
         }
-        Ok(pairs(&numbers))
+        Ok(stretches)
     }
 }
 
@@ -138,8 +136,10 @@ fn pairs(numbers: &[u64]) -> Vec<(u64, u64)> {
 /// Entries of two fields of 12 bytes; an empty one ends the list.
 fn collect(entries: &[u8], stretches: &mut Vec<(u64, u64)>) -> Result<()> {
     for entry in entries.chunks_exact(24).take_while(|entry| entry[0] != 0) {
-        stretches
-            .push((super::number(&entry[..12]).ok_or_else(damaged)?, super::number(&entry[12..]).ok_or_else(damaged)?));
+        stretches.push((
+            super::header::number(&entry[..12]).ok_or_else(damaged)?,
+            super::header::number(&entry[12..]).ok_or_else(damaged)?,
+        ));
     }
     Ok(())
 }

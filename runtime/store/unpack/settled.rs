@@ -27,6 +27,11 @@ impl Settled {
         let default = member.attributes.iter().find(|(name, _)| attribute::is_default_list(name));
         Settled { path: member.path.clone(), mode, time, default_list: default.map(|(_, list)| list.clone()) }
     }
+
+    /// How much memory it takes, about.
+    pub fn kept(&self) -> usize {
+        self.path.as_os_str().len() + self.default_list.as_ref().map_or(0, Vec::len)
+    }
 }
 
 /// What is below another directory comes first. Returns of how many not all of the list could be set.
