@@ -29,7 +29,11 @@ fn file(directory: &OwnedFd, name: &str, flags: OFlag) -> std::fs::File {
 fn with_deep() -> Ebb {
     let ebb = Ebb::empty();
     ebb.ok(["volume", "create", "deep"]);
-    let mut here = data(&ebb, "deep");
+    deepen(data(&ebb, "deep"));
+    ebb
+}
+
+fn deepen(mut here: OwnedFd) {
     for depth in 0..DEPTH {
         write!(file(&here, "note", OFlag::O_CREAT | OFlag::O_WRONLY), "{depth}").expect("written");
         for name in ["aside", "further", "zero"] {
@@ -40,7 +44,6 @@ fn with_deep() -> Ebb {
     }
     write!(file(&here, "bottom", OFlag::O_CREAT | OFlag::O_WRONLY), "reached").expect("written");
     nix::unistd::linkat(&here, "bottom", &here, "again", nix::unistd::LinkatFlags::empty()).expect("a link");
-    ebb
 }
 
 fn assert_whole(ebb: &Ebb, volume: &str) {
@@ -149,4 +152,19 @@ fn a_path_in_an_archive_may_be_long_and_not_endless() {
     assert!(said.len() < 2000, "{}", said.len());
     let imported = with_path(30_000);
     assert_eq!(imported.code, 0, "{}", imported.stderr.len());
+}
+
+/// One container's directories are no reason not to measure the others.
+#[test]
+fn a_container_with_a_deep_tree_is_measured_and_so_are_all_others() {
+    let ebb = Ebb::new();
+    let id = ebb.ok(["create", "--name", "deep", "busybox"]);
+    ebb.ok(["create", "--name", "other", "busybox"]);
+    let upper = ebb.store().join("containers").join(id).join("upper");
+    deepen(std::fs::File::open(upper).expect("its layer").into());
+    let bytes: usize = (0..DEPTH).map(|depth| depth.to_string().len()).sum::<usize>() + "reached".len();
+    assert_eq!(ok(&ebb, &["inspect", "-s", "-f", "{{.SizeRw}}", "deep"]).trim(), bytes.to_string());
+    assert_eq!(ok(&ebb, &["ps", "-as", "--format", "{{.Names}}"]).lines().collect::<Vec<_>>(), ["other", "deep"]);
+    ok(&ebb, &["system", "df"]);
+    ok(&ebb, &["rm", "deep", "other"]);
 }

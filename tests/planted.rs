@@ -158,3 +158,68 @@ fn no_swap_in_a_shared_volume_changes_a_file_of_the_users() {
         assert_eq!(changed, 0, "the user's file has another mode: {:o}", state(&file).2);
     });
 }
+
+/// `ps -s` and `inspect -s` count what a container has written: not what a link leads to that takes a directory's place
+/// between two looks.
+#[test]
+fn a_container_is_not_measured_through_a_link_in_the_place_of_a_directory() {
+    if !can_be_traced() {
+        return;
+    }
+    let ebb = Ebb::new();
+    let id = ebb.ok(["create", "--name", "box", "busybox"]);
+    let host = ebb.dir.join("host");
+    std::fs::create_dir(&host).expect("a directory");
+    std::fs::write(host.join("big"), vec![0; 5_000_000]).expect("a file");
+    let place = ebb.store().join("containers").join(id).join("upper/dir");
+    let mut swapped = 0;
+    for moment in 1..30 {
+        std::fs::create_dir(&place).expect("a directory");
+        let mut reads = 0;
+        let shown = stopped_after(&ebb, "getdents64", &["inspect", "-s", "-f", "{{.SizeRw}}", "box"], &mut || {
+            reads += 1;
+            if reads == moment {
+                std::fs::remove_dir(&place).expect("removed");
+                symlink(&host, &place).expect("a link");
+                swapped += 1;
+            }
+        });
+        assert_eq!(shown.code, 0, "{}", shown.shown());
+        let size: u64 = shown.stdout.trim().parse().expect("a size");
+        assert!(size < 5_000_000, "at read {moment}: {}", shown.shown());
+        if reads < moment {
+            break;
+        }
+        std::fs::remove_file(&place).expect("removed");
+    }
+    assert!(swapped > 1, "{swapped}");
+}
+
+/// Between the failed look at a directory of mode 0 and its change of mode.
+#[test]
+fn the_removal_of_a_tree_opens_no_directory_that_a_link_leads_to() {
+    // Root needs no mode to look into a directory.
+    if !has_one_id() || is_root() {
+        return;
+    }
+    let ebb = Ebb::empty();
+    ebb.ok(["volume", "create", "vase"]);
+    let closed = data(&ebb, "vase").join("closed");
+    let private = ebb.dir.join("private");
+    for (directory, mode) in [(&closed, 0), (&private, 0o500)] {
+        std::fs::create_dir(directory).expect("a directory");
+        std::fs::set_permissions(directory, PermissionsExt::from_mode(mode)).expect("a mode");
+    }
+    let before = state(&private);
+    let mut planted = false;
+    stopped_after(&ebb, "openat2", &["volume", "rm", "--now", "vase"], &mut || {
+        let trash = std::fs::read_dir(ebb.store().join("trash")).expect("the trash").flatten();
+        let found = trash.map(|entry| entry.path().join("_data/closed")).find(|path| path.symlink_metadata().is_ok());
+        if let Some(closed) = found.filter(|_| !planted) {
+            std::fs::rename(&closed, closed.with_file_name("aside")).expect("moved");
+            symlink(&private, &closed).expect("a link");
+            planted = true;
+        }
+    });
+    assert!(planted && state(&private) == before, "{planted}, {:o}", state(&private).2);
+}

@@ -25,6 +25,7 @@ mod extents;
 pub mod id;
 mod layout;
 pub mod lock;
+pub mod measure;
 pub mod node;
 pub mod pack;
 pub mod tree;

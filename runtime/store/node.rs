@@ -16,7 +16,7 @@ pub fn just_made<N: nix::NixPath + ?Sized>(directory: &OwnedFd, name: &N, kind: 
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let node = openat(directory, name, flags, Mode::empty()).doing(|| "open what was made")?;
     let found = fstat(&node).doing(|| "look at what was made")?;
-    if kind_of(&found) != kind || found.st_nlink != 1 {
+    if kind_of(&found) != kind || found.st_nlink > 1 {
         return Err(Error::conflict("another process has put something else in its place while it was made")
             .with_cure("stop the containers that write to that directory, and try again"));
     }

@@ -7,14 +7,14 @@ use super::archive::{Archive, End, Kind, Member};
 use super::descent::{refuse_too_long, shown};
 use super::early::Early;
 use super::pack::is_kept;
-use super::{attribute, beneath, bounds, id};
+use super::{attribute, beneath, bounds, id, node};
 use crate::error::{Doing, Error, Result};
 use crate::kernel;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, renameat};
-use nix::sys::stat::{Mode, SFlag, UtimensatFlags, fchmod, fstatat, futimens, mkdirat, mknodat, utimensat};
+use nix::sys::stat::{Mode, SFlag, fchmod, fstatat, futimens, mkdirat, mknodat};
 use nix::sys::time::TimeSpec;
-use nix::unistd::{Gid, LinkatFlags, Uid, UnlinkatFlags, fchown, fchownat, ftruncate, linkat, symlinkat, unlinkat};
+use nix::unistd::{Gid, LinkatFlags, Uid, UnlinkatFlags, fchown, ftruncate, linkat, symlinkat, unlinkat};
 use settled::Settled;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -136,12 +136,12 @@ impl Unpacking<'_> {
             }
             Kind::Symlink => {
                 self.put(member, parent, name, &|| symlinkat(member.link.as_os_str(), parent, name))?;
-                self.describe_at(member, parent, name)
+                self.describe_node(member, parent, name, SFlag::S_IFLNK)
             }
             Kind::Fifo | Kind::Socket => {
                 let kind = if member.kind == Kind::Fifo { SFlag::S_IFIFO } else { SFlag::S_IFSOCK };
                 self.put(member, parent, name, &|| mknodat(parent, name, kind, self.mode(member), 0))?;
-                self.describe_at(member, parent, name)
+                self.describe_node(member, parent, name, kind)
             }
             Kind::Device => {
                 // A device is a way to the host's hardware, whatever it is called.
@@ -161,11 +161,11 @@ impl Unpacking<'_> {
         self.count.has_top = true;
         self.own(member, &top)?;
         self.set_attributes(member, &top)?;
-        self.settle_later(member)
+        self.settle_later(member, &top)
     }
 
-    fn settle_later(&mut self, member: &Member) -> Result<()> {
-        let settled = Settled::of(member, self.mode(member), time(member));
+    fn settle_later(&mut self, member: &Member, made: &OwnedFd) -> Result<()> {
+        let settled = Settled::of(member, self.mode(member), time(member), made)?;
         self.kept += settled.kept();
         if self.kept > bounds::DIRECTORIES_KEPT {
             return Err(Error::new("the archive's directories have longer names than any honest ones"));
@@ -204,7 +204,7 @@ impl Unpacking<'_> {
         if is_new || self.into == Into::New {
             self.own(member, &made)?;
             self.set_attributes(member, &made)?;
-            self.settle_later(member)?;
+            self.settle_later(member, &made)?;
         }
         Ok(())
     }
@@ -321,13 +321,14 @@ impl Unpacking<'_> {
         allow(fchown(file, Some(Uid::from_raw(member.uid)), Some(Gid::from_raw(member.gid))))
     }
 
-    fn describe_at(&self, member: &Member, parent: &OwnedFd, name: &OsStr) -> Result<()> {
+    /// What cannot be opened. By now a container that runs may have put a file of another owner's under the name.
+    fn describe_node(&self, member: &Member, parent: &OwnedFd, name: &OsStr, kind: SFlag) -> Result<()> {
+        let node = node::just_made(parent, name, kind)?;
         if self.owners {
-            let (uid, gid) = (Uid::from_raw(member.uid), Gid::from_raw(member.gid));
-            allow(fchownat(parent, name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW))?;
+            allow(node::set_owner(&node, Uid::from_raw(member.uid), Gid::from_raw(member.gid)))?;
         }
         let time = time(member);
-        utimensat(parent, name, &time, &time, UtimensatFlags::NoFollowSymlink).doing(|| "set its time")
+        node::set_times(&node, time, time).doing(|| "set its time")
     }
 
     /// A setuid bit means its owner; with another owner it would mean somebody else.

@@ -9,12 +9,12 @@
 
 use super::Volume;
 use super::remove::mounted_below;
-use super::size::measure;
 use crate::engine::{idmap, settings};
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
 use crate::oci;
 use crate::store::atomic::Durability;
+use crate::store::measure;
 use crate::store::{Store, atomic, beneath, tree};
 use jiff::{SignedDuration, Timestamp};
 use nix::errno::Errno;
@@ -204,7 +204,7 @@ pub fn sizes(trashed: &[Trashed]) -> Result<Vec<u64>> {
 
 /// What lies in a volume that is in the trash, or has just left it.
 fn bytes_of(place: &Path) -> u64 {
-    beneath::root(&place.join("_data")).and_then(measure).map_or(0, |contents| contents.bytes)
+    beneath::root(&place.join("_data")).and_then(measure::tree).map_or(0, |contents| contents.bytes)
 }
 
 /// Removes from the trash what is older than the settings say. There is no daemon to do it: commands look, and that costs
