@@ -223,3 +223,47 @@ fn the_removal_of_a_tree_opens_no_directory_that_a_link_leads_to() {
     });
     assert!(planted && state(&private) == before, "{planted}, {:o}", state(&private).2);
 }
+
+/// `cp -a` into a container that runs: a file takes the place of the FIFO before that has got its owner and its time, and
+/// another directory that of the one that was made before it has got its mode.
+#[test]
+fn a_copy_into_a_container_gives_nothing_else_what_its_own_files_are_to_get() {
+    if !can_be_traced() {
+        return;
+    }
+    let ebb = Ebb::new();
+    ebb.ok(["run", "-d", "--name", "box", "-v", "shared:/v", "busybox", "sleep", "1000"]);
+    let shared = data(&ebb, "shared");
+    let source = ebb.dir.join("source");
+    std::fs::create_dir(&source).expect("a directory");
+    std::fs::set_permissions(&source, PermissionsExt::from_mode(0o755)).expect("a mode");
+    let pipe = ebb.dir.join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
+    for path in [&source, &pipe] {
+        let touched = std::process::Command::new("touch").args(["-d", "2001-02-03"]).arg(path).status();
+        assert!(touched.expect("touch starts").success());
+    }
+    let file = secret(shared.join("secret"));
+    let private = shared.join("private");
+    std::fs::create_dir(&private).expect("a directory");
+    std::fs::set_permissions(&private, PermissionsExt::from_mode(0o700)).expect("a mode");
+    let before = (state(&file), state(&private));
+    // A directory is looked at (statx) when it has been made and opened; its mode comes last.
+    for (call, name, victim) in [("mknodat", "pipe", &file), ("statx", "source", &private)] {
+        let mut planted = false;
+        let place = shared.join(name);
+        let words = ["cp", "-a", name, &format!("box:/v/{name}")];
+        let copied = stopped_after(&ebb, call, &words, &mut || {
+            if !planted && place.symlink_metadata().is_ok() {
+                std::fs::rename(&place, shared.join("aside")).expect("moved");
+                std::fs::rename(victim, &place).expect("in its place");
+                planted = true;
+            }
+        });
+        assert!(planted, "{}", copied.shown());
+        let found = if name == "pipe" { (state(&place), state(&private)) } else { (before.0, state(&place)) };
+        assert_eq!(found, before, "{}", copied.shown());
+        let _ = std::fs::remove_file(shared.join("aside"));
+    }
+    ebb.ok(["rm", "-f", "box"]);
+}
