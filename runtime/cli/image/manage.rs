@@ -4,7 +4,7 @@ use crate::cli::confirm::confirm;
 use crate::cli::format::filter::Filters;
 use crate::cli::format::units;
 use crate::cli::{Execute, for_each, output, store};
-use crate::engine::image::{self, Image, names, reference, remove};
+use crate::engine::image::{self, Image, reference, remove};
 use crate::error::{Error, Result};
 
 /// Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE
@@ -25,8 +25,7 @@ impl Execute for Tag {
             return Err(Error::new("refusing to create a tag with a digest reference"));
         }
         let store = store()?;
-        let image = image::find(&store, &self.source)?;
-        names::set(&store, &name, &image.id)?;
+        image::tag(&store, &self.source, &name)?;
         Ok(0)
     }
 }

@@ -82,7 +82,8 @@ pub fn make(store: &Store, request: &Request) -> Result<Container> {
         // Taken for good only when all is made; refused now, before a volume is made for nothing.
         names::check_free(store, name)?;
     }
-    let image = image::ensure(store, &request.image, request.pull.unwrap_or(Pull::Missing))?;
+    // Nobody removes the image's layers until this container's record says that it needs them.
+    let (image, lease) = image::ensure_leased(store, &request.image, request.pull.unwrap_or(Pull::Missing))?;
     leftovers::clear(store);
     let id = id::random()?;
     let mut container = describe(&id, request, &image)?;
@@ -107,6 +108,7 @@ pub fn make(store: &Store, request: &Request) -> Result<Container> {
     }
     drop(claim);
     drop(resolved);
+    drop(lease);
     Ok(container)
 }
 

@@ -2,12 +2,12 @@
 
 use super::digest::{self, Digesting};
 use super::layer::{self, Unpacked};
-use super::{ImageFile, architecture, compression, names, parse, passed, publish, reference, spool};
+use super::{ImageFile, architecture, compression, lease, names, parse, passed, publish, reference, spool};
 use crate::error::{Doing, Error, Result};
 use crate::store::archive::{self, End, Kind};
 use crate::store::{Store, bounds};
 use serde::Deserialize;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::path::Path;
@@ -46,11 +46,13 @@ pub fn load(store: &Store, input: File, told: &mut dyn FnMut(u64, Option<u64>)) 
         }
         unpacked.push((image, layers));
     }
+    let lease = lease::shared(store)?;
+    archive.stay(store, &mut unpacked)?;
     // Before the store is synced: of a copy that nobody needs any more nothing has to reach the disk.
     archive.forget();
     let mut loaded = Vec::new();
     for (image, layers) in unpacked {
-        let id = publish(store, layers, &image.config)?;
+        let id = publish(store, layers, &image.config, &lease)?;
         let mut named = Vec::new();
         for name in &image.names {
             let name = reference::normalise(name)?;
@@ -215,6 +217,22 @@ impl Archive {
                 }
                 // A document that is both would be read as one by us and as the other by somebody else.
                 _ => return Err(Error::new("a manifest of the archive is neither an image's nor an index")),
+            }
+        }
+        Ok(())
+    }
+
+    /// Unpacks again what the store had when it was looked for, and has no longer: under the lease it stays.
+    fn stay(&mut self, store: &Store, unpacked: &mut [(Found, Vec<Unpacked>)]) -> Result<()> {
+        let layers = unpacked.iter().flat_map(|(_, layers)| layers).filter(|layer| layer.held().is_some());
+        let mut made: HashSet<String> = layers.map(|layer| layer.diff_id.clone()).collect();
+        for (image, layers) in unpacked {
+            for (layer, name) in layers.iter_mut().zip(&image.layers) {
+                if !made.contains(&layer.diff_id) && !layer::exists(store, &layer.diff_id) {
+                    let again = self.layer(store, name, &layer.diff_id);
+                    *layer = again.doing(|| format!("load the layer {name}"))?;
+                    made.insert(layer.diff_id.clone());
+                }
             }
         }
         Ok(())

@@ -5,6 +5,7 @@ pub mod compression;
 pub mod digest;
 pub mod inspect;
 pub mod layer;
+pub mod lease;
 pub mod load;
 pub mod names;
 mod passed;
@@ -20,6 +21,7 @@ pub mod whiteout;
 pub use inspect::inspect;
 
 use crate::error::{Doing, Error, Result};
+use crate::store::lock::Lock;
 use crate::store::{Store, atomic};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -146,6 +148,28 @@ pub fn ensure(store: &Store, reference: &str, pull: Pull) -> Result<Image> {
     }
 }
 
+/// [`ensure`], with the lease that keeps the image until the caller has published what it makes of it.
+pub fn ensure_leased(store: &Store, reference: &str, pull: Pull) -> Result<(Image, Lock)> {
+    let lease = lease::shared(store)?;
+    if let Ok(image) = find(store, reference)
+        && pull != Pull::Always
+    {
+        return Ok((image, lease));
+    }
+    // A recipe takes minutes, and nobody who removes another image waits for that.
+    drop(lease);
+    let made = ensure(store, reference, pull)?;
+    let lease = lease::shared(store)?;
+    Ok((find(store, &made.id)?, lease))
+}
+
+/// Gives an image one more name. `name` is a normalised one.
+pub fn tag(store: &Store, reference: &str, name: &str) -> Result<()> {
+    let _lease = lease::shared(store)?;
+    let image = find(store, reference)?;
+    names::set(store, name, &image.id)
+}
+
 /// All images, the newest first.
 pub fn list(store: &Store) -> Result<Vec<Image>> {
     let index = names::read(store)?;
@@ -225,15 +249,17 @@ pub fn add_layer(
     file.rootfs = RootFs { kind: "layers".into(), diff_ids: vec![unpacked.diff_id.clone()] };
     file.history = vec![History { created: file.created.clone(), comment: comment.into(), ..History::default() }];
     let bytes = serde_json::to_vec(&file).doing(|| "encode the image's configuration")?;
-    let id = publish(store, vec![unpacked], &bytes)?;
+    let lease = lease::shared(store)?;
+    let id = publish(store, vec![unpacked], &bytes, &lease)?;
     if let Some(name) = &name {
         names::set(store, name, &id)?;
     }
     load(store, &id, &names::read(store)?)
 }
 
-/// The durable end of every way in: layers, then the configuration that names them. Returns the image's id.
-fn publish(store: &Store, layers: Vec<layer::Unpacked>, config: &[u8]) -> Result<String> {
+/// The durable end of every way in: layers, then the configuration that names them. Returns the image's id. Until there is
+/// the configuration, nobody needs the layers but the lease's holder.
+fn publish(store: &Store, layers: Vec<layer::Unpacked>, config: &[u8], _lease: &Lock) -> Result<String> {
     // What was unpacked reaches the disk before any name says that it is there.
     match layers.iter().find_map(layer::Unpacked::held) {
         Some(first) => first.sync()?,

@@ -1,9 +1,9 @@
 //! The end of an image: names go first, then the image that has none, then the layers that nobody needs.
 
-use super::{Image, configs, ids, layer, names, reference};
+use super::{Image, configs, ids, layer, lease, names, reference};
 use crate::engine::container::{self, record::Container};
 use crate::error::{Doing, Error, Result};
-use crate::store::{Store, atomic, id, lock};
+use crate::store::{Store, atomic, id};
 use std::collections::HashSet;
 
 /// One line of what was done, in Docker's words.
@@ -12,6 +12,7 @@ pub type Line = String;
 /// Removes a name, or by an id the image with all its names. What a container uses is refused, or with `force` loses
 /// its names; its layers stay as long as the container does.
 pub fn remove(store: &Store, text: &str, force: bool) -> Result<Vec<Line>> {
+    let _alone = lease::alone(store)?;
     let image = super::find(store, text)?;
     let by_name = reference::normalise(text).ok().filter(|name| image.names.contains(name));
     let users: Vec<Container> =
@@ -67,9 +68,8 @@ fn delete(store: &Store, image: &Image) -> Result<Vec<Line>> {
     Ok(lines)
 }
 
-/// Removes those of `candidates` that no image and no container needs.
+/// Removes those of `candidates` that no image and no container needs. The caller holds the lease alone.
 fn sweep(store: &Store, candidates: &[String]) -> Result<Vec<Line>> {
-    let _lock = lock::exclusive(&store.images())?;
     let mut needed: HashSet<String> = HashSet::new();
     for id in ids(store)? {
         needed.extend(super::configuration(store, &id)?.rootfs.diff_ids);
@@ -100,6 +100,7 @@ pub struct Pruned {
 
 /// Removes the images that no container uses and that `wanted` picks.
 pub fn prune(store: &Store, wanted: impl Fn(&Image) -> bool) -> Result<Pruned> {
+    let _alone = lease::alone(store)?;
     let used: HashSet<String> = container::list(store)?.into_iter().map(|container| container.image).collect();
     let mut pruned = Pruned { lines: Vec::new(), bytes: 0, result: Ok(()) };
     for image in super::list(store)?.into_iter().filter(|image| wanted(image) && !used.contains(&image.id)) {
