@@ -182,7 +182,20 @@ fn cgroups_path(spec: &Spec, id: &str) -> String {
 }
 
 fn prepare_cgroup(spec: &Spec, path: &str) -> Result<cgroup::Prepared> {
-    cgroup::prepare(path, spec.linux().as_ref().map_or(&None, |linux| linux.resources()))
+    let resources = spec.linux().as_ref().map_or(&None, |linux| linux.resources());
+    if may_make_devices(spec) {
+        cgroup::refuse_unheld_rules(resources.as_ref())?;
+    }
+    cgroup::prepare(path, resources)
+}
+
+/// Without a user namespace, and with CAP_MKNOD, only the rules for its cgroup keep a container from the host's devices.
+fn may_make_devices(spec: &Spec) -> bool {
+    let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
+    let in_user_namespace = namespaces.into_iter().flatten().any(|namespace| namespace.typ() == Type::User);
+    let capabilities = spec.process().as_ref().and_then(|process| process.capabilities().as_ref());
+    let bounding = capabilities.and_then(|sets| sets.bounding().as_ref());
+    !in_user_namespace && bounding.is_some_and(|set| set.contains(&oci_spec::runtime::Capability::Mknod))
 }
 
 /// A container's user must be able to open its own stdout again (`/dev/stdout`), and a pipe belongs to whoever made it.

@@ -4,7 +4,7 @@ use super::{Execute, Globals};
 use crate::engine::container::limits;
 use crate::error::{Doing, Error, Result};
 use crate::oci::cgroup;
-use crate::oci::state::Status;
+use crate::oci::state::{Container, Status};
 use oci_spec::runtime::LinuxResources;
 use serde_json::{Value, json};
 use std::io::Read;
@@ -119,6 +119,7 @@ impl Execute for Update {
                 Some(file) => from_file(file)?,
                 None => self.asked_by_options()?,
             };
+            refuse_new_rules(&container, &asked)?;
             cgroup::update(&container.record.cgroup, &asked)?;
             Ok(0)
         })
@@ -134,6 +135,21 @@ fn from_file(file: &PathBuf) -> Result<LinuxResources> {
         text = std::fs::read_to_string(file).doing(what)?;
     }
     serde_json::from_str(&text).doing(what)
+}
+
+/// The rules for devices stay what they were at `create`. An engine that sends them again, with new limits beside them, is
+/// heard; other rules are not passed over in silence.
+fn refuse_new_rules(container: &Container, asked: &LinuxResources) -> Result<()> {
+    let Some(rules) = asked.devices().as_ref().filter(|rules| !rules.is_empty()) else { return Ok(()) };
+    let spec = container.spec()?;
+    let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
+    match resources.and_then(|resources| resources.devices().as_ref()) == Some(rules) {
+        true => Ok(()),
+        false => {
+            Err(Error::new("the rules for a container's devices are set by create, and cannot be changed by update")
+                .with_cure("delete the container, and create it with the new rules"))
+        }
+    }
 }
 
 impl Update {

@@ -3,15 +3,18 @@
 //!
 //! Where the container has a user namespace, the kernel refuses it host devices anyway; this is for those without one.
 
+mod list;
+mod program;
+
 use super::set;
-use crate::error::{Doing, Result};
+use crate::error::{Doing, Error, Result};
 use crate::kernel;
 use nix::errno::Errno;
 use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType};
 use std::fs::File;
 use std::path::Path;
 
-/// One line of version 1's list: `c 1:3 rwm`.
+/// One rule of a bundle.
 #[derive(Debug, Clone, PartialEq)]
 struct Rule {
     allow: bool,
@@ -26,6 +29,9 @@ struct Rule {
 const MKNOD: u32 = 1;
 const READ: u32 = 2;
 const WRITE: u32 = 4;
+// The kernel's MINORBITS is 20.
+const MOST_MAJOR: u32 = (1 << 12) - 1;
+const MOST_MINOR: u32 = (1 << 20) - 1;
 const BLOCK: i32 = 1;
 const CHARACTER: i32 = 2;
 
@@ -45,79 +51,91 @@ const ALWAYS: &[(bool, Option<u32>, Option<u32>, u32)] = &[
     (false, Some(136), None, MKNOD | READ | WRITE),
 ];
 
-fn rules(given: &[LinuxDeviceCgroup]) -> Vec<Rule> {
-    let number = |number: Option<i64>| number.and_then(|number| u32::try_from(number).ok());
-    let mut rules: Vec<Rule> = given
-        .iter()
-        .map(|rule| Rule {
-            allow: rule.allow(),
-            block: match rule.typ() {
-                Some(LinuxDeviceType::B) => Some(true),
-                Some(LinuxDeviceType::C | LinuxDeviceType::U) => Some(false),
-                _ => None,
-            },
-            major: number(rule.major()),
-            minor: number(rule.minor()),
-            access: access(rule.access().as_deref().unwrap_or("rwm")),
-        })
-        .collect();
-    if rules.iter().any(|rule| !rule.allow && rule.is_all()) {
-        let always = |(block, major, minor, access): &(bool, Option<u32>, Option<u32>, u32)| Rule {
+/// What the bundle says, in its order. A word that would have to be guessed at is refused: a guess would open what was to be
+/// shut.
+fn rules(given: &[LinuxDeviceCgroup]) -> Result<Vec<Rule>> {
+    let mut rules = given.iter().map(rule).collect::<Result<Vec<Rule>>>()?;
+    // Right behind the last rule that denies all, so that what the bundle says after that counts for these, too.
+    if let Some(at) = rules.iter().rposition(|rule| !rule.allow && rule.is_all()) {
+        let always = |&(block, major, minor, access): &(bool, Option<u32>, Option<u32>, u32)| Rule {
             allow: true,
-            block: Some(*block),
-            major: *major,
-            minor: *minor,
-            access: *access,
+            block: Some(block),
+            major,
+            minor,
+            access,
         };
-        rules.extend(ALWAYS.iter().map(always));
+        rules.splice(at + 1..at + 1, ALWAYS.iter().map(always));
     }
-    rules
+    Ok(rules)
 }
 
-fn access(letters: &str) -> u32 {
-    let bit = |letter| match letter {
-        'm' => MKNOD,
-        'r' => READ,
-        'w' => WRITE,
-        _ => 0,
+fn rule(given: &LinuxDeviceCgroup) -> Result<Rule> {
+    let block = match given.typ() {
+        None | Some(LinuxDeviceType::A) => None,
+        Some(LinuxDeviceType::B) => Some(true),
+        Some(LinuxDeviceType::C | LinuxDeviceType::U) => Some(false),
+        Some(LinuxDeviceType::P) => {
+            return Err(Error::new("linux.resources.devices: a rule has the type p, and a FIFO is no device")
+                .with_cure("the types are a, b and c"));
+        }
     };
-    letters.chars().map(bit).fold(0, |all, bit| all | bit)
+    Ok(Rule {
+        allow: given.allow(),
+        block,
+        major: number("major", given.major(), MOST_MAJOR)?,
+        minor: number("minor", given.minor(), MOST_MINOR)?,
+        access: access(given.access().as_deref().unwrap_or("rwm"))?,
+    })
+}
+
+/// `None` and -1 mean every number. The kernel's numbers have 12 and 20 bits: beyond them there is no device, and version 1
+/// would take the largest number of 32 bits for a wildcard.
+fn number(what: &str, given: Option<i64>, most: u32) -> Result<Option<u32>> {
+    match given {
+        None | Some(-1) => Ok(None),
+        Some(number) => u32::try_from(number).ok().filter(|number| *number <= most).map(Some).ok_or_else(|| {
+            Error::new(format!("linux.resources.devices: no device has the {what} number {number} (0 to {most})"))
+        }),
+    }
+}
+
+fn access(letters: &str) -> Result<u32> {
+    let bit = |letter| match letter {
+        'm' => Some(MKNOD),
+        'r' => Some(READ),
+        'w' => Some(WRITE),
+        _ => None,
+    };
+    let bits = letters.chars().try_fold(0, |all, letter| bit(letter).map(|bit| all | bit));
+    bits.filter(|bits| *bits != 0).ok_or_else(|| {
+        Error::new(format!("linux.resources.devices: the access \"{letters}\" is not made of the letters r, w and m"))
+    })
 }
 
 impl Rule {
     fn is_all(&self) -> bool {
         self.block.is_none() && self.major.is_none() && self.minor.is_none() && self.access == MKNOD | READ | WRITE
     }
-
-    fn line(&self) -> String {
-        if self.is_all() {
-            return "a".into();
-        }
-        let kind = match self.block {
-            Some(true) => 'b',
-            Some(false) => 'c',
-            None => 'a',
-        };
-        let number = |number: Option<u32>| number.map_or("*".into(), |number| number.to_string());
-        let letters = [(READ, 'r'), (WRITE, 'w'), (MKNOD, 'm')];
-        let access: String =
-            letters.iter().filter(|(bit, _)| self.access & bit != 0).map(|(_, letter)| letter).collect();
-        format!("{kind} {}:{} {access}", number(self.major), number(self.minor))
-    }
 }
 
 /// Version 1: the list, rule by rule.
 pub(super) fn list(directory: &Path, given: &[LinuxDeviceCgroup]) -> Result<()> {
-    for rule in rules(given) {
-        set(directory, if rule.allow { "devices.allow" } else { "devices.deny" }, &rule.line())?;
+    let standing = super::read(directory, "devices.list").unwrap_or_default();
+    for (allow, line) in list::lines(&rules(given)?, &standing)? {
+        set(directory, if allow { "devices.allow" } else { "devices.deny" }, &line)?;
     }
     Ok(())
+}
+
+/// Whether something is to be kept from the container.
+pub(super) fn deny_something(given: &[LinuxDeviceCgroup]) -> bool {
+    given.iter().any(|rule| !rule.allow())
 }
 
 /// Version 2: compiles the rules and attaches the program. An ordinary user may attach none, and needs none: it has no
 /// right to any device that it could give away.
 pub(super) fn attach(directory: &Path, given: &[LinuxDeviceCgroup]) -> Result<()> {
-    let program = compile(&rules(given));
+    let program = program::compile(&rules(given)?);
     let cgroup = File::open(directory).doing(|| format!("open {}", directory.display()))?;
     match kernel::bpf_device_program(&program).and_then(|program| kernel::bpf_attach_device(&cgroup, program)) {
         Err(Errno::EPERM) if !nix::unistd::geteuid().is_root() => Ok(()),
@@ -125,158 +143,22 @@ pub(super) fn attach(directory: &Path, given: &[LinuxDeviceCgroup]) -> Result<()
     }
 }
 
-/// The last rule that matches decides, so the program asks them from the last to the first; without a match the answer
-/// is yes, as in a new cgroup of version 1.
-fn compile(rules: &[Rule]) -> Vec<u64> {
-    // `struct bpf_cgroup_dev_ctx`: access and kind in one word, major, minor.
-    let mut program = vec![
-        instruction(LOAD, KIND, CONTEXT, 0, 0),
-        instruction(MOVE, ACCESS, KIND, 0, 0),
-        instruction(AND, KIND, 0, 0, 0xffff),
-        instruction(SHIFT_RIGHT, ACCESS, 0, 0, 16),
-        instruction(LOAD, MAJOR, CONTEXT, 4, 0),
-        instruction(LOAD, MINOR, CONTEXT, 8, 0),
-    ];
-    for rule in merged(rules).iter().rev() {
-        let mut tests = Vec::new();
-        if let Some(block) = rule.block {
-            tests.push((vec![], JUMP_NE, KIND, 0, if block { BLOCK } else { CHARACTER }));
-        }
-        let masked =
-            vec![instruction(MOVE, SCRATCH, ACCESS, 0, 0), instruction(AND, SCRATCH, 0, 0, rule.access as i32)];
-        match rule.allow {
-            // All that is wanted must be allowed; one thing that is denied is enough.
-            true => tests.push((masked, JUMP_NE_REGISTER, SCRATCH, ACCESS, 0)),
-            false => tests.push((masked, JUMP_EQ, SCRATCH, 0, 0)),
-        }
-        tests.extend(rule.major.map(|major| (vec![], JUMP_NE, MAJOR, 0, major as i32)));
-        tests.extend(rule.minor.map(|minor| (vec![], JUMP_NE, MINOR, 0, minor as i32)));
-
-        let mut block = vec![instruction(SET, ANSWER, 0, 0, i32::from(rule.allow)), instruction(EXIT, 0, 0, 0, 0)];
-        for (before, code, left, right, value) in tests.into_iter().rev() {
-            let over = block.len() as i16;
-            block = [before, vec![instruction(code, left, right, over, value)], block].concat();
-        }
-        program.extend(block);
-    }
-    program.extend([instruction(SET, ANSWER, 0, 0, 1), instruction(EXIT, 0, 0, 0, 0)]);
-    program
-}
-
-/// Two rules that allow reading and writing of one device allow both at once: open(2) asks in one question.
-fn merged(rules: &[Rule]) -> Vec<Rule> {
-    let mut merged: Vec<Rule> = Vec::new();
-    for rule in rules {
-        let same = |other: &&mut Rule| {
-            other.allow && rule.allow && (other.block, other.major, other.minor) == (rule.block, rule.major, rule.minor)
-        };
-        // Only back to the last rule that denies, since the order counts there.
-        match merged.iter_mut().rev().take_while(|other| other.allow).find(same) {
-            Some(other) => other.access |= rule.access,
-            None => merged.push(rule.clone()),
-        }
-    }
-    merged
-}
-
-// Registers: the kernel gives the context in 1 and takes the answer from 0.
-const ANSWER: u8 = 0;
-const CONTEXT: u8 = 1;
-const KIND: u8 = 2;
-const ACCESS: u8 = 3;
-const MAJOR: u8 = 4;
-const MINOR: u8 = 5;
-const SCRATCH: u8 = 6;
-
-// linux/bpf.h: operation codes, on 32 bits except for the jumps.
-const LOAD: u8 = 0x61;
-const MOVE: u8 = 0xbc;
-const AND: u8 = 0x54;
-const SHIFT_RIGHT: u8 = 0x74;
-const SET: u8 = 0xb7;
-const JUMP_EQ: u8 = 0x15;
-const JUMP_NE: u8 = 0x55;
-const JUMP_NE_REGISTER: u8 = 0x5d;
-const EXIT: u8 = 0x95;
-
-/// `struct bpf_insn` as one word: code, two registers, offset, value.
-fn instruction(code: u8, target: u8, source: u8, offset: i16, value: i32) -> u64 {
-    u64::from(code)
-        | u64::from(target) << 8
-        | u64::from(source) << 12
-        | u64::from(offset as u16) << 16
-        | u64::from(value as u32) << 32
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Runs a program as the kernel does.
-    fn interpret(program: &[u64], kind: i32, major: u32, minor: u32, access: u32) -> bool {
-        let mut registers = [0u64; 8];
-        let context = [access << 16 | kind as u32, major, minor];
-        let mut at = 0;
-        loop {
-            let word = program[at];
-            let (target, source) = ((word >> 8 & 15) as usize, (word >> 12 & 15) as usize);
-            let (offset, value) = ((word >> 16) as u16 as i16, (word >> 32) as i32);
-            at += 1;
-            let mut jump = |holds: bool| at += if holds { offset as usize } else { 0 };
-            match word as u8 {
-                LOAD => registers[target] = u64::from(context[offset as usize / 4]),
-                MOVE => registers[target] = registers[source],
-                AND => registers[target] &= value as u64,
-                SHIFT_RIGHT => registers[target] >>= value,
-                SET => registers[target] = value as u64,
-                JUMP_EQ => jump(registers[target] == value as u64),
-                JUMP_NE => jump(registers[target] != value as u64),
-                JUMP_NE_REGISTER => jump(registers[target] != registers[source]),
-                EXIT => return registers[0] == 1,
-                other => panic!("{other:#x}"),
-            }
+    #[test]
+    fn a_word_that_would_have_to_be_guessed_at_is_refused() {
+        let read = |json: &str| rules(&serde_json::from_str::<Vec<_>>(json).unwrap());
+        for (bad, why) in [
+            (r#"[{"allow":true,"type":"p"}]"#, "type p"),
+            (r#"[{"allow":true,"type":"c","major":4294967295}]"#, "major number 4294967295"),
+            (r#"[{"allow":false,"type":"c","major":1,"minor":-2}]"#, "minor number -2"),
+            (r#"[{"allow":false,"access":""}]"#, "access \"\""),
+            (r#"[{"allow":false,"access":"RWM"}]"#, "access \"RWM\""),
+        ] {
+            assert!(read(bad).unwrap_err().to_string().contains(why), "{bad}");
         }
-    }
-
-    fn program(json: &str) -> Vec<u64> {
-        compile(&rules(&serde_json::from_str::<Vec<LinuxDeviceCgroup>>(json).unwrap()))
-    }
-
-    #[test]
-    fn denying_all_leaves_the_default_devices() {
-        let program = program(
-            r#"[{"allow":false,"access":"rwm"},{"allow":true,"type":"c","major":10,"minor":229,"access":"r"},
-            {"allow":true,"type":"c","major":10,"minor":229,"access":"w"}]"#,
-        );
-        assert!(interpret(&program, CHARACTER, 1, 3, READ | WRITE));
-        assert!(interpret(&program, CHARACTER, 136, 7, READ | WRITE));
-        assert!(interpret(&program, BLOCK, 8, 0, MKNOD));
-        assert!(!interpret(&program, BLOCK, 8, 0, READ));
-        assert!(!interpret(&program, BLOCK, 1, 3, READ));
-        assert!(!interpret(&program, CHARACTER, 1, 1, READ));
-        assert!(interpret(&program, CHARACTER, 10, 229, READ | WRITE));
-        assert!(!interpret(&program, CHARACTER, 10, 228, READ));
-    }
-
-    #[test]
-    fn the_last_rule_that_matches_decides() {
-        let program = program(
-            r#"[{"allow":false,"type":"b","access":"rw"},{"allow":true,"type":"b","major":7,"access":"rwm"},
-            {"allow":false,"type":"b","major":7,"minor":1,"access":"w"}]"#,
-        );
-        assert!(interpret(&program, CHARACTER, 5, 5, READ | WRITE));
-        assert!(interpret(&program, BLOCK, 8, 0, MKNOD));
-        assert!(!interpret(&program, BLOCK, 8, 0, MKNOD | READ));
-        assert!(interpret(&program, BLOCK, 7, 0, READ | WRITE));
-        assert!(interpret(&program, BLOCK, 7, 1, READ));
-        assert!(!interpret(&program, BLOCK, 7, 1, READ | WRITE));
-    }
-
-    #[test]
-    fn version_1_gets_the_same_rules_as_lines() {
-        let given = r#"[{"allow":false,"access":"rwm"},{"allow":true,"type":"b","major":7,"access":"rw"}]"#;
-        let lines: Vec<String> =
-            rules(&serde_json::from_str::<Vec<_>>(given).unwrap()).iter().map(Rule::line).collect();
-        assert_eq!(lines[..5], ["a", "b 7:* rw", "b *:* m", "c *:* m", "c 1:3 rwm"]);
+        assert!(read(r#"[{"allow":true,"type":"c","major":-1,"minor":-1,"access":"m"}]"#).is_ok());
     }
 }

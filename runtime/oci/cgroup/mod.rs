@@ -54,6 +54,24 @@ pub fn prepare(path: &str, resources: &Option<LinuxResources>) -> Result<Prepare
     }
 }
 
+/// Refuses rules that nobody would hold to: this host has no place for them. In a user namespace none is needed.
+pub fn refuse_unheld_rules(resources: Option<&LinuxResources>) -> Result<()> {
+    let rules = resources.and_then(|resources| resources.devices().as_ref());
+    let held = match host() {
+        Host::V2(_) => return Ok(()),
+        Host::V1(trees) => v1::tree_of(trees, "devices").map(drop).ok_or("it has no devices controller".into()),
+        Host::None(reason) => Err(reason),
+    };
+    match (held, rules.is_some_and(|rules| devices::deny_something(rules))) {
+        (Err(why), true) => Err(Error::new(format!(
+            "linux.resources.devices keeps devices from a container that may make any (CAP_MKNOD), which this host \
+             cannot do: {why}"
+        ))
+        .with_cure("drop CAP_MKNOD, or give the container a user namespace")),
+        _ => Ok(()),
+    }
+}
+
 /// What [`prepare`] will call the cgroup that it makes for `path`; empty where it can make none. To be written down before
 /// it is made, so that it is found by whoever comes after a kill.
 pub fn name(path: &str) -> String {
@@ -267,16 +285,28 @@ fn there(cgroup: &str) -> Result<Host> {
     Ok(host())
 }
 
-/// A path that climbs nowhere. systemd's form of it, "slice:prefix:name", becomes the directory that systemd would make.
+/// A path that climbs nowhere. systemd's form of it, "slice:prefix:name", becomes the directory that systemd would make;
+/// each of its words is one name.
 fn plain(path: &str) -> Result<String> {
-    if path.split('/').any(|part| part == "..") {
-        return Err(Error::new(format!("the cgroup path {path} must not contain \"..\"")));
+    let refused = |why: &str| Err(Error::new(format!("the cgroup path {path:?} must not contain {why}")));
+    let plain = match path.split(':').collect::<Vec<_>>()[..] {
+        [slice, prefix, name] if [slice, prefix, name].iter().all(|word| !word.contains('/')) => match prefix {
+            "" => format!("/{slice}/{name}"),
+            _ => format!("/{slice}/{prefix}-{name}.scope"),
+        },
+        _ => path.to_owned(),
+    };
+    // Asked of what came out: "..::x" has no ".." between slashes before.
+    if plain.split('/').any(|part| part == "..") {
+        return refused("\"..\"");
     }
-    match path.split(':').collect::<Vec<_>>()[..] {
-        [slice, "", name] => Ok(format!("/{slice}/{name}")),
-        [slice, prefix, name] => Ok(format!("/{slice}/{prefix}-{name}.scope")),
-        _ => Ok(path.to_owned()),
+    if plain.contains(|letter: char| letter.is_control()) {
+        return refused("a control character");
     }
+    if plain.split('/').all(|part| matches!(part, "" | ".")) {
+        return Err(no_path());
+    }
+    Ok(plain)
 }
 
 /// What `resources` limits, in words; device rules are no limit in this sense: the container's /dev and its missing
@@ -366,5 +396,37 @@ fn collect(directory: &Path, pids: &mut Vec<i32>) {
     pids.extend(listed.lines().filter_map(|line| line.parse::<i32>().ok()));
     for child in children(directory) {
         collect(&child, pids);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain;
+
+    #[test]
+    fn a_path_climbs_nowhere_in_either_form() {
+        for bad in [
+            "..::x",
+            "x::..",
+            "a/../b",
+            "../x",
+            "..",
+            "/a/..",
+            "/../b:c:d",
+            "a:b:../../c",
+            "a\0b",
+            "a\nb",
+            "",
+            "/",
+            "/.",
+            "::",
+        ] {
+            assert!(plain(bad).is_err(), "{bad:?}");
+        }
+        assert_eq!(plain("user.slice:libpod:1f").unwrap(), "/user.slice/libpod-1f.scope");
+        assert_eq!(plain("user.slice::1f").unwrap(), "/user.slice/1f");
+        for same in ["/ebb/1f", "a..b/..c", "/a:b", "/a:b:c"] {
+            assert_eq!(plain(same).unwrap(), same);
+        }
     }
 }

@@ -1,0 +1,137 @@
+//! What a bundle says is done or refused: a word that builds a wall is never passed over in silence.
+
+mod common;
+
+use common::bundle::Bundle;
+use common::{answer_to, is_root, skip};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+
+/// A cgroup path that no other test has.
+fn own_path(bundle: &Bundle) -> String {
+    format!("/ebb/{}", bundle.dir.file_name().unwrap().to_str().unwrap())
+}
+
+fn with_devices(rules: Value) -> Bundle {
+    let mut bundle = Bundle::new(&["sleep", "20"]);
+    bundle.config["linux"]["resources"] = json!({"devices": rules});
+    bundle.config["linux"]["cgroupsPath"] = json!(own_path(&bundle));
+    bundle
+}
+
+/// The directory of the devices controller, on a host that has one; cgroup v2 has a program, which its unit tests run.
+fn devices_directory(bundle: &Bundle) -> Option<PathBuf> {
+    let path = own_path(bundle);
+    let all = ebb::oci::cgroup::directories(&path);
+    all.into_iter().find(|(controllers, _)| controllers == "devices").map(|(_, directory)| directory)
+}
+
+#[test]
+fn a_rule_for_devices_without_a_type_opens_only_what_it_names() {
+    if !is_root() {
+        return; // An ordinary user may make no rules, and has no right to any device that it could give away.
+    }
+    let bundle = with_devices(json!([{"allow": false}, {"allow": true, "major": 10, "minor": 229, "access": "rw"},
+        {"allow": false, "type": "c", "major": 1, "minor": 5, "access": "w"}]));
+    bundle.create("c1");
+    let Some(directory) = devices_directory(&bundle) else { return };
+    let list = std::fs::read_to_string(directory.join("devices.list")).unwrap();
+    let lines: Vec<&str> = list.lines().collect();
+    assert!(!list.contains('a'), "all devices are open:\n{list}");
+    assert!(lines.contains(&"b 10:229 rw") && lines.contains(&"c 10:229 rw"), "{list}");
+    assert!(lines.contains(&"c 1:3 rwm") && lines.contains(&"c 1:5 rm"), "a default device is denied in part:\n{list}");
+}
+
+#[test]
+fn a_rule_for_devices_that_cannot_be_held_to_is_refused() {
+    if !is_root() {
+        return;
+    }
+    let denied = json!({"allow": false});
+    let refused = |rules: Value, why: &str| {
+        let bundle = with_devices(rules);
+        let said = bundle.fails(1, &["run", "c1"]);
+        assert!(said.contains(why), "{said}");
+        assert_eq!(bundle.ok(&["list", "-q"]), "");
+        assert!(!ebb::oci::cgroup::exists(&own_path(&bundle)), "its cgroup is left behind");
+    };
+    refused(json!([denied, {"allow": true, "type": "x"}]), "config.json");
+    refused(json!([denied, {"allow": true, "type": "p"}]), "a FIFO is no device");
+    refused(json!([denied, {"allow": true, "type": "c", "major": 4294967295u32}]), "no device has the major number");
+    refused(json!([denied, {"allow": true, "type": "c", "major": 10, "minor": -7}]), "no device has the minor number");
+    refused(json!([denied, {"allow": false, "type": "c", "major": 1, "access": "RW"}]), "is not made of the letters");
+    if devices_directory(&with_devices(json!([]))).is_some() {
+        let hole = json!([denied, {"allow": true, "type": "c", "major": 10},
+            {"allow": false, "type": "c", "major": 10, "minor": 229, "access": "w"}]);
+        refused(hole, "cgroup v1 cannot deny c 10:229 w where c 10:* rwm is allowed");
+    }
+}
+
+#[test]
+fn rules_for_devices_without_a_place_for_them_are_no_wall_for_who_may_make_devices() {
+    if !is_root() {
+        return;
+    }
+    let mut bundle = with_devices(json!([{"allow": false}]));
+    let run = |bundle: &Bundle| {
+        // The host without its devices controller, or without cgroups at all.
+        let script = "umount /sys/fs/cgroup/devices || umount -l /sys/fs/cgroup; exec \"$@\"";
+        let mut command = std::process::Command::new("unshare");
+        command.args(["--mount", "sh", "-c", script, "sh"]).arg(bundle.oci().get_program());
+        command.args(bundle.oci().get_args()).args(["run", "c1"]).current_dir(&bundle.dir);
+        common::answer(&mut command)
+    };
+    bundle.config["process"]["args"] = json!(["true"]);
+    assert_eq!(run(&bundle).code, 0);
+    for set in ["bounding", "permitted", "effective"] {
+        bundle.config["process"]["capabilities"][set] = json!(["CAP_MKNOD"]);
+    }
+    let answer = run(&bundle);
+    assert_eq!(answer.code, 1, "{}", answer.shown());
+    assert!(answer.stderr.contains("may make any (CAP_MKNOD), which this host cannot do"), "{}", answer.shown());
+}
+
+#[test]
+fn update_changes_no_rules_for_devices_in_silence() {
+    if let Err(why) = ebb::oci::cgroup::available() {
+        return if is_root() {
+            skip(&why)
+        };
+    }
+    let rules = json!([{"allow": false, "access": "rwm"}]);
+    let bundle = with_devices(rules.clone());
+    bundle.create("c1");
+    let update = |rules: &Value| {
+        let resources = json!({"devices": rules, "pids": {"limit": 60}}).to_string();
+        answer_to(bundle.oci().args(["update", "-r", "-", "c1"]), resources.as_bytes())
+    };
+    assert_eq!(update(&rules).code, 0, "containerd sends the old rules with new limits");
+    let answer = update(&json!([{"allow": false, "type": "c", "major": 1, "minor": 3}]));
+    assert_eq!(answer.code, 1, "{}", answer.shown());
+    assert!(answer.stderr.contains("cannot be changed by update"), "{}", answer.shown());
+}
+
+#[test]
+fn a_cgroup_path_climbs_nowhere_in_systemds_form_either() {
+    if let Err(why) = ebb::oci::cgroup::available() {
+        return if is_root() {
+            skip(&why)
+        };
+    }
+    for (bad, why) in [
+        ("..::x", "must not contain"),
+        ("x::..", "must not contain"),
+        ("/ebb/../../x", "must not contain"),
+        ("a:b:../../c", "must not contain"),
+        ("/ebb/\u{0}", "must not contain"),
+        ("/ebb/a\nb", "must not contain"),
+        ("/", "cgroup path is empty"),
+        ("", "cgroup path is empty"),
+    ] {
+        let mut bundle = Bundle::new(&["true"]);
+        bundle.config["linux"]["cgroupsPath"] = json!(bad);
+        let said = bundle.fails(1, &["run", "c1"]);
+        assert!(said.contains(why), "{bad:?}: {said}");
+        assert_eq!(bundle.ok(&["list", "-q"]), "");
+    }
+}
