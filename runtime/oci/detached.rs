@@ -79,8 +79,8 @@ pub fn copy(path: &Path, below: &Path) -> Result<OwnedFd> {
 }
 
 /// A copy, attached nowhere, of the mount at `path`, and of those below it: where that is shared, its peer.
-pub fn peer_of(path: &Path, recursive: bool) -> Result<OwnedFd> {
-    mounts::copy(path, recursive)
+pub fn peer_of(path: &Path, recursive: bool, no_links: bool) -> Result<OwnedFd> {
+    mounts::copy_of(path, &options::Options { recursive, no_links, ..options::Options::default() })
 }
 
 /// Attaches a mount at a path of this mount namespace.

@@ -34,9 +34,9 @@ mod within;
 
 pub use create::Begun;
 pub use detached::Given;
-pub use mounts::bind_below;
+pub use mounts::bind_at;
 pub use namespaces::mounts_of;
-pub use options::{SUBPATH, owner_option, subpath_option};
+pub use options::{NO_LINKS, SUBPATH, owner_option, subpath_option};
 
 use crate::error::{Doing, Error, Result};
 use nix::unistd::Pid;

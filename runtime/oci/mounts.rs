@@ -99,27 +99,50 @@ pub fn copy(source: &Path, recursive: bool) -> Result<OwnedFd> {
 /// [`copy`], of the source's `subpath` where there is one: the directory that is opened is the one that is mounted, and
 /// nobody who moves a symlink in between changes that.
 pub fn copy_of(source: &Path, options: &Options) -> Result<OwnedFd> {
+    let recursive = if options.recursive { libc::AT_RECURSIVE as u32 } else { 0 };
+    let doing = || format!("copy the mount of {}", source.display());
+    if options.no_links {
+        let root = open_without_links(source)?;
+        let opened = options.subpath.as_ref().map(|subpath| open_below(&root, subpath, source)).transpose()?;
+        let copied = calls::open_tree(opened.unwrap_or(root), c"", OPEN_TREE_CLONE_HERE | recursive).doing(doing);
+        return copied.map_err(|error| locked(error, options));
+    }
     let Some(subpath) = &options.subpath else {
         return copy(source, options.recursive).map_err(|error| locked(error, options));
     };
+    let opened = open_below(&beneath::root(source)?, subpath, source)?;
+    calls::open_tree(opened, c"", OPEN_TREE_CLONE_HERE | recursive).doing(doing)
+}
+
+/// What is opened is what is mounted: whoever looked where the path leads has said that there is no link on the way, and one
+/// that was put there since is not followed.
+fn open_without_links(source: &Path) -> Result<OwnedFd> {
+    let doing = || format!("open {}", source.display());
+    match beneath::open_without_links(source, OFlag::O_PATH) {
+        Err(Errno::ELOOP) => Err(Error::new("a symlink is on the way, where none was a moment ago")).doing(doing),
+        opened => opened.doing(doing),
+    }
+}
+
+fn open_below(root: &OwnedFd, subpath: &Path, source: &Path) -> Result<OwnedFd> {
     let what = || format!("open {} in {}", subpath.display(), source.display());
-    let found = match beneath::open_below(beneath::root(source)?, subpath, OFlag::O_PATH) {
+    let found = match beneath::open_below(root, subpath, OFlag::O_PATH) {
         Err(Errno::ENOENT) => Err(Error::not_found("no such file or directory").with_cure(
             "what is to be mounted of a volume must be there: mount all of it once, and make the directory",
         )),
         Err(Errno::EXDEV) => Err(Error::new("it leads out of the volume, through a symlink")),
         found => found.map_err(Cause::into_error),
     };
-    let flags = OPEN_TREE_CLONE_HERE | if options.recursive { libc::AT_RECURSIVE as u32 } else { 0 };
-    calls::open_tree(found.doing(what)?, c"", flags).doing(|| format!("copy the mount of {}", source.display()))
+    found.doing(what)
 }
 
-/// Mounts `subpath` of `source` at `place`, which is made, and must be on a mount that is nobody's peer.
-pub fn bind_below(source: &Path, subpath: &Path, place: &Path) -> Result<()> {
-    let options = Options { recursive: true, subpath: Some(subpath.to_owned()), ..Options::default() };
+/// Mounts `source`, or `subpath` of it, at `place`, which is made, and must be on a mount that is nobody's peer.
+pub fn bind_at(source: &Path, subpath: Option<&Path>, no_links: bool, place: &Path) -> Result<()> {
+    let options = Options { recursive: true, subpath: subpath.map(Path::to_owned), no_links, ..Options::default() };
+    let whole = subpath.map_or_else(|| source.to_owned(), |subpath| source.join(subpath));
     explain::step(
-        "the part of a volume that was asked for",
-        format_args!("mount --rbind {}/{} {}", source.display(), subpath.display(), place.display()),
+        "what was asked for, as it is found now, for the other runtime to take",
+        format_args!("mount --rbind {} {}", whole.display(), place.display()),
     );
     let made = copy_of(source, &options)?;
     match kind_of(&made)? {
@@ -220,7 +243,9 @@ fn in_words(mount: &Mount, options: &Options) -> String {
 
 /// mount(8) with the same effect, to be shown.
 fn as_command(mount: &Mount, options: &Options) -> String {
-    let is_bind = |word: &str| matches!(word, "bind" | "rbind") || word.starts_with(options::SUBPATH);
+    let is_bind = |word: &str| {
+        matches!(word, "bind" | "rbind") || word == options::NO_LINKS || word.starts_with(options::SUBPATH)
+    };
     let words = mount.options().iter().flatten().filter(|word| !is_bind(word));
     let shown = explain::hidden_words(words.map(String::as_str));
     let with = if shown.is_empty() { shown } else { format!(" -o {shown}") };

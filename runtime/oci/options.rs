@@ -19,6 +19,8 @@ pub struct Options {
     pub data: Vec<String>,
     /// What of a bind's source is mounted: resolved below it by the kernel, when the mount is made. A word of Ebb's own.
     pub subpath: Option<PathBuf>,
+    /// Of a bind's source no part may be a symlink when the mount is made. A word of Ebb's own.
+    pub no_links: bool,
     /// To whom the directory must belong that is found when the mount is made: an id map was made for that one. A word of
     /// Ebb's own.
     pub owner: Option<(u32, u32)>,
@@ -26,6 +28,9 @@ pub struct Options {
 
 /// What the word for [`Options::subpath`] begins with.
 pub const SUBPATH: &str = "subpath=";
+
+/// The word for [`Options::no_links`].
+pub const NO_LINKS: &str = "source-without-links";
 
 pub fn subpath_option(path: &str) -> String {
     format!("{SUBPATH}{path}")
@@ -65,6 +70,7 @@ pub fn read(mount: &Mount) -> Options {
     }
     if options.bind {
         options.subpath = options.data.iter().find_map(|word| word.strip_prefix(SUBPATH)).map(PathBuf::from);
+        options.no_links = options.data.iter().any(|word| word == NO_LINKS);
         options.owner = options.data.iter().find_map(|word| owner(word));
     }
     options

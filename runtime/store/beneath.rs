@@ -38,6 +38,16 @@ pub fn open_here(path: &Path, flags: OFlag) -> nix::Result<OwnedFd> {
     }
 }
 
+/// Opens an absolute path of the host's, and refuses it with ELOOP where any part of it is a symlink.
+pub fn open_without_links(path: &Path, flags: OFlag) -> nix::Result<OwnedFd> {
+    // Of a path that is relative, what it is relative to could have been reached through a link.
+    if !path.is_absolute() {
+        return Err(Errno::EINVAL);
+    }
+    let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
+    openat2(AT_FDCWD, path, how)
+}
+
 fn resolve(root: impl AsFd, path: &Path, flags: OFlag, mode: Mode, within: ResolveFlag) -> nix::Result<OwnedFd> {
     let path = path.strip_prefix("/").unwrap_or(path);
     if let Some((above, below)) = halves(path) {

@@ -3,7 +3,7 @@
 
 use super::record::Container;
 use super::{bundle, dir, namespaces, state, wait};
-use crate::engine::mounts::clean;
+use crate::engine::mounts::{self, clean};
 use crate::engine::volume;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::explain::{self, calls};
@@ -131,6 +131,7 @@ pub fn look_into<T: Serialize + DeserializeOwned>(
             break held;
         }
     };
+    let container = &mounts::as_of_now(store, container)?;
     let volumes = volume::hold(store, container)?;
     let spec = bundle::describe(store, container, namespaces::namespaces(store, container, &volumes)?)?;
     bundle::write(store, container, &spec)?;

@@ -140,7 +140,7 @@ fn peers(config: &Value) -> Result<Vec<Given>> {
                 "a copy that stays in touch: what is mounted below it on one side will be seen on the other",
                 format_args!("mount --bind {source} …"),
             );
-            let copied = detached::peer_of(Path::new(source), has(&["rbind"]))?;
+            let copied = detached::peer_of(Path::new(source), has(&["rbind"]), has(&[oci::NO_LINKS]))?;
             peers.push(Given { destination: PathBuf::from(destination), mount: std::rc::Rc::new(copied) });
         }
     }
@@ -162,21 +162,32 @@ fn attach_given<'a>(given: impl Iterator<Item = &'a Given>, config: &mut Value, 
         mount["source"] = json!(place);
         // It is the part already that was asked for.
         if let Some(options) = mount["options"].as_array_mut() {
-            options.retain(|word| !word.as_str().is_some_and(|word| word.starts_with(oci::SUBPATH)));
+            options.retain(|word| !word.as_str().is_some_and(is_ours));
         }
     }
     Ok(())
 }
 
-/// What is mounted of a volume is a word of Ebb's own: mounted here, for the other runtime to find it as a directory.
+/// Whether another runtime would not know this word of a mount's.
+fn is_ours(word: &str) -> bool {
+    word == oci::NO_LINKS || word.starts_with(oci::SUBPATH)
+}
+
+/// What is mounted of a volume, and a bind's source without links, are words of Ebb's own: mounted here, for the other
+/// runtime to find it as a directory.
 fn mount_subpaths(config: &mut Value, dir: &Path) -> Result<()> {
     for (index, mount) in config["mounts"].as_array_mut().into_iter().flatten().enumerate() {
         let Some(options) = mount["options"].as_array_mut() else { continue };
-        let found = options.iter().position(|word| word.as_str().is_some_and(|word| word.starts_with(oci::SUBPATH)));
-        let Some(word) = found.map(|place| options.remove(place)) else { continue };
-        let subpath = word.as_str().unwrap_or_default().trim_start_matches(oci::SUBPATH).to_owned();
+        let ours: Vec<String> =
+            options.iter().filter_map(Value::as_str).filter(|word| is_ours(word)).map(str::to_owned).collect();
+        if ours.is_empty() {
+            continue;
+        }
+        options.retain(|word| !word.as_str().is_some_and(is_ours));
+        let subpath = ours.iter().find_map(|word| word.strip_prefix(oci::SUBPATH)).map(Path::new);
+        let no_links = ours.iter().any(|word| word == oci::NO_LINKS);
         let place = dir.join(format!("{SUBPATH_STEM}{index}"));
-        oci::bind_below(Path::new(mount["source"].as_str().unwrap_or_default()), Path::new(&subpath), &place)?;
+        oci::bind_at(Path::new(mount["source"].as_str().unwrap_or_default()), subpath, no_links, &place)?;
         mount["source"] = json!(place);
     }
     Ok(())

@@ -36,7 +36,7 @@ pub fn live(
     reporter: &mut Reporter,
     starting: Lock,
 ) -> Result<End> {
-    mounts::prepare(store, &container.mounts)?;
+    let container = &mounts::prepare(store, container)?;
     let mut held = volume::hold(store, container)?;
     held.given.extend(init::mount(&container.host_config)?);
     let (io, mut ends) = streams(container, client.size)?;

@@ -160,6 +160,9 @@ pub struct MountPoint {
     pub name: String,
     /// The host path.
     pub source: String,
+    /// Where a bind's source led when the container was created, with no link on the way; empty in a record of an Ebb that
+    /// kept none (mounts/sources.rs).
+    pub true_path: String,
     pub destination: String,
     pub driver: String,
     pub mode: String,
@@ -186,4 +189,11 @@ pub struct MountPoint {
     pub id_mapped: bool,
     /// The volume's options (`type`, `o`, `device`, `size`), which cannot change while it is used.
     pub driver_options: BTreeMap<String, String>,
+}
+
+impl MountPoint {
+    /// What is opened of a bind: its true path.
+    pub fn path(&self) -> &std::path::Path {
+        std::path::Path::new(if self.true_path.is_empty() { &self.source } else { &self.true_path })
+    }
 }

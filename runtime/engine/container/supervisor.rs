@@ -34,7 +34,7 @@ pub struct Starting(OwnedFd);
 pub fn begin(store: &Store, container: &Container, client: Client) -> Result<Starting> {
     // Docker refuses before it counts as a start. (What has --rm goes when its start fails: its supervisor sees to it.)
     if !container.host_config.auto_remove {
-        mounts::look_for_sources(&container.mounts)?;
+        mounts::as_of_now(store, container)?;
     }
     finish_what_was_killed(store, container);
     let (report, reporter) = pipe2(nix::fcntl::OFlag::O_CLOEXEC).doing(|| "make a pipe")?;

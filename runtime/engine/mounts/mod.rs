@@ -7,15 +7,17 @@ mod parse;
 mod parse_mount;
 mod peers;
 mod resolve;
+mod sources;
 
 pub use api::to_api;
 pub use copy_up::{copy_up, finish_before_exchange, finish_copy_up, finish_copy_up_of};
 pub use parse::{parse_tmpfs, parse_volume};
 pub use parse_mount::parse_mount;
 pub use peers::has_mounts_below;
-pub use resolve::{Resolved, look_for_sources, resolve};
+pub use resolve::{Resolved, resolve};
+pub use sources::{as_of_now, of_volume as path_of_volume};
 
-use crate::engine::container::record::MountPoint;
+use crate::engine::container::record::{Container, MountPoint};
 use crate::engine::volume;
 use crate::error::{Doing, Error, Result};
 use crate::oci;
@@ -124,11 +126,12 @@ pub fn clean(path: &str) -> PathBuf {
 }
 
 /// What a start needs that may have changed since `create`: what a killed command left half-copied is finished, and the
-/// host's mounts still have the peers that were asked for.
-pub fn prepare(store: &Store, mounts: &[MountPoint]) -> Result<()> {
-    finish_copy_up(store, mounts)?;
-    look_for_sources(mounts)?;
-    mounts.iter().try_for_each(|mount| peers::check(Path::new(&mount.source), &mount.propagation))
+/// host's mounts still have the peers that were asked for. Returns the container with its binds' true paths of now.
+pub fn prepare(store: &Store, container: &Container) -> Result<Container> {
+    finish_copy_up(store, &container.mounts)?;
+    let container = as_of_now(store, container)?;
+    container.mounts.iter().try_for_each(|mount| peers::check(mount.path(), &mount.propagation))?;
+    Ok(container)
 }
 
 /// The OCI mount of a [`MountPoint`].
@@ -139,7 +142,11 @@ pub fn to_oci(store: &Store, mount: &MountPoint) -> Result<Mount> {
             let mut options = of_directory(mount);
             ("bind", volume_source(store, mount, &mut options)?, options)
         }
-        _ => ("bind", PathBuf::from(&mount.source), of_directory(mount)),
+        _ => {
+            let mut options = of_directory(mount);
+            options.push(oci::NO_LINKS.into());
+            ("bind", mount.path().to_owned(), options)
+        }
     };
     // `ro` is for the mount itself and `rro` for those below as well.
     let below = kind == "bind" && !mount.non_recursive && !mount.writable_below;
@@ -179,7 +186,7 @@ fn of_directory(mount: &MountPoint) -> Vec<String> {
 pub fn host_path(store: &Store, mount: &MountPoint) -> Result<PathBuf> {
     match mount.kind.as_str() {
         "volume" => volume_source(store, mount, &mut Vec::new()),
-        _ => Ok(PathBuf::from(&mount.source)),
+        _ => Ok(mount.path().to_owned()),
     }
 }
 
@@ -191,7 +198,8 @@ fn volume_source(store: &Store, mount: &MountPoint, options: &mut Vec<String>) -
                 options.iter_mut().filter(|word| *word == "rbind").for_each(|word| "bind".clone_into(word));
             }
             options.extend(words);
-            Ok(device)
+            options.push(oci::NO_LINKS.into());
+            path_of_volume(store, &device)
         }
         _ => Ok(volume::mountpoint(store, &mount.name)),
     }

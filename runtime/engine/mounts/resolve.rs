@@ -1,10 +1,10 @@
 //! From what was asked for to what will be mounted. Everything is checked before any volume is made.
 
-use super::{Kind, Recursion, Request, clean, inherit, peers};
+use super::{Kind, Recursion, Request, clean, inherit, peers, sources};
 use crate::engine::container::record::MountPoint;
 use crate::engine::image::Image;
 use crate::engine::volume;
-use crate::error::{Cause, Doing, Error, Result};
+use crate::error::{Doing, Error, Result};
 use crate::store::{Store, lock};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -73,7 +73,7 @@ fn check_source(request: &Request) -> Result<()> {
         Kind::Bind => {
             match std::fs::metadata(source) {
                 Err(error) if error.kind() == ErrorKind::NotFound && request.make_source => return Ok(()),
-                Err(error) if error.kind() == ErrorKind::NotFound => return Err(missing(source)),
+                Err(error) if error.kind() == ErrorKind::NotFound => return Err(sources::missing(source)),
                 found => found.doing(|| format!("look at the bind source path {source}"))?,
             };
             peers::check(Path::new(source), request.propagation.as_deref().unwrap_or_default())
@@ -118,6 +118,7 @@ fn make(store: &Store, target: &Path, request: &Request) -> Result<MountPoint> {
             mount.kind = "bind".into();
             mount.source = host_path(request)?;
             mount.make_source = request.make_source;
+            sources::put_on_record(store, &mut mount)?;
             mount.propagation = request.propagation.clone().unwrap_or_else(|| "rprivate".into());
         }
         Kind::Tmpfs => mount.kind = "tmpfs".into(),
@@ -150,32 +151,5 @@ fn host_path(request: &Request) -> Result<String> {
     let source = request.source.as_deref().unwrap_or_default();
     let path = std::path::absolute(source).doing(|| format!("resolve {source}"))?;
     // Without the `.` and `..` that absolute(3) leaves; by its letters, as Docker's client does it.
-    let path = clean(&path.to_string_lossy());
-    look_for(&path, true)?;
-    Ok(path.to_string_lossy().into_owned())
-}
-
-/// What the host's paths have become since `create`: what is missing is made anew or refused, as it was then.
-pub fn look_for_sources(mounts: &[MountPoint]) -> Result<()> {
-    let mut binds = mounts.iter().filter(|mount| mount.kind == "bind");
-    binds.try_for_each(|mount| look_for(Path::new(&mount.source), mount.make_source))
-}
-
-/// `-v` makes a missing directory, as Docker does, and says so: it is a mistyped path more often than a wish.
-fn look_for(path: &Path, make: bool) -> Result<()> {
-    match std::fs::metadata(path) {
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == ErrorKind::NotFound && make => {
-            std::fs::create_dir_all(path).doing(|| format!("make the host directory {}", path.display()))?;
-            eprintln!("ebb: made the host directory {}, which was not there", path.display());
-            Ok(())
-        }
-        Err(error) if error.kind() == ErrorKind::NotFound => Err(missing(&path.display().to_string())),
-        Err(error) => Err(error.into_error()).doing(|| format!("look at the host's {}", path.display())),
-    }
-}
-
-fn missing(source: &str) -> Error {
-    let said = format!("invalid mount config for type \"bind\": bind source path does not exist: {source}");
-    Error::new(said).with_cure("-v, or bind-create-src, makes a directory that is missing")
+    Ok(clean(&path.to_string_lossy()).to_string_lossy().into_owned())
 }

@@ -14,8 +14,8 @@ use crate::explain::{self, calls};
 use crate::oci::{self, IdMap};
 use crate::progress::Progress;
 use crate::store::{Store, beneath, descent::shown, walk};
-use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::{FileStat, Mode, fstat};
+use nix::fcntl::OFlag;
+use nix::sys::stat::{FileStat, fstat};
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd, OwnedFd};
@@ -159,10 +159,10 @@ fn open(store: &Store, mount: &MountPoint) -> Result<OwnedFd> {
             "give it an owner with its options: volume create -o type=tmpfs -o device=tmpfs -o o=uid=UID,gid=GID",
         ));
     }
+    // A bind by its true path, or a container that can write on the way would choose what is given away.
     let top = match is_volume {
         true => volume::open_on_host(store, &volume::get(store, &mount.name)?)?,
-        false => openat(nix::fcntl::AT_FDCWD, mount.source.as_str(), OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
-            .doing(|| format!("open {}", mount.source))?,
+        false => beneath::open_without_links(mount.path(), OFlag::O_PATH).doing(|| format!("open {}", mount.source))?,
     };
     if belongs_to_the_system(store, &top, is_volume)? {
         // Podman's words; but not its advice to do it by hand.

@@ -8,7 +8,6 @@ use crate::engine::idmap::{self, StoreIds};
 use crate::error::{Doing, Error, Result};
 use crate::oci::{self, IdMap};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 
 /// The map of the mount: the directory's owner on the disk is the container's user, and the other way round; all others
 /// are who they are in `base`, the map of the container's other mounts (`None`: the host's ids). And that owner, who must
@@ -46,7 +45,7 @@ pub fn check(
     }
     let (owner, _) = owner_of(mount)?;
     if *ids == StoreIds::Host {
-        return oci::map_ids_for_a_try(Path::new(&mount.source), !mount.non_recursive).map_err(|error| {
+        return oci::map_ids_for_a_try(mount.path(), !mount.non_recursive).map_err(|error| {
             error.with_cure(
                 "its file system, or one that is mounted below it, cannot translate ids, or has them translated already; \
                  `:U` changes the owner on the disk",
@@ -76,6 +75,6 @@ pub fn check(
 }
 
 fn owner_of(mount: &MountPoint) -> Result<(u32, u32)> {
-    let meta = std::fs::metadata(&mount.source).doing(|| format!("look at {}", mount.source))?;
+    let meta = std::fs::metadata(mount.path()).doing(|| format!("look at {}", mount.source))?;
     Ok((meta.uid(), meta.gid()))
 }

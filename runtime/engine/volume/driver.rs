@@ -18,6 +18,7 @@ use crate::oci;
 use crate::oci::detached::{self, Given};
 use crate::store::{Store, beneath, lock};
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -32,6 +33,7 @@ pub fn open(store: &Store, volume: &Volume) -> Result<OwnedFd> {
         && mounts::has_mounts_below(&std::fs::canonicalize(&device).unwrap_or(device.clone()))?
     {
         let data = mountpoint(store, &volume.name);
+        let device = mounts::path_of_volume(store, &device)?;
         return without_mounts_below(&device).doing(|| failed(&data, &device.to_string_lossy()));
     }
     open_on_host(store, volume)
@@ -42,7 +44,7 @@ pub fn open_on_host(store: &Store, volume: &Volume) -> Result<OwnedFd> {
     let data = mountpoint(store, &volume.name);
     match options::read(&volume.options)? {
         Place::Plain => beneath::root(&data),
-        Place::Directory { device, .. } => directory(&data, &device),
+        Place::Directory { device, .. } => directory(store, &data, &device),
         place => {
             // Who mounts it first is found by who comes second.
             let _lock = lock::exclusive(&data)?;
@@ -87,8 +89,10 @@ fn failed(data: &Path, device: &str) -> String {
     format!("error while mounting volume '{data}': failed to mount local volume: mount {device}:{data}")
 }
 
-fn directory(data: &Path, device: &Path) -> Result<OwnedFd> {
-    beneath::root(device)
+fn directory(store: &Store, data: &Path, device: &Path) -> Result<OwnedFd> {
+    let path = mounts::path_of_volume(store, device)?;
+    beneath::open_without_links(&path, OFlag::O_PATH | OFlag::O_DIRECTORY)
+        .doing(|| format!("open {}", device.display()))
         .map_err(|error| Error { message: reason(&error.message), ..error })
         .doing(|| failed(data, &device.to_string_lossy()))
         .map_err(|error| error.with_cure(format!("make the directory {} first", device.display())))
@@ -148,7 +152,7 @@ pub fn hold(store: &Store, container: &Container) -> Result<Held> {
     for mount in container.mounts.iter().filter(|mount| !mount.driver_options.is_empty()) {
         match options::read(&mount.driver_options)? {
             Place::Plain => {}
-            Place::Directory { device, .. } => drop(directory(&mountpoint(store, &mount.name), &device)?),
+            Place::Directory { device, .. } => drop(directory(store, &mountpoint(store, &mount.name), &device)?),
             place => wanted.push((mount, place)),
         }
     }

@@ -6,7 +6,7 @@ use super::super::users::{self, User};
 use super::super::{bundle, exec, namespaces, state};
 use super::reason;
 use crate::engine::idmap::{self, StoreIds};
-use crate::engine::volume;
+use crate::engine::{mounts, volume};
 use crate::error::{Doing, Result};
 use crate::kernel;
 use crate::oci::{self, IdMap};
@@ -103,6 +103,7 @@ pub fn asker(store: &Store, container: &Container, user: Option<&str>) -> Result
     let spec = match of_running {
         Some(spec) => spec,
         None => {
+            let container = &mounts::as_of_now(store, container)?;
             let held = volume::hold(store, container)?;
             bundle::spec(store, container, namespaces::namespaces(store, container, &held)?)?
         }

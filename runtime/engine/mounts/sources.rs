@@ -1,0 +1,287 @@
+//! Where the source of a bind leads. A path is looked up again at every start, and by then a container that can write to a
+//! directory on the way may have put a symlink there: with `-v /srv/d:/data -v /srv/d/sub:/sub` it replaces /data/sub by a
+//! link to /etc, and its next start would have the host's /etc. So the record keeps the true path that the source had when
+//! the container was created, and only that is mounted, by whoever mounts it, with no link followed on the way. What the
+//! path leads to by now is followed only through links that no container can write to: a deployment's `current`, which the
+//! host's owner puts elsewhere.
+
+use crate::engine::container;
+use crate::engine::container::record::{Container, MountPoint};
+use crate::engine::volume;
+use crate::error::{Doing, Error, Kind, Result};
+use crate::store::{Store, atomic, beneath, lock};
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag, openat, readlinkat};
+use nix::sys::stat::{Mode, SFlag, fstat};
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::path::{Component, Path, PathBuf};
+
+/// At `create`: makes the source where it is missing and may be made, and puts its true path on record. Here a link is
+/// followed wherever it lies, since whoever creates the container names it now; one that a container may have put there
+/// is said.
+pub fn put_on_record(store: &Store, mount: &mut MountPoint) -> Result<()> {
+    let found = locate(Path::new(&mount.source))?;
+    // A record that cannot be read is no reason not to create; a start would refuse.
+    if let Ok(Some(planted)) = planted(store, &found) {
+        eprintln!("ebb: {} leads to {}, through {planted}", mount.source, found.path.display());
+    }
+    let path = make_missing(found, mount)?;
+    mount.true_path = path.to_string_lossy().into_owned();
+    if mount.rw { remember(store, &path) } else { Ok(()) }
+}
+
+/// At a start, and before a stopped container's files are looked at: the container with the true paths that its sources
+/// have now. Refuses what leads elsewhere through a link that a container can write to.
+pub fn as_of_now(store: &Store, container: &Container) -> Result<Container> {
+    let mut container = container.clone();
+    for mount in container.mounts.iter_mut().filter(|mount| mount.kind == "bind") {
+        let found = locate(Path::new(&mount.source))?;
+        if Path::new(&mount.true_path) != found.path
+            && let Some(planted) = planted(store, &found)?
+        {
+            // A record of an older Ebb's does not say where it led.
+            let was = if mount.true_path.is_empty() { &mount.source } else { &mount.true_path };
+            return Err(changed(&mount.source, was, &found.path, &planted, &container.name));
+        }
+        mount.true_path = make_missing(found, mount)?.to_string_lossy().into_owned();
+    }
+    Ok(container)
+}
+
+/// The true path of the directory that a volume's options name. No record says where it led before: no link on its way
+/// may lie where a container can write.
+pub fn of_volume(store: &Store, device: &Path) -> Result<PathBuf> {
+    let found = locate(device)?;
+    match planted(store, &found)? {
+        Some(planted) => {
+            Err(Error::new(format!("{} leads to {}, through {planted}", device.display(), found.path.display()))
+                .with_cure(
+                    "a link is followed only where no container can change it: put it elsewhere, or take it away",
+                ))
+        }
+        None => Ok(found.path),
+    }
+}
+
+fn changed(source: &str, was: &str, now: &Path, planted: &str, name: &str) -> Error {
+    Error::new(format!(
+        "bind source path {source} has changed: it was {was}, and leads now to {}, through {planted}",
+        now.display()
+    ))
+    .with_cure(format!(
+        "a container's next start is not led elsewhere by a container: take the link away, or `ebb rm {name}` and create it \
+         anew where this is what you want"
+    ))
+}
+
+pub fn missing(source: &str) -> Error {
+    let said = format!("invalid mount config for type \"bind\": bind source path does not exist: {source}");
+    Error::new(said).with_cure("-v, or bind-create-src, makes a directory that is missing")
+}
+
+/// `-v` makes a missing directory, as Docker does, and says so: it is a mistyped path more often than a wish. Returns the
+/// true path.
+fn make_missing(found: Located, mount: &MountPoint) -> Result<PathBuf> {
+    if let Some((above, below)) = &found.missing {
+        if !mount.make_source {
+            return Err(missing(&mount.source));
+        }
+        let doing = || format!("make the host directory {}", mount.source);
+        beneath::make_dirs(above, below, Mode::from_bits_truncate(0o777)).doing(doing)?;
+        eprintln!("ebb: made the host directory {}, which was not there", mount.source);
+    }
+    Ok(found.path)
+}
+
+/// A path with its links followed.
+struct Located {
+    path: PathBuf,
+    links: Vec<Link>,
+    /// The last directory that is there, and what is missing below it.
+    missing: Option<(OwnedFd, PathBuf)>,
+}
+
+/// A symlink on the way.
+struct Link {
+    at: PathBuf,
+    /// Device and inode of each directory above it.
+    above: Vec<(u64, u64)>,
+}
+
+/// Most paths have no link in them, and need one system call. (The kernel's `.` and `..` are gone: a source on record is
+/// clean.)
+fn locate(path: &Path) -> Result<Located> {
+    match beneath::open_without_links(path, OFlag::O_PATH) {
+        Ok(_) => Ok(Located { path: path.to_owned(), links: Vec::new(), missing: None }),
+        Err(_) => walk(path).doing(|| format!("look at the host's {}", path.display())),
+    }
+}
+
+/// The most links of one path, as for the kernel (path_resolution(7)).
+const MOST_LINKS: usize = 40;
+
+/// Goes through a path part by part, by descriptor, and reads each link where it lies.
+fn walk(path: &Path) -> Result<Located> {
+    let mut left: VecDeque<OsString> = path.components().filter_map(part).collect();
+    let root = beneath::root(Path::new("/"))?;
+    let mut open = vec![step(root)?];
+    let mut reached: Vec<OsString> = Vec::new();
+    let mut links = Vec::new();
+    let to = |reached: &[OsString]| Path::new("/").join(reached.iter().collect::<PathBuf>());
+    while let Some(name) = left.pop_front() {
+        if name == ".." {
+            if reached.pop().is_some() {
+                open.pop();
+            }
+            continue;
+        }
+        let Some((parent, _)) = open.last() else { return Err(Error::new("the root directory is gone")) };
+        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let found = match openat(parent, name.as_os_str(), flags, Mode::empty()) {
+            Err(Errno::ENOENT) => {
+                let below: PathBuf = std::iter::once(name).chain(left).collect();
+                let path = to(&reached).join(&below);
+                let missing = open.pop().map(|(parent, _)| (parent, below));
+                return Ok(Located { path, links, missing });
+            }
+            found => found.map_err(crate::error::Cause::into_error)?,
+        };
+        let stat = fstat(&found).map_err(crate::error::Cause::into_error)?;
+        if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != SFlag::S_IFLNK {
+            open.push((found, (stat.st_dev, stat.st_ino)));
+            reached.push(name);
+            continue;
+        }
+        let target = readlinkat(&found, "").map_err(crate::error::Cause::into_error)?;
+        links.push(Link { at: to(&reached).join(&name), above: open.iter().map(|(_, id)| *id).collect() });
+        if links.len() > MOST_LINKS {
+            return Err(crate::error::Cause::into_error(Errno::ELOOP));
+        }
+        let target = Path::new(&target);
+        if target.is_absolute() {
+            open.truncate(1);
+            reached.clear();
+        }
+        target.components().filter_map(part).rev().for_each(|part| left.push_front(part));
+    }
+    Ok(Located { path: to(&reached), links, missing: None })
+}
+
+fn part(component: Component) -> Option<OsString> {
+    matches!(component, Component::Normal(_) | Component::ParentDir).then(|| component.as_os_str().to_owned())
+}
+
+type Step = (OwnedFd, (u64, u64));
+
+fn step(directory: OwnedFd) -> Result<Step> {
+    let stat = fstat(&directory).map_err(crate::error::Cause::into_error)?;
+    Ok((directory, (stat.st_dev, stat.st_ino)))
+}
+
+/// The first link of the way that lies where a container can write, in words. Not only those that run: a link stays.
+fn planted(store: &Store, found: &Located) -> Result<Option<String>> {
+    if found.links.is_empty() {
+        return Ok(None);
+    }
+    let places = writable_places(store)?;
+    for link in &found.links {
+        // A directory that is mounted in a container cannot be replaced from there: only what lies below it.
+        let place = places.iter().find(|place| {
+            (link.at.starts_with(&place.path) && link.at != place.path)
+                || place.id.is_some_and(|id| link.above.contains(&id))
+        });
+        if let Some(place) = place {
+            return Ok(Some(format!("the link {}, which {} can write to", link.at.display(), place.who)));
+        }
+    }
+    Ok(None)
+}
+
+/// A directory of the host's that containers can write to.
+struct Writable {
+    path: PathBuf,
+    id: Option<(u64, u64)>,
+    who: String,
+}
+
+fn writable_places(store: &Store) -> Result<Vec<Writable>> {
+    let id = |path: &Path| {
+        let opened = openat(AT_FDCWD, path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
+        fstat(&opened).ok().map(|stat| (stat.st_dev, stat.st_ino))
+    };
+    let place = |path: PathBuf, who: String| Writable { id: id(&path), path, who };
+    let mut places = Vec::new();
+    for container in container::list(store).map_err(unknown)? {
+        for mount in container.mounts.iter().filter(|mount| mount.rw && mount.kind != "tmpfs") {
+            let path = match volume::place(&mount.driver_options) {
+                Ok(volume::Place::Directory { device, .. }) => device,
+                _ if mount.kind == "bind" => mount.path().to_owned(),
+                _ => continue,
+            };
+            places.push(place(path, format!("container {}", container.name)));
+        }
+    }
+    // Volumes and writable layers; then what containers could write to that are gone.
+    places.push(place(store.root().to_owned(), "a container of this store".into()));
+    let gone = bound(store)?.paths.into_iter();
+    places.extend(gone.map(|path| place(path, "a container that is gone".into())));
+    Ok(places)
+}
+
+/// `bound.json`: the directories of the host's that containers were given to write to. A link that one of them has put
+/// there stays when it is removed.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Bound {
+    version: u32,
+    paths: Vec<PathBuf>,
+}
+
+impl atomic::Versioned for Bound {
+    const VERSION: u32 = 1;
+
+    fn version(&self) -> u32 {
+        self.version
+    }
+}
+
+/// More than these are kept only where they are still there.
+const MANY: usize = 1000;
+
+fn bound(store: &Store) -> Result<Bound> {
+    match atomic::read_record(&store.root().join(BOUND)) {
+        Err(error) if error.is_not_found() => {
+            Ok(Bound { version: <Bound as atomic::Versioned>::VERSION, paths: Vec::new() })
+        }
+        read => read,
+    }
+}
+
+const BOUND: &str = "bound.json";
+
+/// Notes a directory that a container can write to from now on.
+fn remember(store: &Store, path: &Path) -> Result<()> {
+    let is_known = |bound: &Bound| bound.paths.iter().any(|known| path.starts_with(known));
+    // What lies in a file that is bound is no link.
+    if !path.is_dir() || bound(store).is_ok_and(|bound| is_known(&bound)) {
+        return Ok(());
+    }
+    let _lock = lock::exclusive(&store.names())?;
+    let mut bound = bound(store)?;
+    bound.paths.retain(|known| !known.starts_with(path));
+    bound.paths.push(path.to_owned());
+    if bound.paths.len() > MANY {
+        bound.paths.retain(|path| path.exists());
+    }
+    atomic::write_json(&store.root().join(BOUND), &bound)
+}
+
+fn unknown(error: Error) -> Error {
+    match error.kind {
+        Kind::Newer => error,
+        _ => Error { message: format!("find out who can write to a link: {}", error.message), ..error },
+    }
+}
