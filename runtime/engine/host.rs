@@ -138,7 +138,9 @@ fn user_namespaces(warnings: &mut Vec<String>) -> bool {
 fn mapped_mounts(store: &Store, warnings: &mut Vec<String>) -> bool {
     let can = idmap::can_idmap(store, store.root());
     if !can && nix::unistd::geteuid().is_root() {
-        warnings.push("No id-mapped mounts on the store's file system: containers have no user namespace".to_owned());
+        warnings.push(
+            "No id-mapped mounts on the store's file system: containers can only be made with --userns host".to_owned(),
+        );
     }
     can
 }

@@ -3,6 +3,7 @@
 use super::{Given, ids, mounts as view, rootfs};
 use crate::error::{Doing, Result};
 use crate::explain::{self, calls};
+use nix::errno::Errno;
 use nix::unistd::Pid;
 use oci_spec::runtime::Spec;
 use std::os::fd::{AsFd, OwnedFd};
@@ -45,9 +46,13 @@ pub fn mounts(spec: &Spec, pid: Pid, given: &[Given]) -> Result<Vec<OwnedFd>> {
                 "ids on the disk stay the container's own: the mount translates them, no file is changed",
                 format_args!("mount --bind -o X-mount.idmap=/proc/{pid}/ns/user {} …", source.display()),
             );
-            calls::mount_setattr(&copy, recursive, 0, 0, 0, userns.map(AsFd::as_fd))
-                .doing(|| format!("map the ids of the mount of {}", source.display()))
-                .map_err(|error| error.with_cure("its file system cannot do that; `--userns host` does without"))?;
+            match calls::mount_setattr(&copy, recursive, 0, 0, 0, userns.map(AsFd::as_fd)) {
+                // It cannot be translated (EINVAL), or is already (EPERM).
+                Err(Errno::EINVAL | Errno::EPERM) if options.idmap_where_possible => {}
+                mapped => mapped
+                    .doing(|| format!("map the ids of the mount of {}", source.display()))
+                    .map_err(|error| error.with_cure("its file system cannot do that; `--userns host` does without"))?,
+            }
             made.push(copy);
         }
     }

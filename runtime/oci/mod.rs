@@ -36,7 +36,7 @@ pub use create::Begun;
 pub use detached::Given;
 pub use mounts::bind_at;
 pub use namespaces::mounts_of;
-pub use options::{NO_LINKS, SUBPATH, owner_option, subpath_option};
+pub use options::{IDMAP_WHERE_POSSIBLE, NO_LINKS, SUBPATH, is_own_word, owner_option, subpath_option};
 
 use crate::error::{Doing, Error, Result};
 use nix::unistd::Pid;

@@ -243,9 +243,7 @@ fn in_words(mount: &Mount, options: &Options) -> String {
 
 /// mount(8) with the same effect, to be shown.
 fn as_command(mount: &Mount, options: &Options) -> String {
-    let is_bind = |word: &str| {
-        matches!(word, "bind" | "rbind") || word == options::NO_LINKS || word.starts_with(options::SUBPATH)
-    };
+    let is_bind = |word: &str| matches!(word, "bind" | "rbind") || options::is_own_word(word);
     let words = mount.options().iter().flatten().filter(|word| !is_bind(word));
     let shown = explain::hidden_words(words.map(String::as_str));
     let with = if shown.is_empty() { shown } else { format!(" -o {shown}") };

@@ -21,6 +21,8 @@ pub struct Options {
     pub subpath: Option<PathBuf>,
     /// Of a bind's source no part may be a symlink when the mount is made. A word of Ebb's own.
     pub no_links: bool,
+    /// [`IDMAP_WHERE_POSSIBLE`].
+    pub idmap_where_possible: bool,
     /// To whom the directory must belong that is found when the mount is made: an id map was made for that one. A word of
     /// Ebb's own.
     pub owner: Option<(u32, u32)>,
@@ -31,6 +33,15 @@ pub const SUBPATH: &str = "subpath=";
 
 /// The word for [`Options::no_links`].
 pub const NO_LINKS: &str = "source-without-links";
+
+/// The word of a mount with id mappings that is mounted without them where its file system cannot translate ids: then the ids
+/// on the disk are the host's, of which the container's user namespace has none.
+pub const IDMAP_WHERE_POSSIBLE: &str = "idmap-where-possible";
+
+/// Whether this is a word of Ebb's own, which no other program knows.
+pub fn is_own_word(word: &str) -> bool {
+    matches!(word, NO_LINKS | IDMAP_WHERE_POSSIBLE) || word.starts_with(SUBPATH) || word.starts_with(OWNER)
+}
 
 pub fn subpath_option(path: &str) -> String {
     format!("{SUBPATH}{path}")
@@ -71,6 +82,7 @@ pub fn read(mount: &Mount) -> Options {
     if options.bind {
         options.subpath = options.data.iter().find_map(|word| word.strip_prefix(SUBPATH)).map(PathBuf::from);
         options.no_links = options.data.iter().any(|word| word == NO_LINKS);
+        options.idmap_where_possible = options.data.iter().any(|word| word == IDMAP_WHERE_POSSIBLE);
         options.owner = options.data.iter().find_map(|word| owner(word));
     }
     options

@@ -129,6 +129,10 @@ fn all_mounts(
         if let (Some((_, owner)), Some(options)) = (&translated, one.options_mut()) {
             options.push(oci::owner_option(*owner));
         }
+        // A file system that cannot translate ids is mounted as it is, and said at `create`.
+        if let (true, Some(options)) = (map.is_some() && own.kind != "tmpfs" && !own.id_mapped, one.options_mut()) {
+            options.push(oci::IDMAP_WHERE_POSSIBLE.into());
+        }
         let map = translated.as_ref().map(|(map, _)| map).or(map);
         list.push(if own.kind == "tmpfs" { one } else { mapped(one, map)? });
     }

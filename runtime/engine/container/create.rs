@@ -1,7 +1,7 @@
 //! `create`: everything that a container is before it runs. It appears by one rename, whole, or not at all.
 
 use super::record::{Config, Container, HostConfig, VERSION};
-use super::{environment, limits, log, names, remove, security, workdir};
+use super::{environment, limits, log, names, namespaces, remove, security, workdir};
 use crate::engine::image::{self, Healthcheck, Image, Pull};
 use crate::engine::{idmap, leftovers, mounts, owners, time};
 use crate::error::{Doing, Error, Result};
@@ -77,7 +77,7 @@ pub fn take_back(store: &Store, container: &Container) {
 /// Makes the container, but for [`sync`], which a command that starts it does meanwhile. What can be refused is refused
 /// before anything is made.
 pub fn make(store: &Store, request: &Request) -> Result<Container> {
-    check(request)?;
+    check(store, request)?;
     if let Some(name) = &request.name {
         // Taken for good only when all is made; refused now, before a volume is made for nothing.
         names::check_free(store, name)?;
@@ -95,6 +95,7 @@ pub fn make(store: &Store, request: &Request) -> Result<Container> {
     let resolved = mounts::resolve(store, &request.mounts, &request.host.volumes_from, &image)?;
     container.mounts.clone_from(&resolved.mounts);
     owners::check(store, &container)?;
+    namespaces::tell_untranslated(store, &container)?;
     mounts::copy_up(store, &container.mounts, &image.layers)?;
     let claim = take_name(store, request.name.as_deref(), &mut container)?;
     atomic::fill_json(&made.path.join("container.json"), &container, container.durability())?;
@@ -112,7 +113,7 @@ pub fn make(store: &Store, request: &Request) -> Result<Container> {
     Ok(container)
 }
 
-fn check(request: &Request) -> Result<()> {
+fn check(store: &Store, request: &Request) -> Result<()> {
     let host = &request.host;
     if let Some(name) = &request.name
         && !id::valid_name(name)
@@ -147,7 +148,8 @@ fn check(request: &Request) -> Result<()> {
     }
     limits::check(host)?;
     log::check(&host.log_config)?;
-    security::check(host, &idmap::store_ids()?)
+    security::check(host, &idmap::store_ids()?)?;
+    namespaces::check_store(store, host)
 }
 
 /// sethostname(2) takes 64 bytes; what else a name may be is RFC 1123's business, with `_` as everybody uses it.

@@ -162,15 +162,10 @@ fn attach_given<'a>(given: impl Iterator<Item = &'a Given>, config: &mut Value, 
         mount["source"] = json!(place);
         // It is the part already that was asked for.
         if let Some(options) = mount["options"].as_array_mut() {
-            options.retain(|word| !word.as_str().is_some_and(is_ours));
+            options.retain(|word| !word.as_str().is_some_and(oci::is_own_word));
         }
     }
     Ok(())
-}
-
-/// Whether another runtime would not know this word of a mount's.
-fn is_ours(word: &str) -> bool {
-    word == oci::NO_LINKS || word.starts_with(oci::SUBPATH)
 }
 
 /// What is mounted of a volume, and a bind's source without links, are words of Ebb's own: mounted here, for the other
@@ -179,11 +174,11 @@ fn mount_subpaths(config: &mut Value, dir: &Path) -> Result<()> {
     for (index, mount) in config["mounts"].as_array_mut().into_iter().flatten().enumerate() {
         let Some(options) = mount["options"].as_array_mut() else { continue };
         let ours: Vec<String> =
-            options.iter().filter_map(Value::as_str).filter(|word| is_ours(word)).map(str::to_owned).collect();
+            options.iter().filter_map(Value::as_str).filter(|word| oci::is_own_word(word)).map(str::to_owned).collect();
         if ours.is_empty() {
             continue;
         }
-        options.retain(|word| !word.as_str().is_some_and(is_ours));
+        options.retain(|word| !word.as_str().is_some_and(oci::is_own_word));
         let subpath = ours.iter().find_map(|word| word.strip_prefix(oci::SUBPATH)).map(Path::new);
         let no_links = ours.iter().any(|word| word == oci::NO_LINKS);
         let place = dir.join(format!("{SUBPATH_STEM}{index}"));

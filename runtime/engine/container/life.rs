@@ -188,6 +188,7 @@ fn make(
 ) -> Result<Made> {
     let directory = super::dir(store, &container.id);
     let namespaces = namespaces::namespaces(store, container, held)?;
+    namespaces::refuse_without_wall(store, container, &namespaces)?;
     let spec = bundle::describe(store, container, namespaces)?;
     let given = std::mem::take(&mut held.given);
     if !is_ours(container) {

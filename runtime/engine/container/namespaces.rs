@@ -1,6 +1,6 @@
 //! Which namespaces a container gets, and which ids in them.
 
-use super::record::{Container, HostConfig, MountPoint};
+use super::record::{Container, HostConfig};
 use super::state;
 use crate::engine::idmap::{self, StoreIds};
 use crate::engine::{container, mounts, volume};
@@ -30,7 +30,7 @@ pub fn namespaces(store: &Store, container: &Container, held: &volume::Held) -> 
         return Ok(list);
     }
     let wanted = match idmap::store_ids()? {
-        StoreIds::Host => wants_user_namespace(host) && held.can_map_ids && mounts_can_be_mapped(store, container)?,
+        StoreIds::Host => wants_user_namespace(host) && held.can_map_ids && idmap::can_idmap(store, store.root()),
         _ => true,
     };
     if wanted {
@@ -117,29 +117,52 @@ fn wants_user_namespace(host: &HostConfig) -> bool {
     !host.privileged && !shares && host.runtime.is_empty()
 }
 
-/// Whether every directory of the host that the container sees is on a file system that can map ids, and what is mounted
-/// below it, too.
-fn mounts_can_be_mapped(store: &Store, container: &Container) -> Result<bool> {
-    let mut tried: Vec<u64> = Vec::new();
-    let own = std::iter::once((store.root().to_owned(), false));
-    let directories = container.mounts.iter().filter(|mount| mount.kind != "tmpfs");
-    let source = |mount: &MountPoint| Ok((mounts::host_path(store, mount)?, !mount.non_recursive));
-    for (source, recursive) in own.chain(directories.map(source).collect::<Result<Vec<_>>>()?) {
-        let Ok(meta) = std::fs::metadata(&source) else { continue };
-        if recursive && mounts::has_mounts_below(&source)? {
-            if oci::map_ids_for_a_try(&source, true).is_err() {
-                return Ok(false);
-            }
-            continue;
-        }
-        let device = std::os::unix::fs::MetadataExt::dev(&meta);
-        if tried.contains(&device) {
-            continue;
-        }
-        tried.push(device);
-        if !idmap::can_idmap(store, &source) {
-            return Ok(false);
+/// At `create`: whether root's containers in this store can have a user namespace at all. Without one their root is the host's,
+/// which only somebody who has said so gets.
+pub fn check_store(store: &Store, host: &HostConfig) -> Result<()> {
+    let is_wanted = wants_user_namespace(host) && !host.pid_mode.starts_with("container:");
+    if !is_wanted || idmap::store_ids()? != StoreIds::Host || idmap::can_idmap(store, store.root()) {
+        return Ok(());
+    }
+    Err(refusal(&format!("the file system of {} cannot translate ids", store.root().display())))
+}
+
+/// Before a start: the same, of what the container has mounted, too. (Who only looks into one runs nothing of it.)
+pub fn refuse_without_wall(store: &Store, container: &Container, list: &[LinuxNamespace]) -> Result<()> {
+    check_store(store, &container.host_config)?;
+    let host = &container.host_config;
+    let is_wanted = wants_user_namespace(host) && !host.pid_mode.starts_with("container:");
+    if !is_wanted || list.iter().any(|namespace| namespace.typ() == Type::User) {
+        return Ok(());
+    }
+    Err(refusal("the file system of a volume cannot translate ids"))
+}
+
+fn refusal(why: &str) -> Error {
+    Error::new(format!("{why}, and without that the container has no user namespace: its root would be the host's"))
+        .with_cure("`--userns host` says that this is meant")
+}
+
+/// Tells at `create` which directories of the host are mounted as they are: their file systems cannot translate ids, or
+/// one that is mounted below them cannot. The container keeps its user namespace, and so has no rights of an owner there.
+pub fn tell_untranslated(store: &Store, container: &Container) -> Result<()> {
+    if idmap::store_ids()? != StoreIds::Host || !wants_user_namespace(&container.host_config) {
+        return Ok(());
+    }
+    for mount in container.mounts.iter().filter(|mount| mounts::is_of_host(mount)) {
+        let source = mounts::host_path(store, mount)?;
+        let can = match !mount.non_recursive && mounts::has_mounts_below(&source)? {
+            true => oci::map_ids_for_a_try(&source, true).is_ok(),
+            false => idmap::can_idmap(store, &source),
+        };
+        if !can {
+            eprintln!(
+                "ebb: ids at {} are not translated: a file system at {} cannot do that. Files of the host's users are \
+                 nobody's there, and the container's root has no right of theirs; --userns host would give it all",
+                mount.destination,
+                source.display()
+            );
         }
     }
-    Ok(true)
+    Ok(())
 }

@@ -182,6 +182,11 @@ fn of_directory(mount: &MountPoint) -> Vec<String> {
     options
 }
 
+/// Whether a mount shows what the host has at a path that a user named.
+pub fn is_of_host(mount: &MountPoint) -> bool {
+    mount.kind == "bind" || matches!(volume::place(&mount.driver_options), Ok(volume::Place::Directory { .. }))
+}
+
 /// The directory or file of the host's that is bound for a mount that is no tmpfs.
 pub fn host_path(store: &Store, mount: &MountPoint) -> Result<PathBuf> {
     match mount.kind.as_str() {
