@@ -164,7 +164,7 @@ impl Unpacking<'_> {
         self.settle_later(member, &top)
     }
 
-    fn settle_later(&mut self, member: &Member, made: &OwnedFd) -> Result<()> {
+    fn settle_later(&mut self, member: &Member, made: &File) -> Result<()> {
         let settled = Settled::of(member, self.mode(member), time(member), made)?;
         self.kept += settled.kept();
         if self.kept > bounds::DIRECTORIES_KEPT {
