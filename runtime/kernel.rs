@@ -14,6 +14,9 @@ use std::ffi::{CStr, c_char, c_int, c_long, c_uint, c_void};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+/// Whether this process is a child of ours, and so has one thread.
+static IS_CHILD: AtomicBool = AtomicBool::new(false);
+
 /// What a clone gave: the parent's view of the child, or the child itself.
 pub enum Cloned {
     Parent { pid: Pid, pidfd: OwnedFd },
@@ -27,7 +30,6 @@ pub enum Cloned {
 /// by now be where /proc is a container's, and says what that wants. Other flags are refused with EINVAL: a child that
 /// shared memory, descriptors or signal handlers with this process would be no copy of it.
 pub fn clone3(flags: u64, cgroup: Option<BorrowedFd>) -> nix::Result<Cloned> {
-    static IS_CHILD: AtomicBool = AtomicBool::new(false);
     if flags & !SOUND_TO_CLONE_WITH != 0 {
         return Err(Errno::EINVAL);
     }
@@ -75,6 +77,28 @@ const SOUND_TO_CLONE_WITH: u64 = {
     let view = libc::CLONE_NEWNS | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC | libc::CLONE_NEWNET;
     (process | view | libc::CLONE_NEWCGROUP | CLONE_NEWTIME) as u64
 };
+
+/// clone(2) with CLONE_PARENT, and a pidfd of the child: a sibling of this process, whose parent will be told of its end.
+/// Under the same condition as [`clone3`], which seccomp filters answer with ENOSYS, since they cannot see its flags.
+pub fn clone_sibling() -> nix::Result<Cloned> {
+    let task = std::fs::read_dir("/proc/self/task").map(Iterator::count);
+    if !IS_CHILD.load(Ordering::Relaxed) && task.unwrap_or(1) != 1 {
+        return Err(Errno::EBUSY);
+    }
+    let mut pidfd: RawFd = -1;
+    let (flags, no_stack) = ((libc::CLONE_PARENT | libc::CLONE_PIDFD) as c_long, 0 as c_long);
+    // SAFETY: one thread exists (checked above, or in the parent), CLONE_VM is not set and the stack is 0, so the child runs on
+    // its own copy of this stack; the kernel writes `pidfd`, an int, before it returns.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, flags, no_stack, &raw mut pidfd, no_stack, no_stack) };
+    match Errno::result(pid)? {
+        0 => {
+            IS_CHILD.store(true, Ordering::Relaxed);
+            Ok(Cloned::Child)
+        }
+        // SAFETY: the kernel has just given us this descriptor, and nothing else owns it.
+        pid => Ok(Cloned::Parent { pid: Pid::from_raw(pid as i32), pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } }),
+    }
+}
 
 /// A plain fork(2) with a pidfd, under the same condition as [`clone3`].
 pub fn fork() -> nix::Result<Cloned> {
@@ -335,6 +359,39 @@ fn open_descriptors() -> impl Iterator<Item = RawFd> {
     let open = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
     open.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
+
+/// Overwrites the command line (with `shown`, as far as there is room) and the environment that this program was executed
+/// with: /proc/PID/cmdline shows the one to everybody, /proc/PID/environ the other to who may trace the process.
+/// [`std::env::args`] and [`std::env::var`] find nothing from here on.
+pub fn forget_words(shown: &str) {
+    // The kernel lays them at the top of the stack, one behind the other: the words, the environment, the program's name
+    // (AT_EXECFN, getauxval(3)). The C library keeps the address of the first.
+    let words: usize = std::env::args_os().map(|word| word.len() + 1).sum();
+    // SAFETY: glibc declares it so (program_invocation_name(3)); it is set when the program starts, and nothing changes it.
+    unsafe extern "C" {
+        static program_invocation_name: *const c_char;
+    }
+    // SAFETY: as above; only the address is read.
+    let start = unsafe { program_invocation_name } as usize;
+    // SAFETY: takes an integer and returns one.
+    let end = unsafe { libc::getauxval(libc::AT_EXECFN) } as usize;
+    if words == 0 || start == 0 || end.checked_sub(start).is_none_or(|length| length < words || length > LONGEST_WORDS)
+    {
+        return;
+    }
+    let shown = &shown.as_bytes()[..shown.len().min(words - 1)];
+    // SAFETY: from the first word to the program's name lies what the kernel has written there, above every frame. Rust has
+    // no reference to it: std and the C library read it by raw pointers, as strings that end with a zero, when they are
+    // asked to, and no other thread exists that could ask now. The last byte of the words stays zero, without which the
+    // kernel would take the command line to be longer than it is.
+    unsafe {
+        std::ptr::write_bytes(start as *mut u8, 0, end - start);
+        std::ptr::copy_nonoverlapping(shown.as_ptr(), start as *mut u8, shown.len());
+    }
+}
+
+/// The kernel takes no more for the words and the environment of a program (execve(2), "Limits on size").
+const LONGEST_WORDS: usize = 6 << 20;
 
 /// One instruction of a classic BPF program (linux/filter.h `struct sock_filter`).
 #[repr(C)]

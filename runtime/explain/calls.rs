@@ -50,6 +50,13 @@ pub fn clone3(flags: u64, cgroup: Option<BorrowedFd>) -> nix::Result<Cloned> {
     Ok(cloned)
 }
 
+/// clone(2) of a sibling: its parent is ours.
+#[track_caller]
+pub fn clone_sibling() -> nix::Result<Cloned> {
+    let flags = names::flags((libc::CLONE_PARENT | libc::CLONE_PIDFD) as u64, names::CLONE);
+    tell_first(|| Call::new("clone", format!("flags={flags}")), kernel::clone_sibling)
+}
+
 #[track_caller]
 pub fn fork() -> nix::Result<Cloned> {
     clone3(0, None)

@@ -77,6 +77,13 @@ pub fn process(role: &'static str) {
     }
 }
 
+/// [`process`] for one that has no way any more to the host's /proc, where it has this number.
+pub fn process_numbered(role: &'static str, pid: i32) {
+    if let Some(mut teller) = told() {
+        teller.iter_mut().for_each(|teller| teller.become_numbered(role, pid));
+    }
+}
+
 /// Says that this process no longer waits for Enter: somebody else reads the terminal now.
 pub fn stop_waiting() {
     if let Some(mut teller) = told() {

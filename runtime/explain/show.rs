@@ -74,8 +74,13 @@ impl Teller {
     }
 
     pub fn become_process(&mut self, role: &'static str) {
+        let pid = self.proc.as_ref().map_or(self.pid, own_pid);
+        self.become_numbered(role, pid);
+    }
+
+    pub fn become_numbered(&mut self, role: &'static str, pid: i32) {
         self.role = role;
-        self.pid = self.proc.as_ref().map_or(0, own_pid);
+        self.pid = pid;
         self.announced = None;
         self.step = Default::default();
     }

@@ -1,8 +1,13 @@
 //! `exec`: one more process in a running container.
 //!
-//! Two clones: the first joins the container's namespaces, all at once through a pidfd; since joining a pid namespace
-//! only counts for one's children, it then clones the second, as its sibling (CLONE_PARENT), and ends. The second is
+//! Two clones: the first, the *door*, joins the container's namespaces, all at once through a pidfd; since joining a pid
+//! namespace only counts for one's children, it then clones the second, as its sibling (CLONE_PARENT), and ends. The second is
 //! ours to wait for.
+//!
+//! The container's processes see the second from its birth, and never the first. One with CAP_SYS_PTRACE and no user namespace
+//! between may seize it at that very moment. So it is born with nothing: whatever takes a right, the terminal, the change of
+//! user, the filter, is done at the door, which gives up all that the program is not to have, closes what is the host's, and
+//! forgets the words that it was called with.
 
 use super::namespaces;
 use super::wire::{self, Message};
@@ -16,6 +21,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 use oci_spec::runtime::{Process, Spec};
+use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
@@ -25,20 +31,20 @@ pub fn exec(target: Pid, pidfd: OwnedFd, spec: &Spec, process: &Process, io: Io)
     create::give_pipes(&io, spec, process.user().uid())?;
     let flags = namespaces::that_differ(target.as_raw())?;
     let joined = cgroup::open_to_join(&cgroup_of(target, spec)?)?;
-    let entry = Entry { plan, pidfd, flags, cgroup: joined, oom_score: process.oom_score_adj(), io };
+    let mut entry = Entry { plan, pidfd, flags, cgroup: joined, oom_score: process.oom_score_adj(), io };
     let (ours, theirs) = wire::pair()?;
     explain::step("a process that will go through the door into the container", "");
     match calls::clone3(0, entry.cgroup.into_cgroup_fd()).doing(|| "clone")? {
         Cloned::Child => {
             explain::process("door");
             drop(ours);
-            let error = enter(&entry, &theirs);
+            let error = enter(&mut entry, &theirs);
             let _ = wire::send(&theirs, &Message::Failed(error));
             kernel::exit_now(1)
         }
         Cloned::Parent { pid: door, pidfd } => {
             drop(theirs);
-            let entered = accompany(process, &ours, &pidfd);
+            let entered = accompany(&ours, &pidfd);
             let _ = waitpid(door, None);
             let (pid, pidfd, console) = entered?;
             Ok(Init { pid, pidfd, console, cgroup: entry.cgroup.path().to_owned(), gate: Some(ours), let_go: false })
@@ -68,13 +74,13 @@ struct Entry {
 
 /// Sees the new process to where it waits for its start. On an error it is killed and reaped: unreaped it would keep the
 /// container's first process from ever ending, which waits in the kernel until its pid namespace is empty.
-fn accompany(process: &Process, socket: &OwnedFd, door: &OwnedFd) -> Result<(Pid, OwnedFd, Option<OwnedFd>)> {
-    let (pid, pidfd) = hear_who_entered(socket, door)?;
-    let ready = prepare(process, socket, pid);
+fn accompany(socket: &OwnedFd, door: &OwnedFd) -> Result<(Pid, OwnedFd, Option<OwnedFd>)> {
+    let (pid, pidfd, console) = hear_who_entered(socket, door)?;
+    let ready = await_program(socket, pid);
     if ready.is_err() {
         reap(pid, &pidfd);
     }
-    ready.map(|console| (pid, pidfd, console))
+    ready.map(|()| (pid, pidfd, console))
 }
 
 fn reap(pid: Pid, pidfd: &OwnedFd) {
@@ -82,27 +88,26 @@ fn reap(pid: Pid, pidfd: &OwnedFd) {
     let _ = waitpid(pid, None);
 }
 
-fn hear_who_entered(socket: &OwnedFd, door: &OwnedFd) -> Result<(Pid, OwnedFd)> {
-    // The new process holds the other end as well: where the door was killed before it said whom it let in, the end of
-    // the line would never come.
-    await_word_or_death(socket, door)?;
-    match wire::receive(socket)? {
-        Message::Entered(pid, pidfd) => Ok((Pid::from_raw(pid), pidfd)),
-        other => Err(why(other)),
+/// The new process, and the master of its terminal, if it has one.
+fn hear_who_entered(socket: &OwnedFd, door: &OwnedFd) -> Result<(Pid, OwnedFd, Option<OwnedFd>)> {
+    let mut master = None;
+    loop {
+        // The new process holds the other end as well: where the door was killed before it said whom it let in, the end of
+        // the line would never come.
+        await_word_or_death(socket, door)?;
+        match wire::receive(socket)? {
+            Message::Terminal(terminal) => master = Some(terminal),
+            Message::Entered(pid, pidfd) => return Ok((Pid::from_raw(pid), pidfd, master)),
+            other => return Err(why(other)),
+        }
     }
 }
 
-/// What only somebody outside may do for it, and then until its program is found: its terminal, if it has one.
-fn prepare(process: &Process, socket: &OwnedFd, pid: Pid) -> Result<Option<OwnedFd>> {
-    rlimits::apply(pid, process.rlimits().as_deref().unwrap_or_default())?;
-    wire::send(socket, &Message::Mapped(Vec::new()))?;
-    let mut console = None;
-    loop {
-        match wire::receive(socket)? {
-            Message::Terminal(master) => console = Some(master),
-            Message::Ready => return Ok(console),
-            other => return Err(why(other)),
-        }
+fn await_program(socket: &OwnedFd, pid: Pid) -> Result<()> {
+    wire::send(socket, &Message::Numbered(pid.as_raw()))?;
+    match wire::receive(socket)? {
+        Message::Ready => Ok(()),
+        other => Err(why(other)),
     }
 }
 
@@ -132,43 +137,56 @@ fn await_word_or_death(socket: &OwnedFd, door: &OwnedFd) -> Result<()> {
 }
 
 /// The first clone. Returns only the error that ended it.
-fn enter(entry: &Entry, socket: &OwnedFd) -> Error {
+fn enter(entry: &mut Entry, socket: &OwnedFd) -> Error {
     match cross(entry, socket) {
         Ok(never) => match never {},
         Err(error) => error,
     }
 }
 
-fn cross(entry: &Entry, socket: &OwnedFd) -> Result<std::convert::Infallible> {
+fn cross(entry: &mut Entry, socket: &OwnedFd) -> Result<std::convert::Infallible> {
     // Inherited by the program. Once we are hidden, the file belongs to the host's root.
     if let Some(score) = entry.oom_score {
         create::set_oom_score("self", score)?;
     }
-    // Until execve we are the host's binary among the container's processes: not dumpable, none of them may look at us
-    // or open /proc/PID/exe (CVE-2019-5736).
-    explain::step(
-        "from now on no process of the container may look into this one, which is still the host's program",
-        "",
-    );
-    calls::prctl(libc::PR_SET_DUMPABLE, 0).doing(|| "hide from the container")?;
+    rlimits::apply_to_self(entry.plan.rlimits())?;
+    process::hide()?;
+    kernel::forget_words("ebb");
+    explain::step("out of the caller's session, whose terminal is not the container's", "setsid …");
+    calls::setsid().doing(|| "leave the caller's session")?;
     entry.cgroup.join_self()?;
     join(&entry.pidfd, entry.flags)?;
-    explain::step("joining a pid namespace counts for one's children only, so the program will be a child", "");
-    match calls::clone3(libc::CLONE_PARENT as u64, None).doing(|| "clone into the container")? {
-        Cloned::Parent { pid, pidfd } => {
-            wire::send(socket, &Message::Entered(pid.as_raw(), pidfd))?;
-            kernel::exit_now(0)
-        }
-        Cloned::Child => {
-            explain::process("exec");
-            match inside(entry, socket) {
-                Ok(()) => start(&entry.plan, socket),
-                Err(error) => {
-                    let _ = wire::send(socket, &Message::Failed(error));
-                    kernel::exit_now(1)
-                }
+    process::take_own_keyring()?;
+    take_streams(entry, socket)?;
+    entry.plan.set_umask();
+    // Once more, as the user, by who is born inside: /proc/self is somebody there, and nobody is here.
+    let entered = entry.plan.enter_directory();
+    let environment = entry.plan.with_home();
+    entry.plan.give_up_rights()?;
+    entry.plan.load_filter_early()?;
+    process::with_nothing_open(0, &[socket], || {
+        explain::step("joining a pid namespace counts for one's children only, so the program will be a child", "");
+        match calls::clone_sibling().doing(|| "clone into the container")? {
+            Cloned::Parent { pid, pidfd } => {
+                wire::send(socket, &Message::Entered(pid.as_raw(), pidfd))?;
+                kernel::exit_now(0)
             }
+            Cloned::Child => inside(entry, entered.is_ok(), environment, socket),
         }
+    })
+}
+
+/// Makes the container's descriptors 0, 1 and 2. The master of a terminal is not to be seen inside: it is handed over at once.
+fn take_streams(entry: &Entry, socket: &OwnedFd) -> Result<()> {
+    match &entry.io {
+        Io::Terminal { rows, columns } => {
+            let root = beneath::root(Path::new("/"))?;
+            let console = console::open(&root, *rows, *columns, entry.plan.user())?;
+            process::take_stdio([&console.slave; 3], false)?;
+            wire::send(socket, &Message::Terminal(console.master))
+        }
+        Io::Descriptors { stdin, stdout, stderr } => process::take_stdio([stdin, stdout, stderr], false),
+        Io::Inherit => Ok(()),
     }
 }
 
@@ -181,36 +199,25 @@ pub fn join(pidfd: &OwnedFd, flags: i32) -> Result<()> {
     if flags & libc::CLONE_NEWUSER != 0 { ids::become_root() } else { Ok(()) }
 }
 
-/// The second clone: in every namespace of the container.
-fn inside(entry: &Entry, socket: &OwnedFd) -> Result<()> {
-    // Our limits are set from outside before we go on.
-    if !matches!(wire::receive(socket)?, Message::Mapped(_)) {
+/// The second clone: in every namespace of the container, and as the user that the program will be.
+fn inside(entry: &Entry, entered: bool, environment: Vec<CString>, socket: &OwnedFd) -> Result<Error> {
+    let plan = &entry.plan;
+    let Message::Numbered(pid) = wire::receive(socket)? else {
         return Err(Error::new("the process that entered the container is gone"));
-    }
+    };
+    explain::process_numbered("exec", pid);
     explain::step("a session of its own", "setsid …");
     calls::setsid().doing(|| "begin a session")?;
-    explain::step("an empty keyring of its own: it gets none of the host's keys", "keyctl session - …");
-    let _ = calls::new_session_keyring();
-    match &entry.io {
-        Io::Terminal { rows, columns } => {
-            let root = beneath::root(Path::new("/"))?;
-            let console = console::open(&root, *rows, *columns, entry.plan.user())?;
-            process::take_stdio([&console.slave; 3], true)?;
-            wire::send(socket, &Message::Terminal(console.master))
-        }
-        Io::Descriptors { stdin, stdout, stderr } => process::take_stdio([stdin, stdout, stderr], false),
-        Io::Inherit => Ok(()),
+    if matches!(entry.io, Io::Terminal { .. }) {
+        kernel::set_controlling_terminal(std::io::stdin()).doing(|| "take the terminal as controlling terminal")?;
     }
-}
-
-/// Finds the program, waits until it may start, and becomes it.
-fn start(plan: &process::Plan, socket: &OwnedFd) -> ! {
-    process::with_nothing_open(0, &[socket], || {
-        let program = plan.settle()?;
-        wire::send(socket, &Message::Ready)?;
-        if !matches!(wire::receive(socket)?, Message::Start) {
-            kernel::exit_now(1);
-        }
-        Ok(plan.execute(&program))
-    })
+    if !entered {
+        plan.enter_directory()?;
+    }
+    let program = plan.find_program(&plan.candidates()?, environment)?;
+    wire::send(socket, &Message::Ready)?;
+    if !matches!(wire::receive(socket)?, Message::Start) {
+        kernel::exit_now(1);
+    }
+    Ok(plan.execute(&program))
 }

@@ -36,8 +36,12 @@ struct Blueprint {
 
 /// The kernel takes its time for a network; meanwhile the parent writes the bundle, makes the cgroup, and maps the ids.
 fn come_apart(birth: &Birth, socket: &OwnedFd) -> Result<Blueprint> {
+    if !birth.namespaces.is_new(Type::Pid) {
+        // Others than its own processes see it, and what it was called with may be secret (`run -e TOKEN=…`).
+        kernel::forget_words("ebb");
+    }
     if birth.namespaces.joins_others() {
-        hide()?;
+        process::hide()?;
     } else {
         wire::send(socket, &Message::Cloned)?;
     }
@@ -62,10 +66,11 @@ fn isolate(birth: &Birth, blueprint: &Blueprint, socket: &OwnedFd) -> Result<()>
     let mapped = receive_maps(socket)?;
     if !namespaces.joins_others() {
         // Now, since until here the parent has written our maps and opened our namespaces.
-        hide()?;
+        process::hide()?;
     }
     if namespaces.is_new(Type::User) {
         ids::become_root()?;
+        process::hide()?;
     }
     if namespaces.cgroup {
         explain::step("the cgroup that it is in becomes the root of all cgroups that it sees", "unshare --cgroup …");
@@ -92,9 +97,7 @@ fn isolate(birth: &Birth, blueprint: &Blueprint, socket: &OwnedFd) -> Result<()>
         explain::step("a new network has a loopback of its own, 127.0.0.1, which is down", "ip link set lo up");
         calls::loopback_up().doing(|| "bring the loopback interface up")?;
     }
-    // A keyring of its own, so that it inherits none of the host's keys; a kernel without keyrings has none to inherit.
-    explain::step("an empty keyring of its own: it gets none of the host's keys", "keyctl session - …");
-    let _ = calls::new_session_keyring();
+    process::take_own_keyring()?;
     take_stdio(&birth.io, console.as_ref())?;
     console.map_or(Ok(()), |console| wire::send(socket, &Message::Terminal(console.master)))
 }
@@ -109,13 +112,6 @@ fn come_to_place(namespaces: &Namespaces, rootfs: &Path) -> Result<OwnedFd> {
     nix::unistd::chdir(rootfs).doing(|| format!("enter {}", rootfs.display()))?;
     namespaces::join(namespaces)?;
     rootfs::open_place(Path::new("."))
-}
-
-/// Until execve this is the host's program, with descriptors of the host's: not dumpable, no process that shares its pid
-/// namespace may look at it (CVE-2019-5736). execve(2) makes it dumpable again.
-fn hide() -> Result<()> {
-    explain::step("from now on no other process may look into this one, which is still the host's program", "");
-    calls::prctl(libc::PR_SET_DUMPABLE, 0).doing(|| "hide from other processes").map(drop)
 }
 
 fn join_cgroup(place: &str, socket: &OwnedFd) -> Result<()> {

@@ -29,6 +29,7 @@ mod place;
 mod process;
 pub mod program;
 mod rootfs;
+mod seizable;
 mod wire;
 mod within;
 

@@ -85,6 +85,7 @@ pub fn join(namespaces: &Namespaces) -> Result<()> {
         calls::setns(namespace, *kind).doing(|| "join a namespace")?;
         if *kind == libc::CLONE_NEWUSER {
             super::ids::become_root()?;
+            super::process::hide()?;
         }
     }
     if namespaces.joins_user() {

@@ -13,7 +13,7 @@ use nix::fcntl::OFlag;
 use nix::sys::signal::SigSet;
 use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Uid};
-use oci_spec::runtime::{Process, Spec};
+use oci_spec::runtime::{PosixRlimit, Process, Spec};
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -104,18 +104,34 @@ impl Plan {
         self.process.user().uid()
     }
 
+    pub fn rlimits(&self) -> &[PosixRlimit] {
+        self.process.rlimits().as_deref().unwrap_or_default()
+    }
+
     /// Becomes who the bundle asks for, as far as execve itself; [`with_nothing_open`], since it looks for the program.
     pub fn settle(&self) -> Result<Program> {
-        let process = &self.process;
-        let user = process.user();
-        if let Some(umask) = user.umask() {
-            kernel::umask(umask);
-        } else {
-            kernel::umask(0o022);
-        }
+        self.set_umask();
         self.enter_directory()?;
         let candidates = self.candidates()?;
         let environment = self.with_home();
+        self.give_up_rights()?;
+        if self.die_with_parent {
+            // After the change of credentials, which clears it (prctl(2), PR_SET_PDEATHSIG). A parent that has died before
+            // this is found gone by the message that comes next.
+            explain::step("when its supervisor dies it dies too: nothing runs unwatched", "setpriv --pdeathsig KILL …");
+            calls::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong)
+                .doing(|| "set the parent death signal")?;
+        }
+        self.find_program(&candidates, environment)
+    }
+
+    pub fn set_umask(&self) {
+        kernel::umask(self.process.user().umask().unwrap_or(0o022));
+    }
+
+    /// Becomes the user, with no right more than the program is to have: whatever else needs one is done.
+    pub fn give_up_rights(&self) -> Result<()> {
+        let process = &self.process;
         let no_new_privs = process.no_new_privileges().unwrap_or(false);
         if let Some(capabilities) = process.capabilities() {
             capabilities::drop_bounding(capabilities)?;
@@ -128,6 +144,7 @@ impl Plan {
         if let Some(capabilities) = process.capabilities() {
             capabilities::set_sets(capabilities)?;
         }
+        hide()?;
         if no_new_privs {
             explain::step(
                 "no program that it executes can give it more rights: setuid bits do nothing",
@@ -135,28 +152,43 @@ impl Plan {
             );
             calls::prctl(libc::PR_SET_NO_NEW_PRIVS, 1).doing(|| "set no_new_privs")?;
         }
-        if self.die_with_parent {
-            // After the change of credentials, which clears it (prctl(2), PR_SET_PDEATHSIG).
-            explain::step("when its supervisor dies it dies too: nothing runs unwatched", "setpriv --pdeathsig KILL …");
-            calls::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong)
-                .doing(|| "set the parent death signal")?;
-        }
-        let path = candidates.find()?;
-        rlimits::lower_own(process.rlimits().as_deref().unwrap_or_default())?;
-        Ok(Program { path, environment })
+        Ok(())
     }
 
-    fn candidates(&self) -> Result<Candidates> {
+    /// Loads the filter now, after [`Plan::give_up_rights`], where it lets pass all that is left to do until execve(2). A
+    /// profile that was written for the program alone need not: it is loaded by [`Plan::execute`].
+    pub fn load_filter_early(&mut self) -> Result<()> {
+        let Some((program, _)) = &self.filter else { return Ok(()) };
+        if !self.process.no_new_privileges().unwrap_or(false) {
+            // It has been loaded already.
+            self.filter = None;
+        } else if seccomp::lets_pass(program, LEFT_TO_DO) {
+            self.load_filter()?;
+            self.filter = None;
+        }
+        Ok(())
+    }
+
+    /// Where the program may be, as it is to be looked up in the working directory.
+    pub fn candidates(&self) -> Result<Candidates> {
         let path = self.environment.iter().find_map(|pair| pair.to_str().ok()?.strip_prefix("PATH="));
         program::candidates(&self.arguments[0].to_string_lossy(), path)
     }
 
-    fn with_home(&self) -> Vec<CString> {
+    /// The environment, with the user's HOME where it names none.
+    pub fn with_home(&self) -> Vec<CString> {
         let mut environment = self.environment.clone();
         if !environment.iter().any(|pair| pair.to_bytes().starts_with(b"HOME=")) {
             environment.extend(CString::new(format!("HOME={}", super::home::of(self.user()))));
         }
         environment
+    }
+
+    /// The last that needs more descriptors than the program may have.
+    pub fn find_program(&self, candidates: &Candidates, environment: Vec<CString>) -> Result<Program> {
+        let path = candidates.find()?;
+        rlimits::lower_own(self.rlimits())?;
+        Ok(Program { path, environment })
     }
 
     /// The very end. Returns only where it fails.
@@ -205,7 +237,7 @@ impl Plan {
     /// The working directory is made where it is missing, as Docker's `-w` promises. It must be reachable from the
     /// container's root, and not by a descriptor of ours (`/proc/self/fd/7`), which is where CVE-2024-21626 began:
     /// openat2(2) follows no such link.
-    fn enter_directory(&self) -> Result<()> {
+    pub fn enter_directory(&self) -> Result<()> {
         let cwd = self.process.cwd();
         let shown = cwd.display();
         if !cwd.is_absolute() {
@@ -257,6 +289,58 @@ impl Plan {
     }
 }
 
+/// Until execve this is the host's program, with descriptors of the host's: not dumpable, no process that shares its pid
+/// namespace may look at it or open its /proc/PID/exe (CVE-2019-5736). execve(2) makes it dumpable again; and so does, where
+/// fs.suid_dumpable is 1, every change of credentials: to be called again after each.
+pub fn hide() -> Result<()> {
+    explain::step("from now on no other process may look into this one, which is still the host's program", "");
+    calls::prctl(libc::PR_SET_DUMPABLE, 0).doing(|| "hide from other processes").map(drop)
+}
+
+/// A session keyring of its own, so that the container inherits none of the host's keys.
+pub fn take_own_keyring() -> Result<()> {
+    explain::step("an empty keyring of its own: it gets none of the host's keys", "keyctl session - …");
+    match calls::new_session_keyring() {
+        // A kernel without keyrings has no keys. EPERM is what the filter of a container around us answers, and that holds for
+        // all that we start: no key can be reached from in here.
+        Ok(_) | Err(Errno::ENOSYS | Errno::EPERM) => Ok(()),
+        Err(Errno::EDQUOT) => Err(Error::new("make a session keyring: the user has as many keys as allowed")
+            .with_cure("raise the sysctls kernel.keys.maxkeys and maxbytes (root: root_maxkeys and root_maxbytes)")),
+        Err(errno) => Err(errno).doing(|| "make a session keyring"),
+    }
+}
+
+/// What a process that `exec` adds does between its birth and execve(2): the calls, and what matters of their first argument.
+const LEFT_TO_DO: &[(&str, u64)] = &[
+    ("clone", (libc::CLONE_PARENT | libc::CLONE_PIDFD) as u64),
+    ("brk", 0),
+    ("close", 0),
+    ("close_range", 0),
+    ("access", 0),
+    ("execve", 0),
+    ("exit_group", 0),
+    ("faccessat2", 0),
+    ("fchdir", 0),
+    ("fcntl", 0),
+    ("fstat", 0),
+    ("getcwd", 0),
+    ("ioctl", 0),
+    ("mmap", 0),
+    ("munmap", 0),
+    ("openat", 0),
+    ("openat2", 0),
+    ("prlimit64", 0),
+    ("read", 0),
+    ("readlinkat", 0),
+    ("recvmsg", 0),
+    ("rt_sigaction", 0),
+    ("rt_sigprocmask", 0),
+    ("sendmsg", 0),
+    ("setsid", 0),
+    ("statx", 0),
+    ("write", 0),
+];
+
 /// Becomes a process with these ids and capabilities, and executes nothing.
 pub fn become_asker(uid: u32, gid: u32, groups: &[u32], capabilities: u64) -> Result<()> {
     explain::step(
@@ -273,7 +357,6 @@ pub fn become_asker(uid: u32, gid: u32, groups: &[u32], capabilities: u64) -> Re
     calls::prctl(libc::PR_SET_KEEPCAPS, 1).doing(|| "keep capabilities over the change of user")?;
     calls::setresgid(Gid::from_raw(gid)).doing(|| unmapped("group", gid))?;
     calls::setresuid(Uid::from_raw(uid)).doing(|| unmapped("user", uid))?;
-    // The change of user has made us visible to others of that user again.
-    calls::prctl(libc::PR_SET_DUMPABLE, 0).doing(|| "hide from the container")?;
+    hide()?;
     self::capabilities::lower(capabilities)
 }

@@ -5,7 +5,6 @@ use crate::explain::{self, calls};
 use crate::kernel;
 use nix::unistd::Pid;
 use oci_spec::runtime::{PosixRlimit, PosixRlimitType};
-use std::fmt::Display;
 
 /// Sets `limits` for process `pid` from outside (prlimit(2)).
 ///
@@ -39,22 +38,48 @@ fn is_too_few(limit: &PosixRlimit) -> bool {
     limit.typ() == PosixRlimitType::RlimitNofile && limit.soft() < ENOUGH
 }
 
-/// What [`apply`] has left undone, to be done by the process itself when it needs descriptors no more: to lower its own
-/// limit is allowed to everyone.
-pub fn lower_own(limits: &[PosixRlimit]) -> Result<()> {
-    for limit in limits.iter().filter(|limit| is_too_few(limit)) {
+/// [`apply`] by the process itself, while it has all of its rights, and before it is cloned once more as another user: that
+/// would fail where it is one too many of that user's, so the number of processes is only raised to what it may be then.
+pub fn apply_to_self(limits: &[PosixRlimit]) -> Result<()> {
+    let this = Pid::from_raw(0);
+    for limit in limits {
         let wanted = (limit.soft(), limit.hard());
-        announce(limit, "$$", wanted);
-        calls::set_limit(Pid::from_raw(0), number(limit.typ()), wanted)
+        if limit.typ() != PosixRlimitType::RlimitNproc {
+            apply(this, std::slice::from_ref(limit))?;
+        } else if let Ok((_, most)) = kernel::limit_of(this, libc::RLIMIT_NPROC)
+            && most < wanted.1
+        {
+            let raised = (wanted.1, wanted.1);
+            announce(limit, this, raised);
+            calls::set_limit(this, libc::RLIMIT_NPROC, raised)
+                .doing(|| format!("set {} to {}:{}", limit.typ(), raised.0, raised.1))?;
+        }
+    }
+    Ok(())
+}
+
+/// What [`apply`] has left undone, to be done by the process itself when it needs descriptors and children no more: to lower
+/// its own limit is allowed to everyone.
+pub fn lower_own(limits: &[PosixRlimit]) -> Result<()> {
+    let this = Pid::from_raw(0);
+    let is_left = |limit: &PosixRlimit| is_too_few(limit) || limit.typ() == PosixRlimitType::RlimitNproc;
+    for limit in limits.iter().filter(|limit| is_left(limit)) {
+        let wanted = (limit.soft(), limit.hard());
+        if !is_too_few(limit) && kernel::limit_of(this, number(limit.typ())) == Ok(wanted) {
+            continue;
+        }
+        announce(limit, this, wanted);
+        calls::set_limit(this, number(limit.typ()), wanted)
             .doing(|| format!("set {} to {}:{}", limit.typ(), limit.soft(), limit.hard()))?;
     }
     Ok(())
 }
 
-fn announce(limit: &PosixRlimit, process: impl Display, (soft, hard): (u64, u64)) {
+fn announce(limit: &PosixRlimit, pid: Pid, (soft, hard): (u64, u64)) {
     if !explain::is_on() {
         return;
     }
+    let process = if pid.as_raw() == 0 { "$$".to_owned() } else { pid.to_string() };
     let shown = |value: u64| if value == u64::MAX { "unlimited".into() } else { value.to_string() };
     let (what, option, soft, hard) = (meaning(limit.typ()), option(limit.typ()), shown(soft), shown(hard));
     let raise = if is_too_few(limit) && soft == ENOUGH.to_string() {

@@ -17,6 +17,8 @@ pub enum Message {
     Grouped(Vec<OwnedFd>),
     /// Parent: your ids are mapped. Carries the id-mapped mounts, in the order of the bundle.
     Mapped(Vec<OwnedFd>),
+    /// Parent: you may go on; this is your number on the host.
+    Numbered(i32),
     /// Child: my mounts are made; run the hooks that come before pivot_root.
     Mounted,
     /// Parent: they have run.
@@ -45,6 +47,7 @@ pub fn send(socket: impl AsFd, message: &Message) -> Result<()> {
         Message::Cloned => (b'c', Vec::new(), Vec::new()),
         Message::Grouped(fds) => (b'g', Vec::new(), fds.iter().map(AsRawFd::as_raw_fd).collect()),
         Message::Mapped(fds) => (b'm', Vec::new(), fds.iter().map(AsRawFd::as_raw_fd).collect()),
+        Message::Numbered(pid) => (b'n', pid.to_string().into_bytes(), Vec::new()),
         Message::Mounted => (b'h', Vec::new(), Vec::new()),
         Message::Hooked => (b'k', Vec::new(), Vec::new()),
         Message::Terminal(master) => (b't', Vec::new(), vec![master.as_raw_fd()]),
@@ -99,16 +102,21 @@ pub fn receive(socket: impl AsFd) -> Result<Message> {
             b'c' => Message::Cloned,
             b'g' => Message::Grouped(fds),
             b'm' => Message::Mapped(fds),
+            b'n' => number(text).map_or(Message::End, Message::Numbered),
             b'h' => Message::Mounted,
             b'k' => Message::Hooked,
             b't' => fds.pop().map_or(Message::End, Message::Terminal),
             b'r' => Message::Ready,
             b's' => Message::Start,
-            b'p' => match (std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()), fds.pop()) {
+            b'p' => match (number(text), fds.pop()) {
                 (Some(pid), Some(pidfd)) => Message::Entered(pid, pidfd),
                 _ => Message::End,
             },
             _ => Message::Failed(serde_json::from_slice(text).doing(|| "read the container's error")?),
         });
     }
+}
+
+fn number(text: &[u8]) -> Option<i32> {
+    std::str::from_utf8(text).ok()?.parse().ok()
 }

@@ -13,6 +13,7 @@ pub mod record;
 pub mod shell;
 pub mod strace;
 pub mod terminal;
+pub mod tracer;
 pub mod trash;
 
 use std::ffi::OsStr;

@@ -2,11 +2,12 @@
 //!
 //! `profile.rs` is the default filter as data, `compile.rs` turns any filter of the OCI specification into classic BPF,
 //! `docker.rs` reads Docker's own profile format, `identity.rs` adds the answers that let a program change its user
-//! where there is only one.
+//! where there is only one, and `pass.rs` asks a filter what it answers.
 
 mod compile;
 mod docker;
 mod identity;
+mod pass;
 mod profile;
 
 #[cfg(test)]
@@ -15,6 +16,7 @@ mod interpret;
 pub use compile::compile;
 pub use docker::from_docker_json;
 pub use identity::pretend_identity;
+pub use pass::lets_pass;
 pub use profile::default_profile;
 
 use crate::error::{Doing, Error, Result};
