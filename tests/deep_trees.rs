@@ -166,5 +166,33 @@ fn a_container_with_a_deep_tree_is_measured_and_so_are_all_others() {
     assert_eq!(ok(&ebb, &["inspect", "-s", "-f", "{{.SizeRw}}", "deep"]).trim(), bytes.to_string());
     assert_eq!(ok(&ebb, &["ps", "-as", "--format", "{{.Names}}"]).lines().collect::<Vec<_>>(), ["other", "deep"]);
     ok(&ebb, &["system", "df"]);
+    // In each directory a file and three directories; two names at the bottom.
+    assert_eq!(ok(&ebb, &["diff", "deep"]).lines().count(), 4 * DEPTH + 2);
+    assert!(ok(&ebb, &["rm", "--dry-run", "deep"]).contains("/further/note"));
     ok(&ebb, &["rm", "deep", "other"]);
+}
+
+/// One call for each level would overflow the stack, and the paths of all levels would fill the memory.
+#[test]
+fn a_tree_of_thirty_thousand_levels_is_measured_and_removed_and_no_list_is_made_of_it() {
+    const LEVELS: usize = 33_000;
+    let ebb = Ebb::new();
+    let id = ebb.ok(["create", "--name", "deep", "busybox"]);
+    let upper = ebb.store().join("containers").join(id).join("upper");
+    let mut here: OwnedFd = std::fs::File::open(upper).expect("its layer").into();
+    for _ in 0..LEVELS {
+        mkdirat(here.as_fd(), "d", Mode::from_bits_truncate(0o755)).expect("a directory");
+        here = openat(&here, "d", DIRECTORY, Mode::empty()).expect("a directory");
+    }
+    drop(here);
+    for words in [&["diff", "deep"][..], &["rm", "--dry-run", "deep"]] {
+        let refused = with_few(&ebb, 1024, words);
+        let said = refused.stderr.chars().take(3000).collect::<String>();
+        assert!(refused.code == 1 && said.contains("it lies too deep: its path has 65538 bytes"), "{said}");
+        assert!(said.len() < 2500, "{}", said.len());
+    }
+    ok(&ebb, &["ps", "-as"]);
+    ok(&ebb, &["system", "df", "-v"]);
+    ok(&ebb, &["rm", "deep"]);
+    assert_eq!(ebb.leftovers(), Vec::<String>::new());
 }

@@ -15,6 +15,7 @@
 //! | [`REFERENCES`], [`INDEX_DEPTH`] | references, levels | an index of indexes that never ends |
 //! | [`IMAGES_IN_ARCHIVE`], [`LAYERS_IN_IMAGE`] | images, layers | one configuration named again and again |
 //! | [`MEMBERS_IN_ARCHIVE`] | members | an archive's table of contents that fills the memory |
+//! | [`CHANGES_TOLD`] | bytes | a container's tree so deep that the paths of its directories fill the memory |
 //! | [`ARGUMENT`], [`ARGUMENTS`] | bytes | an environment that execve(2) would refuse, merged at a great cost |
 
 /// Bytes of one pax header or long name, which is kept in memory, and the records in it, some 100 bytes of memory each. An
@@ -66,3 +67,6 @@ pub const MEMBERS_IN_ARCHIVE: usize = 100_000;
 /// quarters of the 8 MiB of _STK_LIM).
 pub const ARGUMENT: usize = 128 << 10;
 pub const ARGUMENTS: usize = 6 << 20;
+
+/// Bytes of the paths that `diff` and `rm --dry-run` list of one container. A million honest changes have some 60 MB.
+pub const CHANGES_TOLD: usize = 64 << 20;

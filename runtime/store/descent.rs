@@ -62,14 +62,15 @@ impl Descent {
     }
 }
 
-/// Of a longer path in an archive no backup is made, and none is read: that would take as long as its length squared.
+/// A longer path is packed into no archive, read from none, and listed in no `diff`: the time for it grows with the square
+/// of its length.
 pub const LONGEST: usize = 1 << 16;
 
 /// Refuses a path that is longer than [`LONGEST`].
 pub fn refuse_too_long(path: &Path) -> Result<()> {
     match path.as_os_str().len() {
         length if length > LONGEST => Err(Error::new(format!(
-            "it lies too deep: its path has {length} bytes, and one in an archive at most {LONGEST}"
+            "it lies too deep: its path has {length} bytes, of {LONGEST} at most"
         ))),
         _ => Ok(()),
     }

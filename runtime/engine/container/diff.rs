@@ -2,9 +2,10 @@
 
 use super::record::Container;
 use crate::engine::idmap;
-use crate::error::{Doing, Result};
+use crate::error::{Doing, Error, Result};
 use crate::oci::{self, View};
-use crate::store::{Store, beneath};
+use crate::store::descent::{Descent, refuse_too_long, shown};
+use crate::store::{Store, beneath, bounds};
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
@@ -15,7 +16,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use xattr::FileExt;
 
 /// One line: `A` added, `C` changed, `D` deleted, and where.
@@ -41,10 +42,10 @@ pub fn diff(store: &Store, container: &Container) -> Result<Vec<Change>> {
     let for_init: &[&str] = if container.host_config.init { &GIVEN_FOR_INIT } else { &[] };
     let given = GIVEN.iter().chain(for_init).map(Path::new).collect();
     let mut changes = oci::within(View::Layers { layers: &layers, ids: ids.map() }, |old| {
-        let mut comparison = Comparison { given, changes: Vec::new(), counted: BTreeSet::new() };
+        let mut comparison = Comparison { given, changes: Vec::new(), told: 0, counted: BTreeSet::new() };
         let old = open(old, OsStr::new(".")).doing(|| "open the image's root")?;
         let new = open(&beneath::root(&upper)?, OsStr::new(".")).doing(|| "open the container's layer")?;
-        comparison.directory(Some(old), new, Path::new("/"))?;
+        comparison.compare(old, new)?;
         Ok(comparison.changes)
     })?;
     changes.sort_by(|a, b| a.path.cmp(&b.path));
@@ -54,49 +55,88 @@ pub fn diff(store: &Store, container: &Container) -> Result<Vec<Change>> {
 struct Comparison {
     given: Vec<&'static Path>,
     changes: Vec<Change>,
+    /// Bytes of all paths in `changes`.
+    told: usize,
     /// Files of several names (device, inode) whose size is told already.
     counted: BTreeSet<(u64, u64)>,
 }
 
-impl Comparison {
-    fn say(&mut self, kind: char, path: &Path) {
-        self.changes.push(Change { kind, path: path.to_string_lossy().into_owned(), size: 0 });
-    }
+/// A directory of the container's layer in which we are.
+struct Level {
+    /// What is left to compare in it.
+    names: std::vec::IntoIter<OsString>,
+    /// Whether the image has a directory at the same place.
+    has_old: bool,
+    change: Option<char>,
+    /// How many changes there were before it.
+    place: usize,
+}
 
-    /// A directory of the container's layer, and the image's at the same place, where that has one.
-    fn directory(&mut self, old: Option<OwnedFd>, new: OwnedFd, path: &Path) -> Result<()> {
-        let names = names(&new).doing(|| format!("read {}", path.display()))?;
-        if let Some(old) = &old
-            && is_opaque(&new)
-        {
-            let gone = self::names(old).doing(|| format!("read the image's {}", path.display()))?;
-            gone.difference(&names).filter(|name| look(old, name).is_some()).for_each(|name| {
-                self.say('D', &path.join(name));
-            });
-        }
-        for name in names {
-            let below = path.join(&name);
-            self.entry(old.as_ref(), &new, &name, &below).doing(|| format!("compare {}", below.display()))?;
+/// A directory that was met, and the image's at the same place, where that has one.
+struct Met {
+    old: Option<OwnedFd>,
+    new: OwnedFd,
+    change: Option<char>,
+}
+
+impl Comparison {
+    /// Compares what is below two directories. A container can make a tree of any depth, so that the way down stands on no
+    /// stack of calls, and holds few descriptors.
+    fn compare(&mut self, old: OwnedFd, new: OwnedFd) -> Result<()> {
+        let mut path = PathBuf::from("/");
+        let mut levels = vec![self.enter(Some(&old), &new, None, &path)?];
+        let (mut old, mut new) = (Descent::new(old), Descent::new(new));
+        while let Some(level) = levels.last_mut() {
+            let Some(name) = level.names.next() else {
+                let doing = || format!("read {}", shown(&path));
+                new.up().doing(doing)?;
+                if level.has_old {
+                    old.up().doing(doing)?;
+                }
+                let (change, place) = (level.change, level.place);
+                levels.pop();
+                // What the runtime had to make on the way to what it gives is changed when something else is put there.
+                let change = change.or((self.changes.len() > place).then_some('C')).filter(|_| !levels.is_empty());
+                change.map_or(Ok(()), |kind| self.say(kind, &path, 0))?;
+                path.pop();
+                continue;
+            };
+            path.push(&name);
+            refuse_too_long(&path)?;
+            let here = level.has_old.then(|| old.here());
+            match self.entry(here, new.here(), &name, &path).doing(|| format!("compare {}", shown(&path)))? {
+                Some(met) => {
+                    levels.push(self.enter(met.old.as_ref(), &met.new, met.change, &path)?);
+                    new.down(met.new)?;
+                    met.old.map_or(Ok(()), |met| old.down(met))?;
+                }
+                None => drop(path.pop()),
+            }
         }
         Ok(())
     }
 
-    fn entry(&mut self, old: Option<&OwnedFd>, new: &OwnedFd, name: &OsStr, path: &Path) -> Result<()> {
-        let before = old.and_then(|old| look(old, name));
-        let Ok(stat) = fstatat(new, name, AtFlags::AT_SYMLINK_NOFOLLOW) else { return Ok(()) };
-        if is_whiteout(&stat) {
-            if before.is_some() {
-                self.say('D', path);
-            }
-            return Ok(());
-        }
+    /// Lists a directory of the container's layer. Where it is opaque, it hides what the image's has.
+    fn enter(&mut self, old: Option<&OwnedFd>, new: &OwnedFd, change: Option<char>, path: &Path) -> Result<Level> {
         let place = self.changes.len();
-        if kind(&stat) == SFlag::S_IFDIR
-            && let Ok(directory) = open(new, name)
-        {
-            let was_directory = before.as_ref().is_some_and(|before| kind(before) == SFlag::S_IFDIR);
-            let old = old.filter(|_| was_directory).and_then(|old| open(old, name).ok());
-            self.directory(old, directory, path)?;
+        let names = names(new).doing(|| format!("read {}", shown(path)))?;
+        if let Some(old) = old.filter(|_| is_opaque(new)) {
+            let gone = self::names(old).doing(|| format!("read the image's {}", shown(path)))?;
+            for name in gone.difference(&names).filter(|name| look(old, name).is_some()) {
+                self.say('D', &path.join(name), 0)?;
+            }
+        }
+        let names: Vec<OsString> = names.into_iter().collect();
+        Ok(Level { names: names.into_iter(), has_old: old.is_some(), change, place })
+    }
+
+    /// Compares one name. A directory is told when all that is in it has been compared.
+    fn entry(&mut self, old: Option<&OwnedFd>, new: &OwnedFd, name: &OsStr, path: &Path) -> Result<Option<Met>> {
+        let before = old.and_then(|old| look(old, name));
+        let Ok(stat) = fstatat(new, name, AtFlags::AT_SYMLINK_NOFOLLOW) else { return Ok(None) };
+        if is_whiteout(&stat) {
+            before.map_or(Ok(()), |_| self.say('D', path, 0))?;
+            return Ok(None);
         }
         let change = match &before {
             _ if before.is_none() && self.given.contains(&path) => None,
@@ -104,18 +144,32 @@ impl Comparison {
             Some(before) if differs(before, &stat) => Some('C'),
             Some(_) => None,
         };
-        // What the runtime had to make on the way to what it gives is changed when something else is put there.
-        let change = change.or((self.changes.len() > place).then_some('C'));
-        if let Some(kind) = change {
-            let path = path.to_string_lossy().into_owned();
-            let size = self.size(&stat);
-            self.changes.insert(place, Change { kind, path, size });
+        if kind(&stat) == SFlag::S_IFDIR
+            && let Ok(new) = open(new, name)
+        {
+            let was_directory = before.as_ref().is_some_and(|before| kind(before) == SFlag::S_IFDIR);
+            let old = old.filter(|_| was_directory).and_then(|old| open(old, name).ok());
+            return Ok(Some(Met { old, new, change }));
         }
+        if let Some(kind) = change {
+            let size = self.size(&stat);
+            self.say(kind, path, size)?;
+        }
+        Ok(None)
+    }
+
+    fn say(&mut self, kind: char, path: &Path, size: u64) -> Result<()> {
+        let path = path.to_string_lossy().into_owned();
+        self.told += path.len();
+        if self.told > bounds::CHANGES_TOLD {
+            let most = bounds::CHANGES_TOLD >> 20;
+            return Err(Error::new(format!("the paths of all changes have more than {most} MiB together"))
+                .with_cure("`ebb export` gives all that is in the container"));
+        }
+        self.changes.push(Change { kind, path, size });
         Ok(())
     }
-}
 
-impl Comparison {
     fn size(&mut self, stat: &FileStat) -> u64 {
         let again = stat.st_nlink > 1 && !self.counted.insert((stat.st_dev, stat.st_ino));
         if kind(stat) == SFlag::S_IFREG && !again { stat.st_size as u64 } else { 0 }
