@@ -250,16 +250,18 @@ pub fn pivot_root_here() -> nix::Result<()> {
     nix::unistd::pivot_root(".", ".")
 }
 
-/// Closes every descriptor above the standard three that would survive an execve(2): all of our own are made with
-/// O_CLOEXEC, so what lacks it came from whoever started us.
-pub fn close_inherited() {
-    let numbers: Vec<RawFd> = open_descriptors().filter(|fd| *fd > 2).collect();
-    for fd in numbers {
-        // SAFETY: only reads a number that the kernel keeps; a descriptor that is closed by now answers EBADF.
-        if unsafe { libc::fcntl(fd, libc::F_GETFD) } == 0 {
-            // SAFETY: no value of this program owns a descriptor without O_CLOEXEC, so none is closed behind one's back.
-            unsafe { libc::close(fd) };
-        }
+/// The descriptors above the standard three that would survive an execve(2): all of our own are made with O_CLOEXEC, so what
+/// lacks it came from whoever started us.
+pub fn inherited() -> Vec<RawFd> {
+    // SAFETY: only reads a number that the kernel keeps; a descriptor that is closed by now answers EBADF.
+    open_descriptors().filter(|fd| *fd > 2 && unsafe { libc::fcntl(*fd, libc::F_GETFD) } == 0).collect()
+}
+
+/// Closes what is [`inherited`], but `kept`.
+pub fn close_inherited(kept: &[RawFd]) {
+    for fd in inherited().into_iter().filter(|fd| !kept.contains(fd)) {
+        // SAFETY: no value of this program owns a descriptor without O_CLOEXEC, so none is closed behind one's back.
+        unsafe { libc::close(fd) };
     }
 }
 
@@ -419,11 +421,25 @@ pub fn seccomp_load(program: &[Bpf], flags: u32) -> nix::Result<RawFd> {
     .map(|fd| fd as RawFd)
 }
 
-/// prctl(2) with one argument, for the options that take an integer.
+/// prctl(2) with one argument: of the options that take an integer those that we use; another, which might take it for an
+/// address, is EINVAL.
 pub fn prctl(option: c_int, argument: libc::c_ulong) -> nix::Result<c_int> {
-    // SAFETY: every option that callers use (PR_SET_*) takes an integer here, and the unused arguments are 0.
+    if !INTEGER_OPTIONS.contains(&option) {
+        return Err(Errno::EINVAL);
+    }
+    // SAFETY: the option takes an integer (checked above), and the unused arguments are 0.
     Errno::result(unsafe { libc::prctl(option, argument, 0 as libc::c_ulong, 0 as libc::c_ulong, 0 as libc::c_ulong) })
 }
+
+const INTEGER_OPTIONS: &[c_int] = &[
+    libc::PR_SET_DUMPABLE,
+    libc::PR_SET_KEEPCAPS,
+    libc::PR_SET_PDEATHSIG,
+    libc::PR_SET_NO_NEW_PRIVS,
+    libc::PR_SET_CHILD_SUBREAPER,
+    libc::PR_CAPBSET_READ,
+    libc::PR_CAPBSET_DROP,
+];
 
 /// keyctl(KEYCTL_JOIN_SESSION_KEYRING): a session keyring of the container's own, so that it inherits none of the host's keys.
 /// Returns its number.

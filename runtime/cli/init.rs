@@ -1,11 +1,14 @@
 //! `--init`: Ebb's own binary as the container's first process, under the name that Docker's has there. It starts the
 //! container's program, passes signals on to it, and reaps every orphan.
 
+use crate::error::{Kind, Result};
+use crate::oci::program;
 use nix::sys::signal::SigSet;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::Command;
 
 /// Whether this process was started as a container's init.
@@ -27,8 +30,15 @@ pub fn main(arguments: &[OsString]) -> i32 {
     let _ = all.thread_block();
     // A group of its own, in the foreground where there is a terminal, so that Ctrl-C reaches it and not us. (Not by our own
     // clone3(2): the container's filter says that there is none, and std falls back to what there is.)
-    let mut command = Command::new(program);
-    command.args(words).process_group(0);
+    let path = match find(&program.to_string_lossy()) {
+        Ok(path) => path,
+        Err(error) => {
+            eprintln!("ebb: {error}");
+            return if error.kind == Kind::CommandNotFound { 127 } else { 126 };
+        }
+    };
+    let mut command = Command::new(path);
+    command.arg0(program).args(words).process_group(0);
     crate::kernel::unblock_signals_of(&mut command);
     let child = match command.spawn() {
         Ok(child) => Pid::from_raw(child.id() as i32),
@@ -47,6 +57,11 @@ pub fn main(arguments: &[OsString]) -> i32 {
             Ok(signal) => drop(nix::sys::signal::kill(child, signal)),
         }
     }
+}
+
+/// As the first process itself is found: not through /proc/self/exe, which is Ebb's own binary.
+fn find(program: &str) -> Result<PathBuf> {
+    program::candidates(program, std::env::var("PATH").ok().as_deref())?.find()
 }
 
 /// Reaps all that have ended; the program's exit code, if it is among them.

@@ -80,6 +80,13 @@ pub fn main(arguments: Vec<OsString>) -> i32 {
     }
 }
 
+/// For a command that starts a program, once it has read what its options name (`--env-file <(…)` is a descriptor's name):
+/// what the caller had open beside 0, 1 and 2 is not the container's, and a lock or a pipe of a script's would be held by the
+/// supervisor for as long as it lives.
+pub fn close_callers_descriptors() {
+    crate::kernel::close_inherited(&[]);
+}
+
 /// Begins the narration, and leaves out what is to be left out, before anything else is done.
 fn explaining(entry: &table::Entry) -> Result<()> {
     let globals = globals();

@@ -38,6 +38,7 @@ pub fn remove_behind(made: TmpDir) {
     match calls::fork() {
         Ok(Cloned::Child) => {
             explain::process("remover");
+            kernel::close_inherited(&[]);
             let _ = supervisor::let_go().and_then(|()| remove(&made));
             kernel::exit_now(0)
         }

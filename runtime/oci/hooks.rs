@@ -66,7 +66,9 @@ fn run_one(hook: &Hook, state: &[u8]) -> Result<()> {
     }
     let environment = hook.env().iter().flatten().filter_map(|entry| entry.split_once('='));
     command.args(words).env_clear().envs(environment);
-    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    // Opened here and not by std, so that it is among what is closed.
+    let null = std::fs::File::options().write(true).open("/dev/null").doing(|| "open /dev/null")?;
+    command.stdin(Stdio::piped()).stdout(null).stderr(Stdio::piped());
     kernel::close_descriptors_of(&mut command);
     let mut child = command.spawn().doing(|| "start")?;
 

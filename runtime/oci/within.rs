@@ -19,9 +19,6 @@ use std::path::{Path, PathBuf};
 pub fn within<T: Serialize + DeserializeOwned>(view: View, work: impl FnOnce(BorrowedFd) -> Result<T>) -> Result<T> {
     match view {
         View::Running(mounts) => in_child(FILES, 0, None, |_| {
-            // The container's processes could see a joined process's descriptors, were it not hidden from them.
-            explain::step("no process of the container may look into this one", "");
-            calls::prctl(libc::PR_SET_DUMPABLE, 0).doing(|| "hide from the container")?;
             if namespaces::join_mounts(&mounts)? {
                 ids::become_root()?;
             }
@@ -157,7 +154,11 @@ fn in_child<T: Serialize + DeserializeOwned>(
             };
             // Closed before the work begins: a parent that waits for more hears at once that there is none.
             drop(theirs);
-            let done = mapped.and_then(work);
+            // After our maps, which nobody could write any more; before we come to where the container's processes are, or
+            // have their ids: they could see our descriptors, were we not hidden from them.
+            explain::step("no process of the container may look into this one", "");
+            let hidden = calls::prctl(libc::PR_SET_DUMPABLE, 0).doing(|| "hide from the container");
+            let done = mapped.and_then(|mapped| hidden.and_then(|_| work(mapped)));
             let text = serde_json::to_vec(&done).unwrap_or_default();
             let _ = File::from(answer).write_all(&text);
             kernel::exit_now(0)

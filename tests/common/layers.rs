@@ -10,6 +10,11 @@ pub type Entry<'a> = (&'a str, Option<&'a str>, &'a str);
 
 /// Loads an image `name`: busybox, and these layers on top of it.
 pub fn image(ebb: &Ebb, name: &str, layers: &[&[Entry]]) {
+    image_changed(ebb, name, layers, |_| {});
+}
+
+/// [`image`], whose configuration `change` has changed.
+pub fn image_changed(ebb: &Ebb, name: &str, layers: &[&[Entry]], change: impl FnOnce(&mut Value)) {
     let base = |wanted: &str| -> Vec<u8> {
         let mut archive = tar::Archive::new(std::fs::File::open(busybox_archive()).expect("the archive"));
         let mut entries = archive.entries().expect("a tar").map(|entry| entry.expect("whole"));
@@ -27,6 +32,7 @@ pub fn image(ebb: &Ebb, name: &str, layers: &[&[Entry]]) {
     let digest = |bytes: &Vec<u8>| format!("sha256:{}", ebb::store::id::hex(&Sha256::digest(bytes)));
     config["rootfs"]["diff_ids"] = all.iter().map(digest).collect();
     config["history"] = all.iter().map(|_| json!({"created_by": "a test"})).collect();
+    change(&mut config["config"]);
     let names: Vec<String> = (0..all.len()).map(|number| format!("{number}/layer.tar")).collect();
     let manifest = json!([{"Config": "config.json", "RepoTags": [format!("{name}:latest")], "Layers": names}]);
     let mut archive = tar::Builder::new(Vec::new());

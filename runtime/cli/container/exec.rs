@@ -1,7 +1,7 @@
 //! exec: one more process in a running container.
 
 use super::values;
-use crate::cli::{Execute, store};
+use crate::cli::{Execute, close_callers_descriptors, store};
 use crate::engine::container::{self, exec, terminal};
 use crate::error::{Error, Kind, Result};
 use std::path::PathBuf;
@@ -44,6 +44,7 @@ pub struct Exec {
 impl Execute for Exec {
     fn execute(self) -> Result<i32> {
         let env = values::environment(&self.env_file, &self.env)?;
+        close_callers_descriptors();
         let Some((name, command)) = self.words.split_first() else {
             return Err(Error::of(Kind::Usage, "no container"));
         };

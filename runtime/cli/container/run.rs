@@ -1,7 +1,7 @@
 //! run and create: making containers, and running them.
 
 use super::options::Options;
-use crate::cli::{Execute, output, store};
+use crate::cli::{Execute, close_callers_descriptors, output, store};
 use crate::engine::container::attach::{self, Attachment, End};
 use crate::engine::container::record::{Container, MountPoint};
 use crate::engine::container::supervisor::{self, Client, Starting};
@@ -62,6 +62,7 @@ impl Execute for Run {
         terminal::DetachKeys::parse(&self.detach_keys)?;
         let store = store()?;
         let request = self.options.request(self.detach)?;
+        close_callers_descriptors();
         let container = create::make(&store, &request)?;
         warn_of_uncovered_volumes(&container, &request.mounts);
         say_what_one_id_means(&store)?;
@@ -158,6 +159,7 @@ impl Execute for Create {
     fn execute(self) -> Result<i32> {
         let store = store()?;
         let request = self.options.request(true)?;
+        close_callers_descriptors();
         let container = create::create(&store, &request)?;
         warn_of_uncovered_volumes(&container, &request.mounts);
         say_what_one_id_means(&store)?;

@@ -1,7 +1,7 @@
 //! start and attach: what was made runs, and is looked at.
 
 use super::run::{attach_to, forced};
-use crate::cli::{Execute, output, store};
+use crate::cli::{Execute, close_callers_descriptors, output, store};
 use crate::engine::container::attach::{self, Attachment, End};
 use crate::engine::container::state::{self, Status};
 use crate::engine::container::supervisor::{self, Client};
@@ -31,6 +31,7 @@ pub struct Start {
 
 impl Execute for Start {
     fn execute(self) -> Result<i32> {
+        close_callers_descriptors();
         let store = store()?;
         if self.attach || self.interactive {
             let [name] = self.names.as_slice() else {

@@ -1,6 +1,6 @@
 //! stop, restart, kill: ends that the user asks for.
 
-use crate::cli::{Execute, for_each, store};
+use crate::cli::{Execute, close_callers_descriptors, for_each, store};
 use crate::engine::container::{self, stop};
 use crate::engine::signal;
 use crate::error::{Doing, Result};
@@ -53,6 +53,7 @@ pub struct Restart {
 
 impl Execute for Restart {
     fn execute(self) -> Result<i32> {
+        close_callers_descriptors();
         let signal = self.how.signal()?;
         let store = store()?;
         for_each(&self.containers, |name| {

@@ -1,7 +1,7 @@
 //! oci exec: one more process in a running container.
 
 use super::lifecycle::{running, write_pid};
-use super::{Execute, Globals, terminal};
+use super::{Execute, Globals, descriptors, terminal};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::kernel;
 use crate::oci::state::Status;
@@ -94,10 +94,17 @@ impl Exec {
             Some(file) => crate::store::atomic::read_json(file)?,
             None => self.described_by_options(spec.process().clone().unwrap_or_default())?,
         };
+        let named = [self.console_socket.as_deref(), self.pid_file.as_deref()];
+        descriptors::close_others(0, named.into_iter().chain(self.globals.paths()));
         let wants_terminal = process.terminal().unwrap_or(false);
         terminal::check(wants_terminal, self.detach, self.console_socket.as_deref())?;
         let (rows, columns) = terminal::size();
-        let io = if wants_terminal { Io::Terminal { rows, columns } } else { Io::Inherit };
+        let io = if wants_terminal {
+            Io::Terminal { rows, columns }
+        } else {
+            descriptors::refuse_directories()?;
+            Io::Inherit
+        };
 
         let target = Pid::from_raw(container.record.pid);
         let handle = kernel::pidfd_open(target).doing(|| format!("open process {target}"))?;

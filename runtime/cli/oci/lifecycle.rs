@@ -1,6 +1,6 @@
 //! oci create, start, run, kill, delete.
 
-use super::{Execute, Globals, terminal};
+use super::{Execute, Globals, descriptors, terminal};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::oci::lifecycle::{self, Created};
 use crate::oci::state::{self, Container};
@@ -57,6 +57,9 @@ impl Bundle {
         let bundle = std::path::absolute(&self.bundle)
             .and_then(|bundle| bundle.canonicalize())
             .doing(|| format!("chdir {}", self.bundle.display()))?;
+        let preserve_fds = descriptors::preserved(self.preserve_fds)?;
+        let named = [self.console_socket.as_deref(), self.pid_file.as_deref()];
+        descriptors::close_others(preserve_fds, named.into_iter().chain(globals.paths()));
         let process = lifecycle::load(&bundle)?.process().clone();
         let wants_terminal = process.as_ref().and_then(|process| process.terminal()).unwrap_or(false);
         terminal::check(wants_terminal, detached, self.console_socket.as_deref())?;
@@ -65,10 +68,10 @@ impl Bundle {
             let size = size.map(|size| (size.height() as u16, size.width() as u16)).unwrap_or_else(terminal::size);
             Io::Terminal { rows: size.0, columns: size.1 }
         } else {
+            descriptors::refuse_directories()?;
             Io::Inherit
         };
-        let listen: u32 = std::env::var("LISTEN_FDS").ok().and_then(|count| count.parse().ok()).unwrap_or(0);
-        let options = CreateOptions { preserve_fds: self.preserve_fds + listen, ..CreateOptions::default() };
+        let options = CreateOptions { preserve_fds, ..CreateOptions::default() };
         let created = lifecycle::create(&globals.root(), id, &bundle, io, &options)?;
         if let Err(error) = self.hand_over(&created) {
             let _ = lifecycle::delete(&created.container, true);
@@ -119,6 +122,7 @@ pub struct Start {
 impl Execute for Start {
     fn execute(self) -> Result<i32> {
         self.globals.report(|| {
+            descriptors::close_others(0, self.globals.paths());
             lifecycle::start(&self.globals.container(&self.id)?)?;
             Ok(0)
         })

@@ -2,6 +2,7 @@
 //!
 //! runc's global options stand before the command; here they may stand behind it too.
 
+mod descriptors;
 mod exec;
 mod lifecycle;
 mod observe;

@@ -36,6 +36,11 @@ impl Globals {
         state::root(self.root.as_deref())
     }
 
+    /// What is opened by name later.
+    pub fn paths(&self) -> [Option<&Path>; 2] {
+        [self.root.as_deref(), self.log.as_deref()]
+    }
+
     pub fn container(&self, id: &str) -> Result<Container> {
         state::find(&self.root(), id)
     }

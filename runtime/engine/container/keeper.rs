@@ -98,8 +98,6 @@ fn let_go() -> Result<()> {
     nix::unistd::dup2_stdin(&null).doing(|| "let go of stdin")?;
     nix::unistd::dup2_stdout(&null).doing(|| "let go of stdout")?;
     nix::unistd::dup2_stderr(&null).doing(|| "let go of stderr")?;
-    // A lock or a pipe of a script's, inherited by us, would be held for as long as the process lives.
-    kernel::close_inherited();
     explain::end();
     Ok(())
 }

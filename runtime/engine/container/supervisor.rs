@@ -149,7 +149,8 @@ fn detach(container: &Container) -> Result<SignalFd> {
     SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).doing(|| "watch for SIGTERM")
 }
 
-/// Begins a session, holds nothing open that somebody may wait for, and ignores what ends a terminal's processes.
+/// Begins a session, holds nothing open that somebody may wait for, and ignores what ends a terminal's processes. (What the
+/// caller had open beside 0, 1 and 2 the command has closed.)
 pub fn let_go() -> Result<()> {
     explain::step("it leaves the user's session, and so outlives the terminal", "setsid …");
     calls::setsid().doing(|| "begin a session")?;
@@ -157,8 +158,6 @@ pub fn let_go() -> Result<()> {
     nix::unistd::dup2_stdin(&null).doing(|| "let go of stdin")?;
     nix::unistd::dup2_stdout(&null).doing(|| "let go of stdout")?;
     nix::unistd::dup2_stderr(&null).doing(|| "let go of stderr")?;
-    // A lock or a pipe of a script's, inherited by us, would be held for as long as we live.
-    kernel::close_inherited();
     for signal in [Signal::SIGPIPE, Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT] {
         kernel::ignore_signal(signal);
     }
