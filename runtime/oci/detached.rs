@@ -1,9 +1,9 @@
 //! Mounts that are attached nowhere: made, or taken from another mount namespace, and handed over as descriptors. Nobody
 //! else sees such a mount, and the kernel takes it apart when the last copy of its descriptor is closed.
 
-use super::mounts;
 use super::within::{self, Place};
 use super::{IdMap, options};
+use super::{masks, mounts};
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
 use crate::store::beneath;
@@ -13,7 +13,7 @@ use nix::sched::CloneFlags;
 use nix::sys::stat::Mode;
 use oci_spec::runtime::MountBuilder;
 use std::ffi::CString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -121,6 +121,18 @@ pub fn read_only_for_good(path: &Path) -> Result<OwnedFd> {
         Ok((true, vec![mounts::copy(path, false)?]))
     })?;
     made.pop().ok_or_else(|| Error::new("the mount got lost"))
+}
+
+/// The null device, open for a process whose root may be the host's: it changes neither the owner nor the mode of the host's
+/// node through its stdin, be it by fchmod(2) or by /proc/self/fd/0, since the mount that it is opened on is read-only.
+pub fn null() -> Result<OwnedFd> {
+    explain::step(
+        "no input: the null device, which is the host's, and whose mode is not to be changed",
+        "… < /dev/null",
+    );
+    let mount = masks::null_device()?;
+    let path = format!("/proc/self/fd/{}", mount.as_raw_fd());
+    std::fs::File::options().read(true).write(true).open(path).map(OwnedFd::from).doing(|| "open /dev/null")
 }
 
 /// The mount namespace that this process is in.

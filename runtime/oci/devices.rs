@@ -24,6 +24,9 @@ const LINKS: [(&str, &str); 5] = [
     ("ptmx", "pts/ptmx"),
 ];
 
+/// How the kernel shows an owner that is not mapped (/proc/sys/kernel/overflowuid).
+const NOBODY: u32 = 65534;
+
 struct Device {
     path: PathBuf,
     /// Where the host has it.
@@ -124,6 +127,10 @@ fn bind(directory: &OwnedFd, name: &OsStr, device: &Device) -> Result<()> {
     let found = fstat(&copy).doing(|| "look at the host's device")?;
     if SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT != device.kind || found.st_rdev != device.number {
         return Err(Error::new("the host has another device there"));
+    }
+    // Where the host's owner is nobody in here, the kernel protects it already.
+    if found.st_uid != NOBODY {
+        mounts::protect_node(&copy)?;
     }
     let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_WRONLY;
     match openat(directory, name, flags, Mode::from_bits_truncate(0o644)) {

@@ -44,16 +44,19 @@ fn empty_directory() -> Result<OwnedFd> {
     mounts::new(c"tmpfs", &["size=0".into(), "nr_inodes=1".into()], libc::MOUNT_ATTR_RDONLY).doing(|| "make a tmpfs")
 }
 
-/// The host's /dev/null, checked to be that very device: the one inside could have been made a link to a file of /proc,
+/// A mount of the host's /dev/null, whose mode nobody changes through it. It is checked to be that very device: the one inside could have been made a link to a file of /proc,
 /// which the mask would then show in the place of hiding it (CVE-2025-31133).
-fn null_device() -> Result<OwnedFd> {
+pub fn null_device() -> Result<OwnedFd> {
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let opened = openat(AT_FDCWD, "/dev/null", flags, Mode::empty()).doing(|| "open /dev/null")?;
     let found = fstat(&opened).doing(|| "look at /dev/null")?;
     if SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT != SFlag::S_IFCHR || found.st_rdev != makedev(1, 3) {
         return Err(Error::new("the host's /dev/null is not the null device"));
     }
-    calls::open_tree(&opened, c"", libc::OPEN_TREE_CLONE | libc::AT_EMPTY_PATH as u32).doing(|| "copy /dev/null")
+    let copy = calls::open_tree(&opened, c"", libc::OPEN_TREE_CLONE | libc::AT_EMPTY_PATH as u32)
+        .doing(|| "copy /dev/null")?;
+    mounts::protect_node(&copy)?;
+    Ok(copy)
 }
 
 /// `linux.readonlyPaths`: each becomes a mount of itself, read-only.

@@ -358,6 +358,12 @@ pub fn attach(made: impl AsFd, place: impl AsFd) -> Result<()> {
     }
 }
 
+/// Through a read-only mount a device can be written to as before, but nobody changes its owner or its mode (EROFS): the
+/// node is the host's, and where a container's root is the host's, or a device's owner, it would be changed for all.
+pub fn protect_node(mount: &OwnedFd) -> Result<()> {
+    calls::mount_setattr(mount, false, libc::MOUNT_ATTR_RDONLY, 0, 0, None).doing(|| "protect a device's mode")
+}
+
 fn kind_of(fd: impl AsFd) -> Result<SFlag> {
     let stat = fstat(fd).doing(|| "look at a mount")?;
     Ok(SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT)

@@ -52,8 +52,11 @@ pub fn exec(store: &Store, container: &Container, request: &Request) -> Result<i
             let (rows, columns) = kernel::window_size(std::io::stdin()).unwrap_or((24, 80));
             (Io::Terminal { rows, columns }, Ends::default())
         }
-        (false, true) => (Io::Descriptors { stdin: null()?, stdout: null()?, stderr: null()? }, Ends::default()),
-        (false, false) => pipes(request.interactive)?,
+        (false, true) => {
+            let null = || null_for(container);
+            (Io::Descriptors { stdin: null()?, stdout: null()?, stderr: null()? }, Ends::default())
+        }
+        (false, false) => pipes(container, request.interactive)?,
     };
     let mut ends = Some(ends);
     let kept = keeper::start(&mut ends, || start(&init, container, &spec, &process, io))?;
@@ -206,18 +209,26 @@ struct Ends {
 }
 
 /// Pipes, never the user's own descriptors: a container is not to be given a handle on the user's terminal or files.
-fn pipes(interactive: bool) -> Result<(Io, Ends)> {
+fn pipes(container: &Container, interactive: bool) -> Result<(Io, Ends)> {
     let pipe = || nix::unistd::pipe2(OFlag::O_CLOEXEC).doing(|| "make a pipe");
     let (stdin, ours) = match interactive {
         true => pipe().map(|(read, write)| (read, Some(write)))?,
-        false => (null()?, None),
+        false => (null_for(container)?, None),
     };
     let ((from_stdout, stdout), (from_stderr, stderr)) = (pipe()?, pipe()?);
     let ends = Ends { stdin: ours, stdout: Some(from_stdout), stderr: Some(from_stderr) };
     Ok((Io::Descriptors { stdin, stdout, stderr }, ends))
 }
 
-/// /dev/null, for a process that is given no input.
+/// What a process of the container's is given that is given no input.
+pub fn null_for(container: &Container) -> Result<OwnedFd> {
+    match super::namespaces::has_hosts_root(&container.host_config) {
+        true => oci::detached::null(),
+        false => null(),
+    }
+}
+
+/// /dev/null, for a process of our own, or of a user namespace where its owner is nobody.
 pub fn null() -> Result<OwnedFd> {
     File::options().read(true).write(true).open("/dev/null").map(OwnedFd::from).doing(|| "open /dev/null")
 }

@@ -142,7 +142,7 @@ impl Monitor {
         let (output, write_end) = pipe2(OFlag::O_CLOEXEC).doing(|| "make a pipe")?;
         streams::set_nonblocking(&output)?;
         let stderr = write_end.try_clone().doing(|| "duplicate a pipe")?;
-        let io = Io::Descriptors { stdin: exec::null()?, stdout: write_end, stderr };
+        let io = Io::Descriptors { stdin: exec::null_for(container)?, stdout: write_end, stderr };
         let child = exec::start(&init, container, &spec, &process, io)?;
         let deadline = Some(Instant::now() + self.timeout);
         self.phase =

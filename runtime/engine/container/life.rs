@@ -282,7 +282,7 @@ fn streams(container: &Container, (rows, columns): (u16, u16)) -> Result<(Io, En
     let pipe = || pipe2(nix::fcntl::OFlag::O_CLOEXEC).doing(|| "make a pipe");
     let (stdin, ours) = match container.config.open_stdin {
         true => pipe().map(|(read, write)| (read, Some(write)))?,
-        false => (exec::null()?, None),
+        false => (exec::null_for(container)?, None),
     };
     let ((from_stdout, stdout), (from_stderr, stderr)) = (pipe()?, pipe()?);
     let ends = Ends { stdin: ours, stdout: Some(from_stdout), stderr: Some(from_stderr), console: None };

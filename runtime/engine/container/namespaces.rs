@@ -117,6 +117,11 @@ fn wants_user_namespace(host: &HostConfig) -> bool {
     !host.privileged && !shares && host.runtime.is_empty()
 }
 
+/// Whether the container's root may be the host's.
+pub fn has_hosts_root(host: &HostConfig) -> bool {
+    nix::unistd::geteuid().is_root() && (!wants_user_namespace(host) || host.pid_mode.starts_with("container:"))
+}
+
 /// At `create`: whether root's containers in this store can have a user namespace at all. Without one their root is the host's,
 /// which only somebody who has said so gets.
 pub fn check_store(store: &Store, host: &HostConfig) -> Result<()> {
