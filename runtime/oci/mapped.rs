@@ -39,9 +39,10 @@ pub fn mounts(spec: &Spec, pid: Pid, given: &[Given]) -> Result<Vec<OwnedFd>> {
                         "a copy of the mount that this directory of the host lies on, attached nowhere yet",
                         format_args!("mount --bind {} …", source.display()),
                     );
-                    ids::of_owner(view::copy_of(&source, &options)?, &options, &source)?
+                    view::copy_of(&source, &options)?
                 }
             };
+            let copy = ids::of_owner(copy, &options, &source)?;
             explain::step(
                 "ids on the disk stay the container's own: the mount translates them, no file is changed",
                 format_args!("mount --bind -o X-mount.idmap=/proc/{pid}/ns/user {} …", source.display()),

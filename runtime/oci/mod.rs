@@ -8,6 +8,7 @@ pub mod features;
 mod home;
 pub mod hooks;
 pub mod lifecycle;
+pub mod locked;
 pub mod rlimits;
 pub mod seccomp;
 pub mod state;

@@ -270,10 +270,9 @@ fn one(mount: &Mount, options: &Options, root: &OwnedFd, sources: &mut Sources) 
         return new_one(kind, mount, options, root);
     }
     let made = sources.bind(mount, options)?;
-    let place = place_for(root, mount.destination(), kind_of(&made)? == SFlag::S_IFDIR)?;
+    let place = place_for(root, mount.destination(), is_directory(&made)?)?;
     guard_kernel_file_systems(mount.destination(), &made, &place)?;
-    set(&made, options.recursive, options.attributes & !options.not_below)?;
-    set(&made, false, options.not_below)?;
+    set_flags(&made, options)?;
     attach(&made, &place)?;
     propagate(&made, options)
 }
@@ -304,6 +303,16 @@ fn new_one(kind: &str, mount: &Mount, options: &Options, root: &OwnedFd) -> Resu
     }
     attach(&made, &place)?;
     propagate(&made, &options)
+}
+
+/// The flags that a bind is asked to have.
+pub fn set_flags(made: &OwnedFd, options: &Options) -> Result<()> {
+    set(made, options.recursive, options.attributes & !options.not_below)?;
+    set(made, false, options.not_below)
+}
+
+pub fn is_directory(mount: &OwnedFd) -> Result<bool> {
+    Ok(kind_of(mount)? == SFlag::S_IFDIR)
 }
 
 fn set(made: &OwnedFd, recursive: bool, attributes: u64) -> Result<()> {

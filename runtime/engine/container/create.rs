@@ -95,7 +95,7 @@ pub fn make(store: &Store, request: &Request) -> Result<Container> {
     let resolved = mounts::resolve(store, &request.mounts, &request.host.volumes_from, &image)?;
     container.mounts.clone_from(&resolved.mounts);
     owners::check(store, &container)?;
-    namespaces::tell_untranslated(store, &container)?;
+    namespaces::tell_what_mounts_lack(store, &container)?;
     mounts::copy_up(store, &container.mounts, &image.layers)?;
     let claim = take_name(store, request.name.as_deref(), &mut container)?;
     atomic::fill_json(&made.path.join("container.json"), &container, container.durability())?;

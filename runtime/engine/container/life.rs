@@ -36,8 +36,12 @@ pub fn live(
     reporter: &mut Reporter,
     starting: Lock,
 ) -> Result<End> {
-    let container = &mounts::prepare(store, container)?;
+    let may_mount = namespaces::may_mount(&container.host_config)?;
+    let container = &mounts::prepare(store, container, may_mount)?;
     let mut held = volume::hold(store, container)?;
+    if may_mount {
+        held.given = mounts::lock(store, container, held.given)?;
+    }
     held.given.extend(init::mount(&container.host_config)?);
     let (io, mut ends) = streams(container, client.size)?;
     let first = reporter.is_awaited();

@@ -122,6 +122,13 @@ pub fn has_hosts_root(host: &HostConfig) -> bool {
     nix::unistd::geteuid().is_root() && (!wants_user_namespace(host) || host.pid_mode.starts_with("container:"))
 }
 
+/// Whether the container may change its mounts, in a user namespace of its own: then those of the host's are locked against
+/// it. (Without a user namespace its root is the host's, which nothing is locked against.)
+pub fn may_mount(host: &HostConfig) -> Result<bool> {
+    let has_user_namespace = !nix::unistd::geteuid().is_root() || wants_user_namespace(host);
+    Ok(has_user_namespace && super::security::allowed(host)?.contains(&oci_spec::runtime::Capability::SysAdmin))
+}
+
 /// At `create`: whether root's containers in this store can have a user namespace at all. Without one their root is the host's,
 /// which only somebody who has said so gets.
 pub fn check_store(store: &Store, host: &HostConfig) -> Result<()> {
@@ -148,11 +155,20 @@ fn refusal(why: &str) -> Error {
         .with_cure("`--userns host` says that this is meant")
 }
 
-/// Tells at `create` which directories of the host are mounted as they are: their file systems cannot translate ids, or
-/// one that is mounted below them cannot. The container keeps its user namespace, and so has no rights of an owner there.
-pub fn tell_untranslated(store: &Store, container: &Container) -> Result<()> {
+/// Tells at `create` which mounts do less than was asked for. Some are made as they are: their file systems cannot translate
+/// ids, or one that is mounted below them cannot. The container keeps its user namespace, and so has no rights of an owner there.
+pub fn tell_what_mounts_lack(store: &Store, container: &Container) -> Result<()> {
     if idmap::store_ids()? != StoreIds::Host || !wants_user_namespace(&container.host_config) {
         return Ok(());
+    }
+    if may_mount(&container.host_config)? {
+        for mount in container.mounts.iter().filter(|mount| mount.propagation.ends_with("shared")) {
+            eprintln!(
+                "ebb: what the container mounts at {} is not seen on the host: with SYS_ADMIN in a user namespace, shared is \
+                 what slave is; --userns host or --privileged passes it on",
+                mount.destination
+            );
+        }
     }
     for mount in container.mounts.iter().filter(|mount| mounts::is_of_host(mount)) {
         let source = mounts::host_path(store, mount)?;

@@ -60,7 +60,7 @@ pub fn capabilities_of(uid: u32, ceiling: Capabilities) -> Result<LinuxCapabilit
         .doing(|| "describe the capabilities")
 }
 
-fn allowed(host: &HostConfig) -> Result<Capabilities> {
+pub fn allowed(host: &HostConfig) -> Result<Capabilities> {
     let all = || -> Result<Capabilities> { oci::capabilities::known().iter().map(|name| named(name)).collect() };
     if host.privileged {
         return all();

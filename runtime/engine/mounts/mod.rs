@@ -18,9 +18,9 @@ pub use resolve::{Resolved, resolve};
 pub use sources::{as_of_now, of_volume as path_of_volume};
 
 use crate::engine::container::record::{Container, MountPoint};
-use crate::engine::volume;
+use crate::engine::{idmap, volume};
 use crate::error::{Doing, Error, Result};
-use crate::oci;
+use crate::oci::{self, Given};
 use crate::store::Store;
 use oci_spec::runtime::{Mount, MountBuilder};
 use serde::{Deserialize, Serialize};
@@ -127,11 +127,35 @@ pub fn clean(path: &str) -> PathBuf {
 
 /// What a start needs that may have changed since `create`: what a killed command left half-copied is finished, and the
 /// host's mounts still have the peers that were asked for. Returns the container with its binds' true paths of now.
-pub fn prepare(store: &Store, container: &Container) -> Result<Container> {
+pub fn prepare(store: &Store, container: &Container, may_mount: bool) -> Result<Container> {
     finish_copy_up(store, &container.mounts)?;
-    let container = as_of_now(store, container)?;
+    let mut container = as_of_now(store, container)?;
+    if may_mount {
+        keep_to_itself(&mut container);
+    }
     container.mounts.iter().try_for_each(|mount| peers::check(mount.path(), &mount.propagation))?;
     Ok(container)
+}
+
+/// For a container that may change its mounts: its binds and volumes with their flags and covers locked, as mounts that are
+/// there already, in the place of those that `given` has for them.
+pub fn lock(store: &Store, container: &Container, given: Vec<Given>) -> Result<Vec<Given>> {
+    let binds = container.mounts.iter().filter(|mount| mount.kind != "tmpfs");
+    let binds = binds.map(|mount| to_oci(store, mount)).collect::<Result<Vec<_>>>()?;
+    let place = store.containers().join(&container.id).join("rootfs");
+    oci::locked::locked(&binds, given, idmap::store_ids()?.map(), &place)
+}
+
+/// What a container that may mount, in a user namespace, mounts there is not to be seen on the host: `shared` is what
+/// `slave` is.
+fn keep_to_itself(container: &mut Container) {
+    for mount in &mut container.mounts {
+        mount.propagation = match mount.propagation.as_str() {
+            "shared" => "slave".into(),
+            "rshared" => "rslave".into(),
+            _ => continue,
+        };
+    }
 }
 
 /// The OCI mount of a [`MountPoint`].
