@@ -1,11 +1,10 @@
 //! Where `save` and `export` write to.
 
 use crate::error::{Doing, Error, Kind, Result};
+use crate::store::atomic;
 use crate::store::pack::listener_is_gone;
-use crate::store::{atomic, id};
 use nix::fcntl::AT_FDCWD;
 use nix::unistd::{LinkatFlags, linkat};
-use std::ffi::OsStr;
 use std::fs::File;
 use std::io::IsTerminal;
 use std::os::fd::{AsFd, AsRawFd};
@@ -39,9 +38,11 @@ impl Target {
             let file = File::options().write(true).open(path).doing(|| format!("open {}", path.display()))?;
             return Ok(Target { file, place: None });
         }
-        let name = path.file_name().ok_or_else(|| Error::new(format!("invalid output path: {}", path.display())))?;
+        if path.file_name().is_none() {
+            return Err(Error::new(format!("invalid output path: {}", path.display())));
+        }
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let (file, half) = unfinished(directory, name).doing(|| format!("make {}", path.display()))?;
+        let (file, half) = unfinished(directory, path).doing(|| format!("make {}", path.display()))?;
         Ok(Target { file, place: Some(Place { path: path.clone(), directory: directory.to_owned(), half }) })
     }
 
@@ -61,7 +62,7 @@ impl Target {
     }
 
     pub fn finish(self, result: Result<()>) -> Result<()> {
-        let Some(Place { path, directory, half }) = self.place else {
+        let Some(Place { path, half, .. }) = self.place else {
             // As SIGPIPE would have ended it: without a word.
             let unheard = result.is_err() && listener_is_gone(&self.file);
             return if unheard { Err(Error::of(Kind::Reported, "")) } else { result };
@@ -73,7 +74,7 @@ impl Target {
                 Some(half) => half,
                 // A name for it, which takes the place of no other, and then that one's: a link replaces nothing.
                 None => {
-                    let half = directory.join(random_name(path.file_name().unwrap_or_default())?);
+                    let half = atomic::beside(&path)?;
                     let this = format!("/proc/self/fd/{}", self.file.as_raw_fd());
                     let follow = LinkatFlags::AT_SYMLINK_FOLLOW;
                     linkat(AT_FDCWD, this.as_str(), AT_FDCWD, &half, follow).doing(doing)?;
@@ -92,20 +93,14 @@ impl Target {
 
 /// A new file for its owner alone, as what is in it may be; where the file system knows none without a name, with one
 /// that nobody can have foreseen and put something under.
-fn unfinished(directory: &Path, name: &OsStr) -> Result<(File, Option<PathBuf>)> {
+fn unfinished(directory: &Path, path: &Path) -> Result<(File, Option<PathBuf>)> {
     let mut options = File::options();
     options.read(true).write(true).mode(0o600);
     match options.clone().custom_flags(libc::O_TMPFILE).open(directory) {
         Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR | libc::EINVAL)) => {}
         made => return made.map(|file| (file, None)).doing(|| "open a file in its directory"),
     }
-    let half = directory.join(random_name(name)?);
+    let half = atomic::beside(path)?;
     let made = options.create_new(true).custom_flags(libc::O_NOFOLLOW).open(&half);
     made.map(|file| (file, Some(half))).doing(|| "open a file in its directory")
-}
-
-fn random_name(name: &OsStr) -> Result<String> {
-    // A file's name has at most 255 bytes.
-    let name: String = name.to_string_lossy().chars().take(50).collect();
-    Ok(format!(".{name}.{}", &id::random()?[..16]))
 }

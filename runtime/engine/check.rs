@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Finding {
-    /// `container`, `name`, `volume`, `trash`, `settings`, `image`, `layer` or `leftover`.
+    /// `store`, `container`, `name`, `volume`, `trash`, `settings`, `image`, `layer` or `leftover`.
     pub kind: &'static str,
     pub what: String,
     pub wrong: String,
@@ -47,6 +47,7 @@ impl Report {
 
 pub fn check(store: &Store, repair: bool) -> Result<Report> {
     let mut report = Report::default();
+    place(store, &mut report);
     images(store, &mut report)?;
     volumes(store, repair, &mut report)?;
     volume_trash(store, repair, &mut report)?;
@@ -73,6 +74,15 @@ impl Finding {
             Ok(what) => self.repaired = what,
             Err(error) => self.wrong = format!("{}; it could not be mended: {}", self.wrong, error.message),
         }
+    }
+}
+
+/// Whether the store itself can be exchanged. (One that others can write to was not even opened.)
+fn place(store: &Store, report: &mut Report) {
+    if let Some(parent) = store::open_to_all(store.root()) {
+        let parent = parent.display();
+        let wrong = format!("everybody can put another directory in its place: chmod o-w {parent} (or +t)");
+        report.find("store", &store.root().display().to_string(), wrong);
     }
 }
 

@@ -1,13 +1,15 @@
 //! Every metadata write is atomic: a reader finds the old content or the new. What a command acknowledges for good is
 //! durable, too: fsync before the rename, and of the directory after it.
 
+use super::id;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::explain::{self, calls};
+use crate::umask;
 use serde::{Serialize, de::DeserializeOwned};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Whether a change is on the disk before it is acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,9 +26,9 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 
 fn put(path: &Path, bytes: &[u8], durability: Durability) -> Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = path.with_file_name(format!(".{name}.{}", std::process::id()));
+    let temporary = beside(path)?;
     let written = (|| {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
         file.write_all(bytes)?;
         let forced = if durability == Durability::Synced { ", forced to the disk" } else { "" };
         explain::step(
@@ -48,6 +50,27 @@ fn put(path: &Path, bytes: &[u8], durability: Durability) -> Result<()> {
     }
     written.doing(|| format!("write {}", path.display()))?;
     sync_parent(path, durability)
+}
+
+/// A name beside `path` for what is not whole yet. It is to be made with O_EXCL, which follows no link; and nobody can have
+/// foreseen it, where others can write to that directory.
+pub fn beside(path: &Path) -> Result<PathBuf> {
+    // A file's name has at most 255 bytes.
+    let name: String = path.file_name().unwrap_or_default().to_string_lossy().chars().take(50).collect();
+    Ok(path.with_file_name(format!(".{name}.{}", &id::random()?[..id::LONG_TAIL])))
+}
+
+/// Writes a file of the caller's, with the caller's umask, where the caller has said, be it in a directory that others can
+/// write to: whole or not at all, and in the place of a link, not where that leads.
+pub fn write_output(path: &Path, bytes: &[u8]) -> Result<()> {
+    let doing = || format!("write {}", path.display());
+    let temporary = beside(path)?;
+    let made = umask::with_callers(|| OpenOptions::new().write(true).create_new(true).open(&temporary));
+    let written = made.doing(doing)?.write_all(bytes).and_then(|()| std::fs::rename(&temporary, path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&temporary);
+    }
+    written.doing(doing)
 }
 
 fn sync_parent(path: &Path, durability: Durability) -> Result<()> {

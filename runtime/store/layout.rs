@@ -6,9 +6,10 @@ use super::{Store, id};
 use crate::error::{Doing, Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::fs::{File, Metadata};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
 
 /// store.json
 #[derive(Debug, Serialize, Deserialize)]
@@ -29,6 +30,52 @@ const MARK: &str = "store.json";
 const DIRECTORIES: [&str; 6] = ["images", "containers", "names", "volumes", "trash", "tmp"];
 /// What a store may lack, since there was none of it when some were made: whoever needs it makes it.
 const ADDED: [&str; 1] = ["volume-trash"];
+
+/// Refuses a store that somebody else can write to: what is in it is done as us, and whoever can put a link in a
+/// directory's place has us read and write wherever that leads. `found` is the store's own directory; who may not enter
+/// that reaches nothing in it.
+pub fn refuse_writable(root: &Path, found: &Metadata) -> Result<()> {
+    let me = nix::unistd::geteuid().as_raw();
+    if found.uid() != me {
+        let (root, uid) = (root.display(), found.uid());
+        return Err(Error::new(format!("the store {root} belongs to uid {uid}, not to you (uid {me})"))
+            .with_cure("name another with --root DIR or EBB_ROOT"));
+    }
+    refuse_mode("the store", root, found)?;
+    if found.mode() & 0o011 == 0 {
+        return Ok(());
+    }
+    for directory in DIRECTORIES.iter().chain(&ADDED).map(|name| root.join(name)) {
+        let Ok(found) = std::fs::metadata(&directory) else { continue };
+        if found.uid() != me {
+            let (shown, uid) = (directory.display(), found.uid());
+            return Err(Error::new(format!("the store's {shown} belongs to uid {uid}, not to you (uid {me})"))
+                .with_cure(format!("look at what is in it before anything else; chmod go-rwx {}", root.display())));
+        }
+        refuse_mode("the store's", &directory, &found)?;
+    }
+    Ok(())
+}
+
+fn refuse_mode(whose: &str, directory: &Path, found: &Metadata) -> Result<()> {
+    // The group's bits are also the most that an access control list can give to anybody (acl(5)).
+    if found.mode() & 0o022 == 0 {
+        return Ok(());
+    }
+    let shown = directory.display();
+    Err(Error::new(format!("other users can write to {whose} {shown} (its mode is {:04o})", found.mode() & 0o7777))
+        .with_cure(format!("look at what is in it, and then: chmod go-w {shown}; nothing was read or changed")))
+}
+
+/// The directory above `root` in which everybody can rename what is there, and so put another store in its place.
+/// (In one that is sticky, as /tmp is, only the owner can.)
+pub fn open_to_all(root: &Path) -> Option<PathBuf> {
+    let real = std::fs::canonicalize(root).unwrap_or_else(|_| root.to_owned());
+    let open = |directory: &&Path| {
+        std::fs::metadata(directory).is_ok_and(|found| found.mode() & 0o002 != 0 && found.mode() & 0o1000 == 0)
+    };
+    real.ancestors().skip(1).find(open).map(Path::to_owned)
+}
 
 /// Finds the mark of a store that this Ebb knows, or makes the store where there is none yet. A store of a later version
 /// is refused as it is, and so is a directory that holds anything of somebody else's.
@@ -58,12 +105,23 @@ fn make(store: &Store) -> Result<()> {
         ))
         .with_cure("name an empty directory, or a new one, with --root DIR or EBB_ROOT; nothing was changed"));
     }
+    if let Some(parent) = open_to_all(store.root()).filter(|_| !unmarked) {
+        let parent = parent.display();
+        return Err(Error::new(format!(
+            "everybody can write to {parent}, and so put another directory in the place of the store {}",
+            store.root().display()
+        ))
+        .with_cure(format!("chmod o-w {parent} (or +t), or name another place with --root DIR or EBB_ROOT")));
+    }
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true).mode(0o700);
     let names = DIRECTORIES.iter().chain(ADDED.iter().filter(|_| !unmarked));
     for dir in names.map(|name| store.root().join(name)).chain([store.root().to_owned()]) {
         builder.create(&dir).doing(|| format!("make the store's directory {}", dir.display()))?;
     }
+    // In a directory that others can write to as well, one of them may have been faster.
+    let made = std::fs::metadata(store.root()).doing(|| format!("open the store {}", store.root().display()))?;
+    refuse_writable(store.root(), &made)?;
     match mark_as(store.root(), &mark) {
         // A full disk is no reason not to read what is there; the next command marks it.
         Err(_) if unmarked => Ok(()),
@@ -76,8 +134,11 @@ fn mark_as(root: &Path, mark: &Path) -> Result<()> {
     let doing = || format!("write {}", mark.display());
     let mut bytes = serde_json::to_vec_pretty(&Layout { version: Layout::VERSION }).doing(doing)?;
     bytes.push(b'\n');
-    let beside = root.join(format!(".{MARK}.{}", std::process::id()));
-    let written = std::fs::write(&beside, bytes).and_then(|()| File::open(&beside)?.sync_data());
+    let beside = atomic::beside(mark)?;
+    let written = File::create_new(&beside).and_then(|mut file| {
+        file.write_all(&bytes)?;
+        file.sync_data()
+    });
     written.and_then(|()| std::fs::rename(&beside, mark)).and_then(|()| File::open(root)?.sync_all()).doing(doing)
 }
 

@@ -32,12 +32,11 @@ pub mod tree;
 pub mod unpack;
 pub mod walk;
 
-pub use layout::is_made;
+pub use layout::{is_made, open_to_all};
 
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
 use std::fs::File;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// A store's root. Cheap to make and to clone; holds no file open.
@@ -54,17 +53,12 @@ impl Store {
             None => default_root()?,
         };
         let store = Store { root };
-        let owner = match std::fs::metadata(&store.root) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            found => Some(found.doing(|| format!("open the store {}", store.root.display()))?.uid()),
-        };
-        let me = nix::unistd::geteuid().as_raw();
-        if let Some(owner) = owner.filter(|owner| *owner != me) {
-            return Err(Error::new(format!(
-                "the store {} belongs to uid {owner}, not to you (uid {me})",
-                store.root.display()
-            ))
-            .with_cure("name another with --root DIR or EBB_ROOT"));
+        match std::fs::metadata(&store.root) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            found => {
+                let found = found.doing(|| format!("open the store {}", store.root.display()))?;
+                layout::refuse_writable(&store.root, &found)?;
+            }
         }
         layout::open_or_make(&store)?;
         Ok(store)

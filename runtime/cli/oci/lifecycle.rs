@@ -5,7 +5,7 @@ use crate::error::{Doing, Error, Kind, Result};
 use crate::oci::lifecycle::{self, Created};
 use crate::oci::state::{self, Container};
 use crate::oci::{CreateOptions, Io};
-use crate::umask;
+use crate::store::atomic;
 use std::path::{Path, PathBuf};
 
 /// Create a container; `start` runs its program
@@ -91,14 +91,7 @@ impl Bundle {
 /// Whoever waits for the pid file sees it whole or not at all.
 pub fn write_pid(path: Option<&Path>, pid: i32) -> Result<()> {
     let Some(path) = path else { return Ok(()) };
-    let half = path.with_file_name(format!(
-        ".{}.{}",
-        path.file_name().unwrap_or_default().to_string_lossy(),
-        std::process::id()
-    ));
-    umask::with_callers(|| std::fs::write(&half, pid.to_string()))
-        .and_then(|()| std::fs::rename(&half, path))
-        .doing(|| format!("write the pid file {}", path.display()))
+    atomic::write_output(path, pid.to_string().as_bytes()).doing(|| "write the pid file")
 }
 
 impl Execute for Create {

@@ -5,6 +5,7 @@ use crate::cli::output;
 use crate::error::{Doing, Error, Result};
 use crate::oci::features;
 use crate::umask;
+use std::io::Write;
 use std::path::PathBuf;
 
 /// The version of the OCI runtime specification that Ebb follows.
@@ -35,7 +36,9 @@ impl Execute for Spec {
             let spec = features::example(self.rootless);
             let mut text = serde_json::to_string_pretty(&spec).doing(|| "encode config.json")?;
             text.push('\n');
-            umask::with_callers(|| std::fs::write(&path, text)).doing(|| format!("write {}", path.display()))?;
+            // A link that leads to nothing exists for nobody but open(2): O_EXCL follows none.
+            let made = umask::with_callers(|| std::fs::File::create_new(&path));
+            made.and_then(|mut file| file.write_all(text.as_bytes())).doing(|| format!("write {}", path.display()))?;
             Ok(0)
         })
     }

@@ -15,7 +15,8 @@ use nix::sched::CloneFlags;
 use nix::sys::stat::{SFlag, fstat};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
-use std::os::fd::OwnedFd;
+use std::fs::File;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -155,7 +156,7 @@ fn attach_given<'a>(given: impl Iterator<Item = &'a Given>, config: &mut Value, 
         let place = dir.join(format!("{SUBPATH_STEM}given-{index}"));
         match SFlag::from_bits_truncate(fstat(&*given.mount).doing(|| "look at a mount")?.st_mode) & SFlag::S_IFMT {
             SFlag::S_IFDIR => std::fs::create_dir(&place),
-            _ => std::fs::File::create_new(&place).map(drop),
+            _ => File::create_new(&place).map(drop),
         }
         .doing(|| format!("make {}", place.display()))?;
         detached::attach(&*given.mount, &place)?;
@@ -213,18 +214,22 @@ fn run_create(runtime: &Path, dir: &Path, id: &str, io: Io, config: &Value) -> R
         }
         Io::Inherit => None,
         Io::Terminal { rows, columns } => {
-            let path = console_path();
-            let listener = UnixListener::bind(&path).doing(|| format!("bind {}", path.display()))?;
-            command.arg("--console-socket").arg(&path).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-            Some((listener, path, rows, columns))
+            let console = Console::listen(dir)?;
+            command
+                .arg("--console-socket")
+                .arg(&console.path)
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null());
+            Some((console, rows, columns))
         }
     };
     let done = run(command.arg(id), runtime, dir);
     let console = match listener {
-        Some((listener, path, rows, columns)) => {
-            let _ = std::fs::remove_file(&path);
+        Some((console, rows, columns)) => {
             done?;
-            let console = receive(&listener).doing(|| format!("receive the terminal from {}", runtime.display()))?;
+            let console =
+                receive(&console.listener).doing(|| format!("receive the terminal from {}", runtime.display()))?;
             kernel::set_window_size(&console, rows, columns).doing(|| "size the terminal")?;
             Some(console)
         }
@@ -244,9 +249,21 @@ fn run_create(runtime: &Path, dir: &Path, id: &str, io: Io, config: &Value) -> R
     })
 }
 
-/// A socket's address holds 108 bytes, and a store may lie deeper than that.
-fn console_path() -> PathBuf {
-    std::env::temp_dir().join(format!("ebb-console-{}", std::process::id()))
+/// Where the other runtime sends the terminal: a socket in the container's own directory, where nobody else can put one.
+struct Console {
+    listener: UnixListener,
+    /// A socket's address holds 108 bytes, and a store may lie deeper than that: by our descriptor of the directory.
+    path: PathBuf,
+    _directory: File,
+}
+
+impl Console {
+    fn listen(dir: &Path) -> Result<Console> {
+        let directory = File::open(dir).doing(|| format!("open {}", dir.display()))?;
+        let path = PathBuf::from(format!("/proc/{}/fd/{}/console", std::process::id(), directory.as_raw_fd()));
+        let listener = UnixListener::bind(&path).doing(|| format!("bind {}/console", dir.display()))?;
+        Ok(Console { listener, path, _directory: directory })
+    }
 }
 
 /// The descriptor that the runtime sends over the console socket (SCM_RIGHTS). Its connection is already waiting.
