@@ -88,3 +88,195 @@ fn a_long_name_or_a_pax_header_that_would_fill_the_memory_is_refused_by_every_re
     assert_eq!(ebb.ok(["system", "check"]), "1 containers, 1 volumes, 1 images: sound");
     assert_eq!(ebb.leftovers(), Vec::<String>::new());
 }
+
+fn digest(bytes: &[u8]) -> String {
+    use sha2::Digest;
+    sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A tar of these members.
+fn archive(members: &[(String, Vec<u8>)]) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (name, bytes) in members {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        builder.append_data(&mut header, name, &bytes[..]).expect("written");
+    }
+    builder.into_inner().expect("a tar")
+}
+
+/// An image's configuration: `extra` is more of it, and `layers` are its tars.
+fn config(extra: &str, layers: &[&[u8]]) -> Vec<u8> {
+    let diff_ids: Vec<String> = layers.iter().map(|layer| format!("\"sha256:{}\"", digest(layer))).collect();
+    let text =
+        format!(r#"{{"os": "linux", {extra} "rootfs": {{"type": "layers", "diff_ids": [{}]}}}}"#, diff_ids.join(","));
+    text.into_bytes()
+}
+
+/// Loads a docker-save archive of one image of one layer.
+fn load_with(ebb: &Ebb, name: &str, extra: &str, layer: &[u8]) -> Answer {
+    let manifest = format!(r#"[{{"Config": "config", "RepoTags": ["{name}"], "Layers": ["layer"]}}]"#);
+    let members = [("layer", layer.to_vec()), ("config", config(extra, &[layer])), ("manifest.json", manifest.into())];
+    let bytes = archive(&members.map(|(name, bytes)| (name.to_owned(), bytes)));
+    std::fs::write(ebb.dir.join("archive.tar"), bytes).expect("written");
+    bounded(ebb, &["load", "-i", "archive.tar"])
+}
+
+#[test]
+fn an_index_of_indexes_of_indexes_ends() {
+    let ebb = Ebb::empty();
+    let layer = Tar::default().file("f", "f").end();
+    let mut members = Vec::new();
+    let mut blob = |bytes: Vec<u8>| -> String {
+        let hex = digest(&bytes);
+        members.push((format!("blobs/sha256/{hex}"), bytes));
+        format!(r#"{{"digest": "sha256:{hex}"}}"#)
+    };
+    let config = blob(config("", &[&layer]));
+    let layer = blob(layer);
+    let mut below = blob(format!(r#"{{"config": {config}, "layers": [{layer}]}}"#).into_bytes());
+    for _ in 0..4 {
+        below = blob(format!(r#"{{"manifests": [{}]}}"#, vec![below; 1000].join(",")).into_bytes());
+    }
+    members.push(("index.json".into(), format!(r#"{{"manifests": [{below}]}}"#).into_bytes()));
+    let bytes = archive(&members);
+    assert!(bytes.len() < 400_000);
+    std::fs::write(ebb.dir.join("archive.tar"), bytes).expect("written");
+    let said = bounded(&ebb, &["load", "-i", "archive.tar"]);
+    assert!(said.code == 1 && said.stderr.contains("have more than 10000 references"), "{}", said.shown());
+    assert_eq!((ebb.ok(["images", "-q"]), ebb.leftovers()), (String::new(), Vec::new()));
+}
+
+/// As containerd writes an image for several platforms that has two names: by two ways to one index.
+#[test]
+fn one_index_that_two_names_lead_to_gives_its_image_both() {
+    let ebb = Ebb::empty();
+    let layer = Tar::default().file("f", "f").end();
+    let mut members = Vec::new();
+    let mut blob = |bytes: Vec<u8>| -> String {
+        let hex = digest(&bytes);
+        members.push((format!("blobs/sha256/{hex}"), bytes));
+        format!(r#""digest": "sha256:{hex}""#)
+    };
+    let config = blob(config("", &[&layer]));
+    let layer = blob(layer);
+    let manifest = blob(format!(r#"{{"config": {{{config}}}, "layers": [{{{layer}}}]}}"#).into_bytes());
+    let index = blob(format!(r#"{{"manifests": [{{{manifest}}}]}}"#).into_bytes());
+    let named = |name: &str| format!(r#"{{{index}, "annotations": {{"io.containerd.image.name": "{name}"}}}}"#);
+    let top = format!(r#"{{"manifests": [{}, {}]}}"#, named("docker.io/library/a:1"), named("docker.io/library/b:1"));
+    members.push(("index.json".into(), top.into_bytes()));
+    std::fs::write(ebb.dir.join("archive.tar"), archive(&members)).expect("written");
+    assert_eq!(ebb.ok(["load", "-i", "archive.tar"]), "Loaded image: a:1\nLoaded image: b:1");
+    assert_eq!(ebb.ok(["images", "--format", "{{.Repository}}"]), "a\nb");
+}
+
+#[test]
+fn a_configuration_that_many_images_name_is_read_once() {
+    let ebb = Ebb::empty();
+    let layer = Tar::default().file("f", "f").end();
+    let extra = format!(r#""padding": "{}","#, "x".repeat(3 << 20));
+    let entry = |number: i32| format!(r#"{{"Config": "config", "RepoTags": ["a:{number}"], "Layers": ["layer"]}}"#);
+    let manifest = format!("[{}]", (0..200).map(entry).collect::<Vec<_>>().join(","));
+    let members =
+        [("layer", layer.clone()), ("config", config(&extra, &[&layer])), ("manifest.json", manifest.into_bytes())];
+    let bytes = archive(&members.map(|(name, bytes)| (name.to_owned(), bytes)));
+    std::fs::write(ebb.dir.join("archive.tar"), bytes).expect("written");
+    let said = bounded(&ebb, &["load", "-i", "archive.tar"]);
+    assert!(said.code == 0 && said.stdout.lines().count() == 200, "{}", said.shown());
+    assert_eq!(ebb.ok(["images", "--format", "{{.Tag}}"]).lines().count(), 200);
+    let id = ebb.ok(["images", "-q", "--no-trunc", "a:7"]);
+    assert!(ebb.ok(["rmi", "-f", &id]).contains("Untagged: a:199"));
+    let large = load_with(&ebb, "large", &format!(r#""padding": "{}","#, "x".repeat(5 << 20)), &layer);
+    assert!(large.code == 1 && large.stderr.contains("config is too large"), "{}", large.shown());
+}
+
+/// GNU tar's old format, and its newest: 3 GiB of which the archive has 4 bytes, or none.
+fn sparse(size: u64) -> Tar {
+    let mut tar = Tar::default().entry(b'S', "old", "", b"data");
+    let header = &mut tar.bytes[..512];
+    // In binary, as GNU tar writes what the octal digits do not hold.
+    let mut number = |at: usize, value: u64| {
+        header[at..at + 4].copy_from_slice(&[0x80, 0, 0, 0]);
+        header[at + 4..at + 12].copy_from_slice(&value.to_be_bytes());
+    };
+    number(386, 4096);
+    number(398, 4);
+    number(483, size);
+    let mut checked = tar::Header::from_byte_slice(header).clone();
+    checked.set_cksum();
+    tar.bytes[..512].copy_from_slice(checked.as_bytes());
+    let size = format!("GNU.sparse.realsize={size}");
+    let records = ["GNU.sparse.major=1", "GNU.sparse.minor=0", "GNU.sparse.name=new", &size];
+    let mut map = b"1\n0\n4\n".to_vec();
+    map.resize(512, 0);
+    map.extend_from_slice(b"data");
+    tar.pax(&records).entry(b'0', "GNUSparseFile.0/new", "", &map)
+}
+
+#[test]
+fn the_holes_of_a_layers_files_stay_holes_and_count() {
+    use std::os::unix::fs::MetadataExt;
+    let ebb = Ebb::empty();
+    let layer = sparse(3 << 30).end();
+    assert!(layer.len() < 8192);
+    let said = load_with(&ebb, "holes", "", &layer);
+    assert_eq!(said.code, 0, "{}", said.shown());
+    let tree = ebb.store().join("images/layers/sha256").join(digest(&layer)).join("fs");
+    for (name, at) in [("old", 4096), ("new", 0)] {
+        let file = std::fs::File::open(tree.join(name)).expect(name);
+        let meta = file.metadata().expect("it");
+        assert!(meta.len() == 3 << 30 && meta.blocks() * 512 < 1 << 20, "{name}: {meta:?}");
+        let mut data = [0; 5];
+        std::os::unix::fs::FileExt::read_exact_at(&file, &mut data, at).expect("its data");
+        assert_eq!(&data, b"data\0", "{name}");
+    }
+    // What comes out is, to the byte, what came in.
+    ebb.ok(["save", "-o", "saved.tar", "holes"]);
+    ebb.ok(["rmi", "holes"]);
+    ebb.ok(["load", "-i", "saved.tar"]);
+    let many = load_with(&ebb, "many", "", &sparse(600 << 30).end());
+    assert!(many.code == 1 && many.stderr.contains("sparse files have more than 1024 GiB"), "{}", many.shown());
+    assert_eq!(ebb.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn an_environment_that_no_program_could_have_is_refused_and_a_large_one_costs_no_time() {
+    let ebb = Ebb::new();
+    let layer = Tar::default().file("f", "f").end();
+    let load = |name: &str, variables: &[String]| {
+        let list: Vec<String> = variables.iter().map(|variable| format!("\"{variable}\"")).collect();
+        let said =
+            load_with(&ebb, name, &format!(r#""config": {{"Cmd": ["sh"], "Env": [{}]}},"#, list.join(",")), &layer);
+        assert_eq!(said.code, 0, "{}", said.shown());
+    };
+    let variables = |count: usize| (0..count).map(|number| format!("E{number}=")).collect::<Vec<_>>();
+    load("many", &variables(380_000));
+    load("long", &[format!("LONG={}", "x".repeat(1 << 17))]);
+    load("large", &variables(300_000));
+    let many = bounded(&ebb, &["create", "many"]);
+    assert!(many.code == 125 && many.stderr.contains("no program can be started with more than"), "{}", many.shown());
+    let long = bounded(&ebb, &["create", "long"]);
+    assert!(long.code == 125 && long.stderr.contains("\"LONG\" has 131077 bytes"), "{}", long.shown());
+    assert_eq!(ebb.ok(["ps", "-aq"]), "");
+    // By squares this took minutes, in a supervisor that nobody could end.
+    ebb.ok(["create", "--name", "box", "-e", "E7=seven", "large"]);
+    let started = ebb.run(["start", "-a", "box"]);
+    assert!(started.code == 127 && started.stderr.contains("executable file not found"), "{}", started.shown());
+    ebb.ok(["rm", "-f", "box"]);
+}
+
+#[test]
+fn an_image_that_wants_more_volumes_than_can_be_mounted_gets_no_container() {
+    let ebb = Ebb::empty();
+    let layer = Tar::default().file("f", "f").end();
+    let volumes: Vec<String> = (0..1001).map(|number| format!(r#""/v{number}": {{}}"#)).collect();
+    let extra = format!(r#""config": {{"Cmd": ["sh"], "Volumes": {{{}}}}},"#, volumes.join(","));
+    assert_eq!(load_with(&ebb, "wide", &extra, &layer).code, 0);
+    let said = ebb.fails(125, ["create", "wide"]);
+    assert!(said.contains("declares 1001 volumes"), "{said}");
+    assert_eq!(ebb.ok(["volume", "ls", "-q"]), "");
+    let deep = format!(r#""config": {{"Cmd": ["sh"], "WorkingDir": "{}"}},"#, "/d".repeat(1 << 20));
+    assert_eq!(load_with(&ebb, "deep", &deep, &layer).code, 0);
+    assert!(ebb.fails(125, ["create", "deep"]).contains("longer than a path may be"));
+}

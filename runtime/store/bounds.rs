@@ -17,6 +17,7 @@
 //! | [`MEMBERS_IN_ARCHIVE`] | members | an archive's table of contents that fills the memory |
 //! | [`CHANGES_TOLD`] | bytes | a container's tree so deep that the paths of its directories fill the memory |
 //! | [`ARGUMENT`], [`ARGUMENTS`] | bytes | an environment that execve(2) would refuse, merged at a great cost |
+//! | [`VOLUMES_OF_IMAGE`] | volumes | a container that takes a hundred thousand mounts |
 
 /// Bytes of one pax header or long name, which is kept in memory, and the records in it, some 100 bytes of memory each. An
 /// honest one holds a path, an owner, times, and extended attributes of at most 64 KiB each.
@@ -70,3 +71,6 @@ pub const ARGUMENTS: usize = 6 << 20;
 
 /// Bytes of the paths that `diff` and `rm --dry-run` list of one container. A million honest changes have some 60 MB.
 pub const CHANGES_TOLD: usize = 64 << 20;
+
+/// Anonymous volumes that an image has made for each of its containers: a directory and a mount each. Honest ones declare five.
+pub const VOLUMES_OF_IMAGE: usize = 1_000;

@@ -69,9 +69,9 @@ pub const LONGEST: usize = 1 << 16;
 /// Refuses a path that is longer than [`LONGEST`].
 pub fn refuse_too_long(path: &Path) -> Result<()> {
     match path.as_os_str().len() {
-        length if length > LONGEST => Err(Error::new(format!(
-            "it lies too deep: its path has {length} bytes, of {LONGEST} at most"
-        ))),
+        length if length > LONGEST => {
+            Err(Error::new(format!("it lies too deep: its path has {length} bytes, of {LONGEST} at most")))
+        }
         _ => Ok(()),
     }
 }

@@ -2,12 +2,12 @@
 
 use super::record::{Config, Container, HostConfig, VERSION};
 use super::{environment, limits, log, names, namespaces, remove, security, workdir};
-use crate::engine::image::{self, Healthcheck, Image, Pull};
+use crate::engine::image::{self, Healthcheck, Image, ImageConfig, Pull};
 use crate::engine::{idmap, leftovers, mounts, owners, time};
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
 use crate::store::atomic::Durability;
-use crate::store::{Store, atomic, id};
+use crate::store::{Store, atomic, bounds, id};
 use crate::umask;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -209,6 +209,7 @@ fn describe(id: &str, request: &Request, image: &Image) -> Result<Container> {
     }
     let mut words = own.entrypoint.iter().flatten().chain(own.cmd.iter().flatten()).cloned();
     let path = words.next().ok_or_else(|| Error::new("no command specified"))?;
+    image_is_bounded(own)?;
     let args = words.collect();
     let layer = |path: &PathBuf| -> Option<String> {
         // `images/layers/NAME…`: the record holds what comes after `layers/`.
@@ -230,6 +231,20 @@ fn describe(id: &str, request: &Request, image: &Image) -> Result<Container> {
         host_config: request.host.clone(),
         mounts: Vec::new(),
     })
+}
+
+/// An image may say of itself what no container can be.
+fn image_is_bounded(config: &ImageConfig) -> Result<()> {
+    let words: Vec<&String> = config.entrypoint.iter().flatten().chain(config.cmd.iter().flatten()).collect();
+    environment::check(&words, &config.env)?;
+    if config.volumes.len() > bounds::VOLUMES_OF_IMAGE {
+        let (count, most) = (config.volumes.len(), bounds::VOLUMES_OF_IMAGE);
+        return Err(Error::new(format!("the image declares {count} volumes, and {most} are the most that are made")));
+    }
+    match config.working_dir.len() < libc::PATH_MAX as usize {
+        true => Ok(()),
+        false => Err(Error::new("the working directory is longer than a path may be")),
+    }
 }
 
 fn port_name(port: &str) -> String {

@@ -138,6 +138,13 @@ impl Unpacked {
         self.made.as_ref().map(|made| &*made.held)
     }
 
+    /// Bytes of the tar that it was made of; 0 of one that the store had already.
+    pub fn tar_size(&self) -> Result<u64> {
+        let read =
+            |made: &Made| atomic::read_record(&made.directory.join("layer.json")).map(|facts: Facts| facts.tar_size);
+        self.made.as_ref().map_or(Ok(0), read)
+    }
+
     /// Refuses a layer of another digest.
     pub fn is(&self, expected: &str) -> Result<()> {
         if self.diff_id == expected {

@@ -1,16 +1,15 @@
 //! `image load`: docker-save archives and OCI layouts, plain, gzip or zstd, from a file or a pipe.
 
-use super::digest::{self, Digesting};
+use super::digest::Digesting;
 use super::layer::{self, Unpacked};
-use super::{ImageFile, architecture, compression, lease, names, parse, passed, publish, reference, spool};
+use super::manifests::{self, Found};
+use super::members::{At, Members};
+use super::{compression, lease, names, passed, publish, spool};
 use crate::error::{Doing, Error, Result};
-use crate::store::archive::{self, End, Kind};
 use crate::store::{Store, bounds};
-use serde::Deserialize;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read, Seek};
-use std::path::Path;
 
 /// What came in.
 #[derive(Debug)]
@@ -23,23 +22,26 @@ pub struct Loaded {
 /// Loads every image of the archive. `told` hears of progress: bytes of layers done, and their number where known.
 pub fn load(store: &Store, input: File, told: &mut dyn FnMut(u64, Option<u64>)) -> Result<Vec<Loaded>> {
     let mut archive = Archive::open(store, input)?;
-    let images = archive.images()?;
+    let images = manifests::images(&archive.file, &archive.members)?;
     let total = images.iter().flat_map(|image| &image.layers).map(|name| archive.length(name)).sum();
     let mut done = 0;
+    let (mut packed, mut inflated) = (0, 0);
+    let mut before = HashSet::new();
     let mut unpacked: Vec<(Found, Vec<Unpacked>)> = Vec::new();
     for image in images {
-        let file: ImageFile = parse(&image.config)?;
-        let diff_ids = &file.rootfs.diff_ids;
-        if diff_ids.len() != image.layers.len() || diff_ids.iter().any(|diff_id| !reference::valid_digest(diff_id)) {
-            return Err(Error::new("the image's configuration and its layers do not agree"));
-        }
         let mut layers: Vec<Unpacked> = Vec::new();
-        for (diff_id, name) in diff_ids.iter().zip(&image.layers) {
-            let mut before = unpacked.iter().flat_map(|(_, layers)| layers).chain(&layers);
-            let layer = match before.any(|layer| layer.diff_id == *diff_id) {
-                true => layer::known(diff_id),
-                false => archive.layer(store, name, diff_id).doing(|| format!("load the layer {name}"))?,
+        for (diff_id, name) in image.config.diff_ids.iter().zip(&image.layers) {
+            let layer = match before.insert(diff_id.clone()) {
+                false => layer::known(diff_id),
+                true => archive.layer(store, name, diff_id).doing(|| format!("load the layer {name}"))?,
             };
+            if layer.held().is_some() {
+                packed += archive.length(name);
+                inflated += layer.tar_size()?;
+            }
+            if inflated > bounds::INFLATED && inflated / bounds::INFLATED_TIMES > packed {
+                return Err(Error::new("its layers unpack to more than 200 times their size: a decompression bomb"));
+            }
             layers.push(layer);
             done += archive.length(name);
             told(done, Some(total));
@@ -52,23 +54,11 @@ pub fn load(store: &Store, input: File, told: &mut dyn FnMut(u64, Option<u64>)) 
     archive.forget();
     let mut loaded = Vec::new();
     for (image, layers) in unpacked {
-        let id = publish(store, layers, &image.config, &lease)?;
-        let mut named = Vec::new();
-        for name in &image.names {
-            let name = reference::normalise(name)?;
-            names::set(store, &name, &id)?;
-            named.push(name);
-        }
-        loaded.push(Loaded { id, names: named });
+        let id = publish(store, layers, &image.config.bytes, &lease)?;
+        names::set_all(store, &image.names, &id)?;
+        loaded.push(Loaded { id, names: image.names });
     }
     Ok(loaded)
-}
-
-/// One image in an archive: its configuration's bytes, and the members that hold its layers.
-struct Found {
-    config: Vec<u8>,
-    layers: Vec<String>,
-    names: Vec<String>,
 }
 
 /// An archive on the disk, where its members can be read in any order.
@@ -76,19 +66,9 @@ struct Archive {
     file: File,
     /// `file` is a copy of ours, without a name.
     spooled: bool,
-    members: HashMap<String, Member>,
+    members: Members,
     /// By their offsets, what is no longer in `file`, since it was unpacked as it came by.
     ahead: HashMap<u64, Result<Unpacked>>,
-}
-
-#[derive(Clone)]
-enum Member {
-    At {
-        offset: u64,
-        length: u64,
-    },
-    /// Old docker-save archives link a layer that two images share.
-    Link(String),
 }
 
 impl Archive {
@@ -104,7 +84,7 @@ impl Archive {
             true => spool::spool(store, input).map(|spooled| (spooled.file, spooled.layers))?,
             false => (input, HashMap::new()),
         };
-        let members = members(&file)?;
+        let members = Members::of(&file)?;
         Ok(Archive { file, spooled, members, ahead })
     }
 
@@ -115,111 +95,13 @@ impl Archive {
         }
     }
 
-    fn member(&self, name: &str) -> Result<(u64, u64)> {
-        let mut name = name.trim_start_matches("./").to_owned();
-        for _ in 0..8 {
-            match self.members.get(&name) {
-                Some(Member::At { offset, length }) => return Ok((*offset, *length)),
-                Some(Member::Link(target)) => name.clone_from(target),
-                None => return Err(Error::new(format!("the archive has no {name}"))),
-            }
-        }
-        Err(Error::new(format!("{name} is a link to a link to a link")))
-    }
-
     fn length(&self, name: &str) -> u64 {
-        self.member(name).map_or(0, |(_, length)| length)
+        self.members.find(name).map_or(0, |(_, length)| length)
     }
 
     fn reader(&self, name: &str) -> Result<impl Read> {
-        let (offset, length) = self.member(name)?;
-        // By its own position, so that a child that reads a layer moves nobody else's.
+        let (offset, length) = self.members.find(name)?;
         Ok(At { file: self.file.try_clone().doing(|| "read the archive")?, offset, left: length })
-    }
-
-    fn document(&self, name: &str) -> Result<Vec<u8>> {
-        let (_, length) = self.member(name)?;
-        if length > bounds::DOCUMENT {
-            return Err(Error::new(format!("{name} is too large to be what it should be")));
-        }
-        let mut bytes = Vec::new();
-        self.reader(name)?.read_to_end(&mut bytes).doing(|| format!("read {name} of the archive"))?;
-        if let Some(hex) = name.strip_prefix("blobs/sha256/").filter(|hex| digest::of(&bytes) != **hex) {
-            return Err(Error::new(format!("the content of blob sha256:{hex} has another digest")));
-        }
-        Ok(bytes)
-    }
-
-    fn images(&mut self) -> Result<Vec<Found>> {
-        if self.members.contains_key("manifest.json") {
-            return self.docker_images();
-        }
-        if self.members.contains_key("index.json") {
-            return self.oci_images();
-        }
-        Err(Error::new("the archive holds no image: it has neither manifest.json nor index.json")
-            .with_cure("a root file system's tar comes in with `ebb import`"))
-    }
-
-    fn docker_images(&self) -> Result<Vec<Found>> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Entry {
-            config: String,
-            repo_tags: Option<Vec<String>>,
-            layers: Vec<String>,
-        }
-        let text = self.document("manifest.json")?;
-        let entries: Vec<Entry> = serde_json::from_slice(&text).doing(|| "read manifest.json of the archive")?;
-        let found = |entry: Entry| -> Result<Found> {
-            let config = self.document(&entry.config)?;
-            // Older archives name the file by its digest, too.
-            if let Some(hex) = entry.config.strip_suffix(".json").filter(|hex| hex.len() == 64)
-                && digest::of(&config) != hex
-            {
-                return Err(Error::new(format!("the configuration {} has another digest", entry.config)));
-            }
-            Ok(Found { config, layers: entry.layers, names: entry.repo_tags.unwrap_or_default() })
-        };
-        entries.into_iter().map(found).collect()
-    }
-
-    fn oci_images(&self) -> Result<Vec<Found>> {
-        let index: Index =
-            serde_json::from_slice(&self.document("index.json")?).doing(|| "read index.json of the archive")?;
-        let mut found = Vec::new();
-        self.descend(&index, &[], 0, &mut found)?;
-        if found.is_empty() {
-            return Err(Error::new(format!("the archive has no image for linux/{}", architecture())));
-        }
-        Ok(found)
-    }
-
-    /// An index may point to indexes; of one that has an image for each platform, this machine's is taken.
-    fn descend(&self, index: &Index, names: &[String], depth: u32, found: &mut Vec<Found>) -> Result<()> {
-        if depth > 4 {
-            return Err(Error::new("the archive's indexes are nested too deep"));
-        }
-        for descriptor in &index.manifests {
-            if descriptor.platform.as_ref().is_some_and(|platform| !platform.fits()) {
-                continue;
-            }
-            let mut names = names.to_vec();
-            names.extend(descriptor.name());
-            let text = self.document(&blob(&descriptor.digest)?)?;
-            let manifest: Manifest = serde_json::from_slice(&text).doing(|| "read a manifest of the archive")?;
-            match (manifest.manifests, manifest.config, manifest.layers) {
-                (Some(manifests), None, None) => self.descend(&Index { manifests }, &names, depth + 1, found)?,
-                (None, Some(config), Some(layers)) => {
-                    let config = self.document(&blob(&config.digest)?)?;
-                    let layers = layers.iter().map(|layer| blob(&layer.digest)).collect::<Result<_>>()?;
-                    found.push(Found { config, layers, names });
-                }
-                // A document that is both would be read as one by us and as the other by somebody else.
-                _ => return Err(Error::new("a manifest of the archive is neither an image's nor an index")),
-            }
-        }
-        Ok(())
     }
 
     /// Unpacks again what the store had when it was looked for, and has no longer: under the lease it stays.
@@ -242,7 +124,7 @@ impl Archive {
         if layer::exists(store, diff_id) {
             return Ok(layer::known(diff_id));
         }
-        let (offset, _) = self.member(name)?;
+        let (offset, _) = self.members.find(name)?;
         if let Some(ahead) = self.ahead.remove(&offset) {
             let layer = ahead?;
             return layer.is(diff_id).map(|()| layer);
@@ -265,54 +147,6 @@ impl Archive {
     }
 }
 
-#[derive(Deserialize)]
-struct Index {
-    manifests: Vec<Descriptor>,
-}
-
-#[derive(Deserialize)]
-struct Manifest {
-    manifests: Option<Vec<Descriptor>>,
-    config: Option<Descriptor>,
-    layers: Option<Vec<Descriptor>>,
-}
-
-#[derive(Deserialize)]
-struct Descriptor {
-    digest: String,
-    platform: Option<Platform>,
-    #[serde(default)]
-    annotations: HashMap<String, String>,
-}
-
-#[derive(Deserialize)]
-struct Platform {
-    architecture: String,
-    os: String,
-}
-
-impl Platform {
-    fn fits(&self) -> bool {
-        self.os == "linux" && self.architecture == architecture()
-    }
-}
-
-impl Descriptor {
-    /// containerd writes the whole name, other tools only a tag.
-    fn name(&self) -> Option<String> {
-        let name = self.annotations.get("io.containerd.image.name");
-        let name = name.or_else(|| self.annotations.get("org.opencontainers.image.ref.name"));
-        name.filter(|name| name.contains([':', '/']) && reference::normalise(name).is_ok()).cloned()
-    }
-}
-
-fn blob(digest: &str) -> Result<String> {
-    match digest.strip_prefix("sha256:") {
-        Some(hex) if reference::valid_digest(digest) => Ok(format!("blobs/sha256/{hex}")),
-        _ => Err(Error::new(format!("the digest {digest:?} is not a SHA-256"))),
-    }
-}
-
 fn read_up_to(file: &mut impl Read, buffer: &mut [u8]) -> Result<usize> {
     let mut length = 0;
     loop {
@@ -320,64 +154,5 @@ fn read_up_to(file: &mut impl Read, buffer: &mut [u8]) -> Result<usize> {
             0 => return Ok(length),
             more => length += more,
         }
-    }
-}
-
-/// Where each member of the tar lies.
-fn members(file: &File) -> Result<HashMap<String, Member>> {
-    let (mut members, mut kept) = (HashMap::new(), 0);
-    let mut archive = archive::Archive::unbuffered(file, End::Optional);
-    while let Some(found) = archive.next_member()? {
-        let name = found.path.to_string_lossy().into_owned();
-        let member = match found.kind {
-            Kind::File if found.map.is_none() => {
-                let offset = archive.position().doing(|| "read the archive")?;
-                Some(Member::At { offset, length: archive.left() })
-            }
-            Kind::Symlink => Some(Member::Link(join(&name, &found.link.to_string_lossy()))),
-            Kind::HardLink => Some(Member::Link(found.link.to_string_lossy().into_owned())),
-            _ => None,
-        };
-        archive.seek_over().doing(|| "read the archive")?;
-        let Some(member) = member else { continue };
-        kept += name.len() + found.link.as_os_str().len();
-        members.insert(name, member);
-        if members.len() > bounds::MEMBERS_IN_ARCHIVE || kept > bounds::NAMES_KEPT {
-            return Err(Error::new("the archive has more members than any image"));
-        }
-    }
-    Ok(members)
-}
-
-/// A link's target as a member's name: relative to the link's own directory.
-fn join(name: &str, target: &str) -> String {
-    let mut parts: Vec<&str> = Path::new(name).parent().and_then(Path::to_str).unwrap_or("").split('/').collect();
-    for part in target.split('/') {
-        match part {
-            ".." => drop(parts.pop()),
-            "." | "" => {}
-            part => parts.push(part),
-        }
-    }
-    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/")
-}
-
-/// A piece of a file, read by pread(2).
-struct At {
-    file: File,
-    offset: u64,
-    left: u64,
-}
-
-impl Read for At {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
-        let length = std::os::unix::fs::FileExt::read_at(&self.file, &mut buffer[..most], self.offset)?;
-        if length == 0 && most > 0 {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the archive was cut off"));
-        }
-        self.offset += length as u64;
-        self.left -= length as u64;
-        Ok(length)
     }
 }

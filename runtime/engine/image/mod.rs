@@ -7,6 +7,8 @@ pub mod inspect;
 pub mod layer;
 pub mod lease;
 pub mod load;
+mod manifests;
+mod members;
 pub mod names;
 mod passed;
 pub mod recipe;

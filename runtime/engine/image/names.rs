@@ -57,6 +57,11 @@ pub fn set(store: &Store, name: &str, id: &str) -> Result<()> {
     change(store, |index| drop(index.insert(name.to_owned(), id.to_owned())))
 }
 
+/// [`set`] of several names, in one change.
+pub fn set_all(store: &Store, names: &[String], id: &str) -> Result<()> {
+    change(store, |index| index.extend(names.iter().map(|name| (name.clone(), id.to_owned()))))
+}
+
 /// Changes the names under the lock.
 pub fn change(store: &Store, change: impl FnOnce(&mut Index)) -> Result<()> {
     let _lock = lock::exclusive(&store.images())?;
