@@ -14,6 +14,8 @@ pub enum Kind {
     Conflict,
     /// A later version of Ebb wrote it: nothing can be said of it, and nothing may be changed.
     Newer,
+    /// The file system, or the user's quota, has no room for it.
+    NoRoom,
     /// The container's program exists but cannot be executed: exit code 126.
     NotExecutable,
     /// The container's program does not exist: exit code 127.
@@ -101,7 +103,12 @@ impl Cause for Error {
 
 impl Cause for nix::errno::Errno {
     fn into_error(self) -> Error {
-        let kind = if self == nix::errno::Errno::ENOENT { Kind::NotFound } else { Kind::Other };
+        use nix::errno::Errno;
+        let kind = match self {
+            Errno::ENOENT => Kind::NotFound,
+            Errno::ENOSPC | Errno::EDQUOT => Kind::NoRoom,
+            _ => Kind::Other,
+        };
         Error::of(kind, lower_first(self.desc()))
     }
 }

@@ -114,7 +114,7 @@ pub fn for_each<N: AsRef<str>>(names: &[N], mut each: impl FnMut(&str) -> Result
             Ok(None) => {}
             Err(error) => {
                 failed = true;
-                output::complain(&error);
+                output::complain(&volume::with_cure_for_no_room(&error));
             }
         }
     }

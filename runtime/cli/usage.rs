@@ -75,6 +75,7 @@ fn after_prefix<'a>(word: &'a OsStr, prefix: &str) -> Option<&'a OsStr> {
 /// Prints an error, and gives the exit code that Docker gives: 125, 126, 127 for `run`, `create` and `exec`, 125 for a
 /// flag that is wrong, 1 for the rest.
 pub fn report(error: &Error, entry: Option<&'static Entry>) -> i32 {
+    let error = &super::volume::with_cure_for_no_room(error);
     let name = entry.map_or("", |entry| entry.alias_of.unwrap_or(entry.path));
     // Docker's client finds this out by itself, before it asks for a container: 1, as from any other command.
     let no_terminal = error.message == NO_TERMINAL;

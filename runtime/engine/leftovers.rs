@@ -13,7 +13,7 @@ use crate::store::{Store, TmpDir, tree};
 /// reason to refuse what the user wants; the next command tries again.
 pub fn clear(store: &Store) {
     // And what has lain in the volumes' trash for long enough.
-    let _ = crate::engine::volume::trash::tidy(store);
+    let _ = crate::engine::volume::trash::expire(store);
     clear_unfinished(store);
 }
 

@@ -22,4 +22,4 @@ pub use prune::Prune;
 pub use rename::Rename;
 pub use restore::Restore;
 pub use rm::Rm;
-pub use trash::{Empty, Ls as TrashLs, tell_trashed, tidy};
+pub use trash::{Empty, Ls as TrashLs, tell_trashed, tidy, with_cure_for_no_room};

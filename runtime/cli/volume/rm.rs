@@ -8,7 +8,7 @@ use crate::error::Result;
 /// Remove one or more volumes: into the trash, from where they can be brought back
 #[derive(Debug, clap::Parser)]
 #[command(after_help = "\
-A removed volume stays in the trash for 7 days, or until the disk runs low (see 'ebb volume trash --help').
+A removed volume stays in the trash for 7 days (see 'ebb volume trash --help').
 
 Examples:
   ebb volume rm myvolume

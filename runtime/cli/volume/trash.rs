@@ -99,7 +99,7 @@ impl Execute for Empty {
 
 /// Lets go of what the trash has kept for long enough. What cannot be done is said, and no reason to refuse the rest.
 pub fn tidy(store: &Store) {
-    if let Err(error) = trash::tidy(store) {
+    if let Err(error) = trash::expire(store) {
         output::complain(&error);
     }
 }
@@ -116,11 +116,17 @@ pub fn tell_trashed(store: &Store, trashed: &[Trashed]) {
 
 /// How long the trash keeps what comes into it now.
 fn kept(store: &Store) -> String {
-    if trash::is_low(store).unwrap_or(false) {
-        return "until the next command that needs its room: the disk runs low".into();
-    }
     match settings::read(store).unwrap_or_default().trash_days {
         1 => "for a day".into(),
         days => format!("for {days} days"),
+    }
+}
+
+/// An error that says what makes room, where the disk has none.
+pub fn with_cure_for_no_room(error: &Error) -> Error {
+    let cure = || store().and_then(|store| trash::cure_for_no_room(&store)).ok().flatten();
+    match error.kind == Kind::NoRoom && error.cure.is_none() {
+        true => Error { cure: cure(), ..error.clone() },
+        false => error.clone(),
     }
 }

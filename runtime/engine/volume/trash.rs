@@ -220,34 +220,23 @@ pub fn expire(store: &Store) -> Result<()> {
     if all.is_empty() { Ok(()) } else { empty(store, all)?.result }
 }
 
-/// [`expire`], and where the disk runs low, the oldest of the rest goes until it no longer does: for commands that make or
-/// remove something, not for those that only look. What frees nothing stays.
-pub fn tidy(store: &Store) -> Result<()> {
-    if list(store)?.is_empty() {
-        return Ok(());
+/// What helps where the disk has no room. Nothing leaves the trash for that by itself: a container can fill the disk, and what
+/// was removed by mistake an hour before is not to be lost by it. `None` where it is not the disk that lacks room.
+pub fn cure_for_no_room(store: &Store) -> Result<Option<String>> {
+    if !is_low(store)? {
+        return Ok(None);
     }
-    let mut result = expire(store);
-    let mut rest = list(store)?;
-    if rest.is_empty() || !is_low(store)? {
-        return result;
-    }
-    let sizes = sizes(&rest)?;
-    let mut sizes = sizes.into_iter();
-    rest.retain(|one| sizes.next().unwrap_or(0) > 0 || one.place.join(super::disk::FILE).exists());
-    for trashed in rest {
-        if !is_low(store)? {
-            break;
+    let all = list(store)?;
+    let bytes: u64 = sizes(&all)?.iter().sum();
+    Ok(Some(match all.len() {
+        0 => {
+            "`ebb system df` shows what takes room in the store, and `ebb system prune` removes what nobody uses".into()
         }
-        let id = trashed.id.clone();
-        let emptied = empty(store, vec![trashed])?;
-        if !emptied.ids.is_empty() {
-            eprintln!("ebb: the disk runs low: {id} is removed from the trash");
-        }
-        result = result.and(emptied.result);
-        // Some file systems give space back later, unless they are asked.
-        store.sync()?;
-    }
-    result
+        count => format!(
+            "{count} removed volumes in the trash take {:.1} MB: `ebb volume trash empty` removes them for good",
+            bytes as f64 / 1e6
+        ),
+    }))
 }
 
 /// Less of the file system is free than a twentieth, and less than this many bytes: a twentieth of a large disk is plenty.
