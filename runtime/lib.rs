@@ -27,5 +27,6 @@ pub mod error;
 pub mod explain;
 pub mod kernel;
 pub mod procfs;
+pub mod programs;
 pub mod progress;
 pub mod umask;

@@ -25,16 +25,27 @@ fn asked(ebb: &Ebb, kind: &str, device: &str, words: &str) -> (Vec<String>, Answ
 
 /// Starts a container with the volume `remote`, whose file system is of type `kind`. Returns what strace(1) recorded, too.
 fn used(ebb: &Ebb, kind: &str, explain: &[&str]) -> (String, Answer) {
-    used_by(ebb, kind, explain, Command::new("strace"), "/usr/bin:/bin", "EHOSTUNREACH")
+    used_by(ebb, kind, explain, "EHOSTUNREACH")
 }
 
-fn used_by(ebb: &Ebb, kind: &str, explain: &[&str], mut strace: Command, path: &str, error: &str) -> (String, Answer) {
+/// What of the host's is another in the command's own mount namespace: its hosts(5) is `hosts`, its getent(1) is `bin/getent`,
+/// and where there is a directory `bin` without one, there is none.
+const APART: &str = r#"
+    if [ -e hosts ]; then mount --bind hosts /etc/hosts; fi
+    if [ -e bin/getent ]; then mount --bind bin/getent /usr/bin/getent
+    elif [ -e bin ]; then mount --bind /dev/null /usr/bin/getent; fi
+    exec strace "$@"
+"#;
+
+fn used_by(ebb: &Ebb, kind: &str, explain: &[&str], error: &str) -> (String, Answer) {
+    let mut strace = Command::new("unshare");
+    strace.args(["-m", "sh", "-ec", APART, "sh"]);
     let record = ebb.dir.join("record");
     strace.args(["-f", "-qq", "-s", "1000", "-e", "signal=none", "-o"]).arg(&record);
     strace.args(["-e", "trace=fsopen,fsconfig,fsmount", "-e", "inject=fsopen:retval=0"]);
     strace.args(["-e", "inject=fsconfig:retval=0", "-e", &format!("inject=fsmount:error={error}")]);
     strace.arg(env!("CARGO_BIN_EXE_ebb")).args(explain).args(["run", "--rm", "-v", "remote:/data", "busybox", "true"]);
-    strace.env("EBB_ROOT", ebb.store()).env("PATH", format!("{}:{path}", ebb.dir.join("bin").display()));
+    strace.env("EBB_ROOT", ebb.store());
     let answer = common::answer(strace.current_dir(&ebb.dir));
     let record = std::fs::read_to_string(record).expect("what was asked");
     let first = record.lines().next().unwrap_or_default();
@@ -106,10 +117,7 @@ fn where_nobody_can_be_asked_for_a_name_the_hosts_file_is_read_and_what_it_lacks
         let options = [format!("type=cifs,device={device}"), format!("o={words}")];
         let (kind, device) = options[0].split_once(',').expect("two");
         ebb.ok(["volume", "create", "-o", kind, "-o", device, "-o", &options[1], "remote"]);
-        // Nothing but what is in bin/ is found, and of the machine's own files one is another.
-        let mut apart = Command::new("/usr/bin/unshare");
-        apart.args(["-m", "/bin/sh", "-ec", "/bin/mount --bind hosts /etc/hosts; exec /usr/bin/strace \"$@\"", "sh"]);
-        let (record, answer) = used_by(&ebb, "cifs", &[], apart, "/nowhere", "EHOSTUNREACH");
+        let (record, answer) = used_by(&ebb, "cifs", &[], "EHOSTUNREACH");
         ebb.ok(["volume", "rm", "--now", "remote"]);
         (record, answer)
     };
@@ -157,7 +165,7 @@ fn what_a_server_s_refusal_most_often_means_is_said_with_the_kernels_word() {
     ] {
         let options = [format!("type={kind}"), format!("device={device}"), "o=addr=10.1.2.3,password=hush".to_owned()];
         ebb.ok(["volume", "create", "-o", &options[0], "-o", &options[1], "-o", &options[2], "remote"]);
-        let (_, answer) = used_by(&ebb, kind, &[], Command::new("strace"), "/usr/bin:/bin", error);
+        let (_, answer) = used_by(&ebb, kind, &[], error);
         let data = ebb.store().join("volumes/remote/_data");
         let expected = format!("mount {device}:{}: {said}", data.display());
         assert!(answer.stderr.contains(&expected) && !answer.stderr.contains("hush"), "{}", answer.shown());

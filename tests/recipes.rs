@@ -8,7 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -196,7 +196,7 @@ fn the_bar_moves_on_a_terminal_and_is_wiped() {
 
 // --- a package registry of the test's own ------------------------------------------------------------------------------
 
-/// apt's programs, replaced at the front of PATH: `apt-get` does what `script` says.
+/// apt's programs, replaced: `apt-get` does what `script` says.
 struct FakeApt {
     dir: PathBuf,
 }
@@ -214,19 +214,13 @@ impl FakeApt {
             ("dpkg-deb", "exit 1"),
         ];
         for (name, script) in programs {
-            let path = dir.join(name);
-            // A new file: the old one may still be running.
-            let _ = std::fs::remove_file(&path);
-            std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("a script");
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("executable");
+            common::programs::script(&dir.join(name), script);
         }
         FakeApt { dir }
     }
 
     fn command(&self, ebb: &Ebb) -> Command {
-        let mut command = ebb.command();
-        command.env("PATH", format!("{}:{}", self.dir.display(), std::env::var("PATH").expect("a PATH")));
-        command
+        common::programs::replaced(ebb, &self.dir)
     }
 }
 

@@ -356,15 +356,11 @@ fn what_a_killed_create_left_is_cleared_by_the_next() {
         for pipe in ["says", "waits"] {
             nix::unistd::mkfifo(&ebb.dir.join(pipe), nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
         }
-        let program = bin.join("mkfs.ext4");
-        let script = "#!/bin/sh\nexec 2>/dev/null\necho $$ > \"${0%/*}/../says\"\nread line < \"${0%/*}/../waits\"\n";
-        std::fs::write(&program, script).expect("written");
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        std::fs::set_permissions(&program, mode).expect("executable");
-        let mut command = ebb.command();
-        command
-            .args(["volume", "create", "-o", "size=64m", "disk"])
-            .env("PATH", format!("{}:/usr/bin:/bin", bin.display()));
+        let (says, waits) = (ebb.dir.join("says"), ebb.dir.join("waits"));
+        let script = format!("exec 2>/dev/null\necho $$ > {}\nread line < {}", says.display(), waits.display());
+        common::programs::script(&bin.join("mkfs.ext4"), &script);
+        let mut command = common::programs::replaced(&ebb, &bin);
+        command.args(["volume", "create", "-o", "size=64m", "disk"]);
         let mut child = command.spawn().expect("ebb starts");
         let mkfs = std::fs::read_to_string(ebb.dir.join("says")).expect("it is there");
         child.kill().expect("killed");
@@ -382,12 +378,9 @@ fn what_a_killed_create_left_is_cleared_by_the_next() {
     assert_eq!((left(), ebb.ok(["volume", "ls", "-q"])), (0, "first\nsecond".into()));
     if is_root() {
         // And what only fails clears up itself.
-        let mut command = ebb.command();
-        let failing = ebb.dir.join("bin/mkfs.ext4");
-        std::fs::write(&failing, "#!/bin/sh\necho no room >&2\nexit 1\n").expect("written");
-        command.args(["volume", "create", "-o", "size=64m", "disk"]);
-        let path = format!("{}:/usr/bin:/bin", ebb.dir.join("bin").display());
-        let failed = common::answer(command.env("PATH", path));
+        common::programs::script(&ebb.dir.join("bin/mkfs.ext4"), "echo no room >&2\nexit 1");
+        let mut command = common::programs::replaced(&ebb, &ebb.dir.join("bin"));
+        let failed = common::answer(command.args(["volume", "create", "-o", "size=64m", "disk"]));
         assert!(failed.code == 1 && failed.stderr.contains(": no room"), "{}", failed.shown());
         assert_eq!((left(), ebb.ok(["volume", "ls", "-q"])), (0, "first\nsecond".into()));
     }

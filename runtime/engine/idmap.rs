@@ -3,6 +3,7 @@
 use super::container::state::boot_id;
 use crate::error::{Error, Result};
 use crate::oci::{self, IdMap};
+use crate::programs;
 use crate::store::Store;
 use crate::store::atomic::{self, Durability};
 use serde::{Deserialize, Serialize};
@@ -41,7 +42,10 @@ pub fn store_ids() -> Result<StoreIds> {
         return Ok(StoreIds::Host);
     }
     let (uids, gids) = (subordinate("/etc/subuid", uid), subordinate("/etc/subgid", uid));
-    if uids.is_empty() || gids.is_empty() || !in_path("newuidmap") || !in_path("newgidmap") {
+    if uids.is_empty()
+        || gids.is_empty()
+        || ["newuidmap", "newgidmap"].iter().any(|program| programs::find(program).is_none())
+    {
         return Ok(StoreIds::Single(IdMap { uids: vec![(0, uid, 1)], gids: vec![(0, gid, 1)] }));
     }
     Ok(StoreIds::Subordinate(IdMap { uids: above(uid, &uids), gids: above(gid, &gids) }))
@@ -88,11 +92,6 @@ fn login_name(uid: u32) -> Option<String> {
     let number = uid.to_string();
     let line = text.lines().find(|line| line.split(':').nth(2) == Some(&number))?;
     line.split(':').next().map(str::to_owned)
-}
-
-fn in_path(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into());
-    std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
 }
 
 /// The first and the last host id from which containers of root take theirs: where systemd-nspawn takes its own, away

@@ -5,11 +5,12 @@ use super::options::Options;
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
 use crate::kernel::{self, Cloned};
+use crate::programs;
 use nix::unistd::{Gid, Pid, Uid};
 use oci_spec::runtime::{LinuxIdMapping, Spec};
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::Child;
 
 /// The maps of `linux.uidMappings` and `gidMappings`, or `None` where the bundle has none.
 pub fn of(spec: &Spec) -> Option<IdMap> {
@@ -88,7 +89,7 @@ fn in_words(map: &[(u32, u32, u32)]) -> String {
 }
 
 fn through(program: &str, pid: Pid, map: &[(u32, u32, u32)]) -> Result<Child> {
-    let mut command = Command::new(program);
+    let mut command = programs::command(program).doing(|| format!("run {program}"))?;
     command.arg(pid.to_string());
     for (inside, outside, length) in map {
         command.args([inside.to_string(), outside.to_string(), length.to_string()]);

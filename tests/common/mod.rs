@@ -9,6 +9,7 @@ pub mod layers;
 pub mod lesson;
 pub mod narrated;
 pub mod owners;
+pub mod programs;
 pub mod record;
 pub mod shell;
 pub mod strace;

@@ -6,6 +6,7 @@ use crate::error::{Doing, Error, Result};
 use crate::kernel;
 use crate::oci::cgroup;
 use crate::oci::state::{self, Container, Status};
+use crate::programs;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::{Value, json};
 use std::os::fd::AsFd;
@@ -144,7 +145,7 @@ impl Execute for Ps {
                 return Ok(0);
             }
             let options = if self.options.is_empty() { vec!["-ef".to_owned()] } else { self.options.clone() };
-            let listed = std::process::Command::new("ps").args(&options).output().doing(|| "run ps")?;
+            let listed = programs::command("ps").doing(|| "run ps")?.args(&options).output().doing(|| "run ps")?;
             if !listed.status.success() {
                 return Err(Error::new(format!("ps: {}", String::from_utf8_lossy(&listed.stderr).trim())));
             }

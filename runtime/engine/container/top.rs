@@ -4,10 +4,11 @@ use super::processes::{self, Process};
 use super::record::Container;
 use super::state;
 use crate::error::{Doing, Error, Result};
+use crate::programs;
 use crate::store::Store;
 use jiff::Timestamp;
 use std::collections::HashSet;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 /// A table of words.
 #[derive(Debug)]
@@ -110,7 +111,8 @@ fn user_names() -> Vec<(u32, String)> {
 }
 
 fn hosts_ps(pids: &[i32], options: &[String]) -> Result<Processes> {
-    let output = Command::new("ps").args(options).stdin(Stdio::null()).output().doing(|| "run the host's ps")?;
+    let doing = || "run the host's ps";
+    let output = programs::command("ps").doing(doing)?.args(options).stdin(Stdio::null()).output().doing(doing)?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         return Err(Error::new(format!("ps: {}", said.lines().next().unwrap_or("failed").trim())));

@@ -6,6 +6,7 @@ use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
 use crate::kernel;
 use crate::oci::detached;
+use crate::programs;
 use crate::store::beneath;
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, fchmod};
@@ -13,7 +14,6 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
-use std::process::Command;
 
 /// The file's name, beside `_data`.
 pub const FILE: &str = "disk";
@@ -31,32 +31,24 @@ pub fn check(place: &Place) -> Result<()> {
     if !Path::new("/dev/loop-control").exists() {
         return Err(refused("there is no /dev/loop-control, and so no loop device"));
     }
-    if program(kind).is_none() {
+    if programs::find(&format!("mkfs.{kind}")).is_none() {
         let cure = format!("mkfs.{kind} comes with the package e2fsprogs");
-        return Err(refused(&format!("mkfs.{kind} is not in PATH")).with_cure(cure));
+        return Err(refused(&format!("there is no mkfs.{kind} on this system")).with_cure(cure));
     }
     Ok(())
-}
-
-fn program(kind: &str) -> Option<std::path::PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    // Where system administration's programs are, which PATH need not name.
-    let more = ["/usr/sbin", "/sbin"].map(std::path::PathBuf::from);
-    std::env::split_paths(&path).chain(more).map(|dir| dir.join(format!("mkfs.{kind}"))).find(|path| path.is_file())
 }
 
 /// Makes the file system in the new file `path`, empty, and forces it to the disk. The file has holes: it takes room as the
 /// volume is filled.
 pub fn make(path: &Path, kind: &str, bytes: u64) -> Result<()> {
     let doing = || format!("make a file system of {bytes} bytes in {}", path.display());
-    let program = program(kind).ok_or_else(|| Error::new(format!("mkfs.{kind} is not in PATH")))?;
+    let mut command = programs::command(&format!("mkfs.{kind}")).doing(doing)?;
     let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(path).doing(doing)?;
     explain::step(
         format_args!("a file of {bytes} bytes, which is the volume's limit; it is all hole, and takes no room yet"),
         format_args!("truncate -s {bytes} {}", path.display()),
     );
     calls::set_length(&file, bytes).doing(doing)?;
-    let mut command = Command::new(program);
     // No blocks are kept back for the host's root; what is not written is zero already.
     command.args(["-q", "-F", "-m", "0", "-E", "lazy_itable_init=1,nodiscard,root_owner=0:0"]).arg(path);
     explain::step("an empty file system in it", format_args!("mkfs.{kind} -q -m 0 {}", path.display()));

@@ -3,10 +3,10 @@
 
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
+use crate::programs;
 use nix::errno::Errno;
 use std::io::ErrorKind;
 use std::net::IpAddr;
-use std::process::Command;
 
 /// The device and the words of a mount of type `kind`, with addresses for names where Docker puts them: in the first `addr=`,
 /// and where that is no name, in cifs's `//SERVER/SHARE`.
@@ -71,7 +71,8 @@ fn by_name_services(name: &str) -> Result<Option<Vec<String>>> {
     /// The key was not found (getent(1), "EXIT STATUS").
     const UNKNOWN: i32 = 2;
     explain::step(format_args!("the address of {name}"), format_args!("getent ahosts {name}"));
-    let output = match calls::output(Command::new("getent").args(["ahosts", "--", name])) {
+    let asked = programs::command("getent");
+    let output = match asked.and_then(|mut getent| calls::output(getent.args(["ahosts", "--", name]))) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         output => output.doing(|| "run getent")?,
     };

@@ -2,8 +2,8 @@
 
 use super::elf::{self, Needs};
 use crate::error::{Doing, Result};
+use crate::programs;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -29,21 +29,10 @@ pub fn copy_programs(root: &Path, wanted: &[(String, Vec<String>)]) -> Result<()
     Ok(())
 }
 
-/// Where programs are looked for: the caller's PATH, and where root's programs are, which an ordinary user's PATH lacks.
-pub fn search_path() -> OsString {
-    let mut path = std::env::var_os("PATH").unwrap_or_default();
-    for dir in ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"] {
-        if !std::env::split_paths(&path).any(|known| known == Path::new(dir)) {
-            path.push(if path.is_empty() { "" } else { ":" });
-            path.push(dir);
-        }
-    }
-    path
-}
-
 /// The program's real file. It need not be executable by us: a busybox of mode 0744 can still be copied.
 fn find(name: &str) -> Option<PathBuf> {
-    std::env::split_paths(&search_path())
+    programs::directories()
+        .into_iter()
         .map(|dir| dir.join(name))
         .find(|path| path.is_absolute() && path.is_file() && std::fs::File::open(path).is_ok())
         .and_then(|path| path.canonicalize().ok())

@@ -2,6 +2,7 @@
 
 use super::Recipe;
 use crate::error::{Doing, Error, Result};
+use crate::programs;
 use crate::progress::Progress;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, killpg, raise, sigprocmask};
@@ -11,7 +12,7 @@ use std::io::Read;
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Stdio};
 use std::time::SystemTime;
 
 /// What the script asked for beside what it put into ROOT.
@@ -34,12 +35,13 @@ pub fn run(dir: &Path, recipe: &Recipe) -> Result<Made> {
     let log = std::fs::File::create(dir.join("log")).doing(|| "make the log")?;
     let began = SystemTime::now();
     let signals = Signals::block()?;
-    let mut child = Command::new("sh")
+    let mut child = programs::command("sh")
+        .doing(|| "start the shell")?
         .args(["-c", START, "./recipe/recipe.sh"])
         .current_dir(dir)
         .env("ROOT", dir.join("root"))
         .env("WORK", dir.join("work"))
-        .env("PATH", super::host::search_path())
+        .env("PATH", programs::search_path())
         .process_group(0)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
