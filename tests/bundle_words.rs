@@ -135,3 +135,47 @@ fn a_cgroup_path_climbs_nowhere_in_systemds_form_either() {
         assert_eq!(bundle.ok(&["list", "-q"]), "");
     }
 }
+
+#[test]
+fn a_process_that_has_left_the_cgroup_is_not_killed_with_it() {
+    if !is_root() {
+        return; // A tracer's child makes no user namespace with newuidmap.
+    }
+    if let Err(why) = ebb::oci::cgroup::available() {
+        return skip(&why);
+    }
+    let bundle = with_devices(json!([]));
+    bundle.create("c1");
+    bundle.ok(&["start", "c1"]);
+    let pid = bundle.state("c1")["pid"].to_string();
+    let (root, path) = (bundle.root(), own_path(&bundle));
+    let words = ["oci", "--root", root.to_str().unwrap(), "kill", "--all", "c1", "KILL"];
+    let mut opened = 0;
+    let ebb = common::Ebb::empty();
+    // Its first handle is on the first process; the second on what it has read from the list.
+    let answer = common::strace::stopped_after(&ebb, "pidfd_open", &words, &mut || {
+        opened += 1;
+        if opened == 2 {
+            leave(&path, &pid);
+        }
+    });
+    assert_eq!((answer.code, opened), (0, 2), "{}", answer.shown());
+    assert_eq!(bundle.state("c1")["status"], "running", "what is in the cgroup no more was killed");
+}
+
+/// Moves a process out of its cgroup, in every tree.
+fn leave(path: &str, pid: &str) {
+    let trees = ebb::oci::cgroup::directories(path);
+    let directories: Vec<PathBuf> = match trees.is_empty() {
+        true => vec![PathBuf::from("/sys/fs/cgroup")],
+        false => trees.into_iter().filter(|(_, here)| here.exists()).map(|(_, here)| above(&here)).collect(),
+    };
+    for directory in directories {
+        std::fs::write(directory.join("cgroup.procs"), pid).expect("moved");
+    }
+}
+
+/// The root of the tree, above /ebb/NAME.
+fn above(directory: &std::path::Path) -> PathBuf {
+    directory.ancestors().nth(2).expect("a tree").to_owned()
+}

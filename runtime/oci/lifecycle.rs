@@ -4,9 +4,7 @@ use super::state::{self, Container, Record, Status};
 use super::{CreateOptions, Io, cgroup, hooks};
 use crate::error::{Doing, Error, Result};
 use crate::explain::calls;
-use crate::kernel;
 use crate::store::{atomic, lock, tree};
-use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use oci_spec::runtime::{Hook, Spec};
 use std::fs::File;
@@ -118,10 +116,7 @@ pub fn kill(container: &Container, signal: i32, all: bool) -> Result<()> {
     let frozen = container.status() == Status::Paused;
     let first = container.pidfd();
     if all && !container.record.cgroup.is_empty() {
-        for pid in cgroup::processes(&container.record.cgroup)? {
-            let pidfd = kernel::pidfd_open(nix::unistd::Pid::from_raw(pid));
-            ended_is_fine(pidfd.and_then(|pidfd| calls::pidfd_send_signal(pidfd, signal)))?;
-        }
+        cgroup::signal(&container.record.cgroup, signal)?;
     } else {
         let pidfd = first.ok_or_else(|| Error::conflict("container not running"))?;
         calls::pidfd_send_signal(pidfd, signal).doing(|| format!("send signal {signal}"))?;
@@ -131,13 +126,6 @@ pub fn kill(container: &Container, signal: i32, all: bool) -> Result<()> {
         cgroup::thaw(&container.record.cgroup)?;
     }
     Ok(())
-}
-
-fn ended_is_fine(sent: nix::Result<()>) -> Result<()> {
-    match sent {
-        Ok(()) | Err(Errno::ESRCH) => Ok(()),
-        Err(errno) => Err(errno).doing(|| "send a signal"),
-    }
 }
 
 /// Removes a stopped container, a created one, and with `force` a running one.
@@ -167,10 +155,7 @@ fn end(container: &Container, first: Option<&OwnedFd>) {
         let _ = calls::pidfd_send_signal(pidfd, libc::SIGKILL);
     }
     if !cgroup.is_empty() {
-        for pid in cgroup::processes(cgroup).unwrap_or_default() {
-            let pidfd = kernel::pidfd_open(nix::unistd::Pid::from_raw(pid));
-            let _ = pidfd.and_then(|pidfd| calls::pidfd_send_signal(pidfd, libc::SIGKILL));
-        }
+        let _ = cgroup::signal(cgroup, libc::SIGKILL);
         if cgroup::is_frozen(cgroup) {
             let _ = cgroup::thaw(cgroup);
         }

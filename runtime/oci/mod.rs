@@ -26,6 +26,7 @@ mod masks;
 mod mounts;
 mod namespaces;
 mod options;
+pub mod pidfds;
 mod place;
 mod process;
 pub mod program;

@@ -9,7 +9,6 @@ use super::{bundle, exec, foreign, health, init, namespaces, remove};
 use crate::engine::{mounts, time, volume};
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
-use crate::kernel;
 use crate::oci::{self, Io};
 use crate::store::Store;
 use crate::store::lock::Lock;
@@ -265,12 +264,8 @@ fn end(container: &Container, made: &Made) -> Result<i32> {
     let code = exec::exit_code(made.pidfd())?;
     // The kernel has ended the others of a pid namespace of its own; in another's (`--pid host`) its children may live.
     if !container.host_config.pid_mode.is_empty() {
-        for pid in oci::cgroup::processes(made.cgroup()).unwrap_or_default() {
-            if let Ok(left) = kernel::pidfd_open(nix::unistd::Pid::from_raw(pid)) {
-                explain::step("what is left of it is killed", "kill -KILL …");
-                let _ = calls::pidfd_send_signal(&left, libc::SIGKILL);
-            }
-        }
+        // Where it has no cgroup there is no telling what is left.
+        let _ = oci::cgroup::signal(made.cgroup(), libc::SIGKILL);
     }
     if let Made::Foreign(foreign) = made {
         let _ = foreign.delete();

@@ -11,7 +11,7 @@ use crate::engine::container::{exec, processes};
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
 use crate::kernel::{self, Cloned};
-use crate::oci;
+use crate::oci::{self, pidfds};
 use crate::store::atomic::{self, Durability};
 use crate::store::lock::Lock;
 use crate::store::{Store, TmpDir, lock};
@@ -279,12 +279,11 @@ fn stop_each(standing: &Standing, stopped: &mut Vec<OwnedFd>) -> Result<()> {
         if running.is_empty() {
             return Ok(());
         }
-        for pid in running {
+        for (pid, process) in pidfds::of_listed(running, || still_running(standing))? {
             let start = oci::process_stat(pid).map(|(_, start)| start);
             if start.is_none() || asked.get(&pid) == start.as_ref() {
                 continue;
             }
-            let Ok(process) = kernel::pidfd_open(Pid::from_raw(pid)) else { continue };
             match calls::pidfd_send_signal(&process, libc::SIGSTOP) {
                 Err(Errno::ESRCH) => continue,
                 sent => sent.doing(|| format!("stop its process {pid}"))?,
@@ -328,10 +327,8 @@ fn go_on(all: &[Standing]) -> Result<()> {
             continue;
         }
         let state = state::State { init: standing.init.clone(), ..state::State::new() };
-        for pid in processes::pids(&state)? {
-            if let Ok(process) = kernel::pidfd_open(Pid::from_raw(pid)) {
-                let _ = calls::pidfd_send_signal(&process, libc::SIGCONT);
-            }
+        for (_, process) in pidfds::of_listed(processes::pids(&state)?, || processes::pids(&state))? {
+            let _ = calls::pidfd_send_signal(&process, libc::SIGCONT);
         }
     }
     result

@@ -8,15 +8,19 @@
 
 mod devices;
 mod join;
+mod path;
+mod signal;
 mod v1;
 mod v2;
 
 pub use join::{Prepared, join};
+pub use signal::signal;
 
 use crate::error::{Cause, Doing, Error, Result};
 use crate::explain::{self, calls};
 use nix::errno::Errno;
 use oci_spec::runtime::LinuxResources;
+use path::{no_path, plain, steps};
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 
@@ -95,10 +99,6 @@ fn refuse_inhabited(directory: &Path) -> Result<()> {
             Err(Error::conflict(format!("the cgroup {directory} is in use by {count} {noun}")))
         }
     }
-}
-
-fn no_path() -> Error {
-    Error::new("the container's cgroup path is empty")
 }
 
 /// An existing cgroup, for one more process to join; empty for the empty path.
@@ -285,30 +285,6 @@ fn there(cgroup: &str) -> Result<Host> {
     Ok(host())
 }
 
-/// A path that climbs nowhere. systemd's form of it, "slice:prefix:name", becomes the directory that systemd would make;
-/// each of its words is one name.
-fn plain(path: &str) -> Result<String> {
-    let refused = |why: &str| Err(Error::new(format!("the cgroup path {path:?} must not contain {why}")));
-    let plain = match path.split(':').collect::<Vec<_>>()[..] {
-        [slice, prefix, name] if [slice, prefix, name].iter().all(|word| !word.contains('/')) => match prefix {
-            "" => format!("/{slice}/{name}"),
-            _ => format!("/{slice}/{prefix}-{name}.scope"),
-        },
-        _ => path.to_owned(),
-    };
-    // Asked of what came out: "..::x" has no ".." between slashes before.
-    if plain.split('/').any(|part| part == "..") {
-        return refused("\"..\"");
-    }
-    if plain.contains(|letter: char| letter.is_control()) {
-        return refused("a control character");
-    }
-    if plain.split('/').all(|part| matches!(part, "" | ".")) {
-        return Err(no_path());
-    }
-    Ok(plain)
-}
-
 /// What `resources` limits, in words; device rules are no limit in this sense: the container's /dev and its missing
 /// CAP_MKNOD on the host hold without them.
 fn limit_asked(resources: &LinuxResources) -> Option<&'static str> {
@@ -374,18 +350,6 @@ fn make(directory: &Path) -> Result<bool> {
     }
 }
 
-/// The directories below `base` that lead to `path`, each inside the one before it.
-fn steps(base: &Path, path: &str) -> Vec<PathBuf> {
-    let mut here = base.to_owned();
-    let parts = path.split('/').filter(|part| !part.is_empty() && *part != ".");
-    parts
-        .map(|part| {
-            here.push(part);
-            here.clone()
-        })
-        .collect()
-}
-
 fn children(directory: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()).collect()
@@ -396,37 +360,5 @@ fn collect(directory: &Path, pids: &mut Vec<i32>) {
     pids.extend(listed.lines().filter_map(|line| line.parse::<i32>().ok()));
     for child in children(directory) {
         collect(&child, pids);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::plain;
-
-    #[test]
-    fn a_path_climbs_nowhere_in_either_form() {
-        for bad in [
-            "..::x",
-            "x::..",
-            "a/../b",
-            "../x",
-            "..",
-            "/a/..",
-            "/../b:c:d",
-            "a:b:../../c",
-            "a\0b",
-            "a\nb",
-            "",
-            "/",
-            "/.",
-            "::",
-        ] {
-            assert!(plain(bad).is_err(), "{bad:?}");
-        }
-        assert_eq!(plain("user.slice:libpod:1f").unwrap(), "/user.slice/libpod-1f.scope");
-        assert_eq!(plain("user.slice::1f").unwrap(), "/user.slice/1f");
-        for same in ["/ebb/1f", "a..b/..c", "/a:b", "/a:b:c"] {
-            assert_eq!(plain(same).unwrap(), same);
-        }
     }
 }
