@@ -1,10 +1,10 @@
 //! `system check`: is the store sound? Every record is read and held against what it names. `--repair` mends without
 //! losing a byte that may be somebody's: what cannot be read is moved aside, never removed, and what runs stays.
 
-use super::container::{self, bundle, protocol, state};
+use super::container::{self, bundle, exec, protocol, state};
 use super::image::{self, layer};
 use super::volume::{self, Mended};
-use super::{leftovers, settings};
+use super::{id_ranges, leftovers, settings};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::oci;
 use crate::store::atomic::{self, Durability};
@@ -226,6 +226,10 @@ fn containers(store: &Store, repair: bool, report: &mut Report) -> Result<()> {
                 report.find("container", &found.name, format!("its volume {} is not there", mount.name));
             }
         }
+        if let Some(line) = ids_given_away(store, &found) {
+            let wrong = format!("its ids on the host are a user's by now ({line}): restart it, and it gets others");
+            report.find("container", &found.name, wrong);
+        }
         let holder = std::fs::read_link(store.names().join(&found.name)).ok();
         if holder.as_deref() != Some(Path::new(&id)) {
             let finding = report.find("container", &found.name, "its name does not lead to it");
@@ -305,6 +309,14 @@ fn remains(store: &Store, repair: bool, report: &mut Report) -> Result<()> {
 
 /// A container that runs would be out of everybody's sight, and its volumes would pass for idle. It cannot be started
 /// while its lock is held.
+/// The line that has given the host's ids of a running container of root's to a user since it was started.
+fn ids_given_away(store: &Store, found: &container::record::Container) -> Option<String> {
+    let is_root = nix::unistd::geteuid().is_root();
+    let spec = (is_root && state::current(store, found).ok()?.is_running()).then(|| exec::bundle_spec(store, found));
+    let map = oci::ids::of(&spec?.ok()?)?;
+    map.uids.iter().find_map(|(_, first, count)| id_ranges::given_since(*first, *count))
+}
+
 fn set_container_apart(store: &Store, place: &Path) -> Result<String> {
     let _lock = lock::exclusive(place)?;
     let state: Result<state::State> = atomic::read_record(&place.join("state.json"));

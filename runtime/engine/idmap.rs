@@ -1,6 +1,7 @@
 //! Which ids a container gets: the whole difference between root and rootless.
 
 use super::container::state::boot_id;
+use super::id_ranges::{self, Range};
 use crate::error::{Error, Result};
 use crate::oci::{self, IdMap};
 use crate::programs;
@@ -76,16 +77,6 @@ fn subordinate(file: &str, uid: u32) -> Vec<(u32, u32)> {
     text.lines().filter_map(range).filter(|(_, count)| *count > 0).collect()
 }
 
-/// All ranges of `file`, whoever has them.
-fn ranges(file: &str) -> Vec<(u32, u32)> {
-    let text = std::fs::read_to_string(file).unwrap_or_default();
-    let range = |line: &str| {
-        let mut fields = line.split(':').skip(1);
-        Some((fields.next()?.trim().parse().ok()?, fields.next()?.trim().parse().ok()?))
-    };
-    text.lines().filter_map(range).collect()
-}
-
 /// The name of a user in /etc/passwd. (Never through getpwuid(3): that loads name service modules.)
 fn login_name(uid: u32) -> Option<String> {
     let text = std::fs::read_to_string("/etc/passwd").ok()?;
@@ -94,28 +85,25 @@ fn login_name(uid: u32) -> Option<String> {
     line.split(':').next().map(str::to_owned)
 }
 
-/// The first and the last host id from which containers of root take theirs: where systemd-nspawn takes its own, away
-/// from people's ids and from those of /etc/subuid.
-const FIRST: u64 = 524_288;
-const LAST: u64 = 1_879_048_191;
-const RANGE: u32 = 65_536;
-
 /// The maps of one container's user namespace.
 ///
-/// Root's containers get 65536 ids each, at a place that follows from the container's id and that is nobody's subordinate
-/// ids. There are some 28,000 places: two containers share one seldom, but nothing keeps them from it. An ordinary user's container has the ids of the store; where that is only one, it is mapped to the user
-/// that the container runs as.
+/// Root's containers get 65536 ids each: `range`, or where nothing is to run in them, those that the container would be given
+/// now (`id_ranges.rs`). An ordinary user's container has the ids of the store; where that is only one, it is mapped to the
+/// user that the container runs as.
 ///
 /// With `keep` it is that user of the container who is the caller on the host.
-pub fn container_map(ids: &StoreIds, container_id: &str, uid: u32, gid: u32, keep: Option<&KeepId>) -> IdMap {
-    match ids {
-        StoreIds::Host => {
-            let slots = (LAST - FIRST) / u64::from(RANGE);
-            let number = u64::from_str_radix(container_id.get(..12).unwrap_or("0"), 16).unwrap_or(0);
-            let taken: Vec<_> = ["/etc/subuid", "/etc/subgid"].iter().flat_map(|file| ranges(file)).collect();
-            let first = free_place(number % slots, slots, &taken);
-            IdMap { uids: vec![(0, first, RANGE)], gids: vec![(0, first, RANGE)] }
-        }
+pub fn container_map(
+    ids: &StoreIds,
+    container_id: &str,
+    range: Option<&Range>,
+    (uid, gid): (u32, u32),
+    keep: Option<&KeepId>,
+) -> Result<IdMap> {
+    Ok(match ids {
+        StoreIds::Host => match range {
+            Some(range) => range.map(),
+            None => id_ranges::of_now(container_id)?,
+        },
         StoreIds::Subordinate(map) => match keep {
             Some(keep) => IdMap { uids: kept(&map.uids, keep.uid), gids: kept(&map.gids, keep.gid) },
             None => map.clone(),
@@ -124,19 +112,7 @@ pub fn container_map(ids: &StoreIds, container_id: &str, uid: u32, gid: u32, kee
             let one = |inside: u32, map: &[(u32, u32, u32)]| map.iter().map(|(_, own, _)| (inside, *own, 1)).collect();
             IdMap { uids: one(uid, &map.uids), gids: one(gid, &map.gids) }
         }
-    }
-}
-
-/// The first host id of the place `wanted`, or of the next one that overlaps none of `taken`.
-fn free_place(wanted: u64, slots: u64, taken: &[(u32, u32)]) -> u32 {
-    let first = |slot: u64| FIRST + slot % slots * u64::from(RANGE);
-    let is_free = |place: &u64| {
-        let overlaps = |&(start, count): &(u32, u32)| {
-            u64::from(start) < place + u64::from(RANGE) && *place < u64::from(start) + u64::from(count)
-        };
-        !taken.iter().any(overlaps)
-    };
-    (wanted..wanted + slots).map(first).find(is_free).unwrap_or_else(|| first(wanted)) as u32
+    })
 }
 
 /// `--userns keep-id[:uid=UID,gid=GID]`: who in the container is the caller on the host.
@@ -321,16 +297,6 @@ mod tests {
         assert_eq!(exchange(&STORE, 7, 7), STORE);
         let everybody = exchange(&[(0, 0, u32::MAX)], 0, u32::MAX - 1);
         assert_eq!(everybody, [(0, u32::MAX - 1, 1), (1, 1, u32::MAX - 2), (u32::MAX - 1, 0, 1)]);
-    }
-
-    #[test]
-    fn a_container_of_root_is_put_where_nobody_has_subordinate_ids() {
-        assert_eq!(free_place(0, 100, &[]), 524_288);
-        // u6 and ebb-ci of the machine that this was found on.
-        assert_eq!(free_place(0, 100, &[(493_216, 65_536), (558_752, 65_536)]), 655_360);
-        assert_eq!(free_place(7, 100, &[(493_216, 65_536)]), 524_288 + 7 * 65_536);
-        // The last place is followed by the first.
-        assert_eq!(free_place(99, 100, &[(524_288 + 99 * 65_536, 1)]), 524_288);
     }
 
     #[test]

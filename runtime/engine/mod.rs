@@ -3,6 +3,7 @@
 pub mod check;
 pub mod container;
 pub mod host;
+pub mod id_ranges;
 pub mod idmap;
 pub mod image;
 pub mod leftovers;

@@ -3,6 +3,7 @@
 use super::namespaces::Namespaces;
 use super::record::{Container, HostConfig, MountPoint, Ulimit};
 use super::{limits, security, state};
+use crate::engine::id_ranges::Range;
 use crate::engine::idmap::{self, StoreIds};
 use crate::engine::{mounts, owners};
 use crate::error::{Doing, Error, Result};
@@ -29,9 +30,14 @@ pub fn write(store: &Store, container: &Container, spec: &Spec) -> Result<()> {
 }
 
 /// What [`write`] is to write: all that was asked for, but for what a lesson leaves out. `namespaces` are what
-/// [`super::namespaces::namespaces`] decided.
-pub fn describe(store: &Store, container: &Container, namespaces: Vec<LinuxNamespace>) -> Result<Spec> {
-    let mut spec = spec(store, container, namespaces)?;
+/// [`super::namespaces::namespaces`] decided, `ids` what [`super::namespaces::claim_ids`] did.
+pub fn describe(
+    store: &Store,
+    container: &Container,
+    namespaces: Vec<LinuxNamespace>,
+    ids: Option<&Range>,
+) -> Result<Spec> {
+    let mut spec = spec(store, container, namespaces, ids)?;
     super::leave_out::apply(&mut spec, store, container)?;
     Ok(spec)
 }
@@ -42,7 +48,12 @@ pub fn cgroups_path(id: &str) -> String {
 }
 
 /// [`describe`], before a lesson leaves something out.
-pub fn spec(store: &Store, container: &Container, namespaces: Vec<LinuxNamespace>) -> Result<Spec> {
+pub fn spec(
+    store: &Store,
+    container: &Container,
+    namespaces: Vec<LinuxNamespace>,
+    range: Option<&Range>,
+) -> Result<Spec> {
     let host = &container.host_config;
     let ids = idmap::store_ids()?;
     let mut user = super::users::of_container(store, container)?;
@@ -50,7 +61,7 @@ pub fn spec(store: &Store, container: &Container, namespaces: Vec<LinuxNamespace
         // There is one group, and it is the process's own.
         user.groups.clear();
     }
-    let namespaces = Namespaces::with_ids(store, container, &ids, (user.uid, user.gid), namespaces)?;
+    let namespaces = Namespaces::with_ids(store, container, &ids, (user.uid, user.gid), namespaces, range)?;
     if let Some(map) = &namespaces.map {
         user.check_mapped(map)?;
     }

@@ -133,7 +133,7 @@ pub fn look_into<T: Serialize + DeserializeOwned>(
     };
     let container = &mounts::as_of_now(store, container)?;
     let volumes = volume::hold(store, container)?;
-    let spec = bundle::describe(store, container, namespaces::namespaces(store, container, &volumes)?)?;
+    let spec = bundle::describe(store, container, namespaces::namespaces(store, container, &volumes)?, None)?;
     bundle::write(store, container, &spec)?;
     oci::within(View::Bundle(&place, &volumes.given), |root| work(&own(root)?, container.host_config.readonly_rootfs))
 }

@@ -42,6 +42,10 @@ pub fn live(
         held.given = mounts::lock(store, container, held.given)?;
     }
     held.given.extend(init::mount(&container.host_config)?);
+    let namespaces = namespaces::namespaces(store, container, &held)?;
+    namespaces::refuse_without_wall(store, container, &namespaces)?;
+    let ids = namespaces::claim_ids(container, &namespaces)?;
+    let spec = bundle::describe(store, container, namespaces, ids.as_ref())?;
     let (io, mut ends) = streams(container, client.size)?;
     let first = reporter.is_awaited();
     let (claimed, recorded) = (Cell::new(false), Cell::new(false));
@@ -64,7 +68,7 @@ pub fn live(
         }
         Ok(())
     };
-    let mut made = match make(store, container, io, &mut held, &mut claim, &mut meanwhile) {
+    let mut made = match make(store, container, spec, io, &mut held, &mut claim, &mut meanwhile) {
         // Before it is claimed, the record is of the life before.
         Err(error) if !claimed.get() || !is_stopped(store, container) => return Err(error),
         Err(_) => return killed_unmade(store, container, relay, client, reporter),
@@ -88,6 +92,7 @@ pub fn live(
     let relayed = relay.run(store, container, made.pidfd(), ends);
     let code = end(container, &made)?;
     drop(held);
+    drop(ids);
     ended(store, container, code, &cgroup, relayed)
 }
 
@@ -179,20 +184,18 @@ pub fn cgroup_to_be(container: &Container) -> String {
     if is_ours(container) { oci::cgroup::name(&path) } else { path }
 }
 
-/// Describes the container, and has it made. Its first process is begun first where it can be: while the kernel makes its
+/// Has the container made that `spec` describes. Its first process is begun first where it can be: while the kernel makes its
 /// namespaces, the container is claimed and its bundle is written.
 fn make(
     store: &Store,
     container: &Container,
+    spec: oci_spec::runtime::Spec,
     io: Io,
     held: &mut volume::Held,
     claim: &mut dyn FnMut(Option<Pid>) -> Result<()>,
     meanwhile: &mut dyn FnMut(Pid, &str) -> Result<()>,
 ) -> Result<Made> {
     let directory = super::dir(store, &container.id);
-    let namespaces = namespaces::namespaces(store, container, held)?;
-    namespaces::refuse_without_wall(store, container, &namespaces)?;
-    let spec = bundle::describe(store, container, namespaces)?;
     let given = std::mem::take(&mut held.given);
     if !is_ours(container) {
         claim(None)?;

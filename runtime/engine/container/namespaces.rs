@@ -2,6 +2,7 @@
 
 use super::record::{Container, HostConfig};
 use super::state;
+use crate::engine::id_ranges::{self, Range};
 use crate::engine::idmap::{self, StoreIds};
 use crate::engine::{container, mounts, volume};
 use crate::error::{Doing, Error, Result};
@@ -85,20 +86,30 @@ impl Namespaces {
         store: &Store,
         container: &Container,
         ids: &StoreIds,
-        (uid, gid): (u32, u32),
+        user: (u32, u32),
         list: Vec<LinuxNamespace>,
+        range: Option<&Range>,
     ) -> Result<Namespaces> {
         let host = &container.host_config;
         let map = match host.pid_mode.strip_prefix("container:") {
             Some(other) => map_of(store, &container::find(store, other)?)?,
             None if list.iter().any(|namespace| namespace.typ() == Type::User) => {
                 let keep = idmap::keep_id(&host.userns_mode)?;
-                Some(idmap::container_map(ids, &container.id, uid, gid, keep.as_ref()))
+                Some(idmap::container_map(ids, &container.id, range, user, keep.as_ref())?)
             }
             None => None,
         };
         let mount_map = map.clone().filter(|_| *ids == StoreIds::Host);
         Ok(Namespaces { list, map, mount_map })
+    }
+}
+
+/// The ids of the host that are this container's for one life, where it is one of root's with a user namespace of its own.
+pub fn claim_ids(container: &Container, list: &[LinuxNamespace]) -> Result<Option<Range>> {
+    let is_own = |one: &LinuxNamespace| one.typ() == Type::User && one.path().is_none();
+    match list.iter().any(is_own) && idmap::store_ids()? == StoreIds::Host {
+        true => id_ranges::claim(&container.id).map(Some),
+        false => Ok(None),
     }
 }
 

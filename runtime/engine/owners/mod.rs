@@ -53,7 +53,7 @@ fn who(store: &Store, container: &Container, ids: &StoreIds) -> Result<(User, Op
     let keep = idmap::keep_id(&container.host_config.userns_mode)?;
     let map = match ids {
         StoreIds::Host => None,
-        _ => Some(idmap::container_map(ids, &container.id, user.uid, user.gid, keep.as_ref())),
+        _ => Some(idmap::container_map(ids, &container.id, None, (user.uid, user.gid), keep.as_ref())?),
     };
     Ok((user, map))
 }

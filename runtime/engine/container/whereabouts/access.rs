@@ -105,7 +105,7 @@ pub fn asker(store: &Store, container: &Container, user: Option<&str>) -> Result
         None => {
             let container = &mounts::as_of_now(store, container)?;
             let held = volume::hold(store, container)?;
-            bundle::spec(store, container, namespaces::namespaces(store, container, &held)?)?
+            bundle::spec(store, container, namespaces::namespaces(store, container, &held)?, None)?
         }
     };
     let map = map_of(&spec);
