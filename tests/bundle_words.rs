@@ -5,7 +5,7 @@ mod common;
 use common::bundle::Bundle;
 use common::{answer_to, is_root, skip};
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A cgroup path that no other test has.
 fn own_path(bundle: &Bundle) -> String {
@@ -176,6 +176,74 @@ fn leave(path: &str, pid: &str) {
 }
 
 /// The root of the tree, above /ebb/NAME.
-fn above(directory: &std::path::Path) -> PathBuf {
+fn above(directory: &Path) -> PathBuf {
     directory.ancestors().nth(2).expect("a tree").to_owned()
+}
+
+#[test]
+fn a_time_namespace_has_the_clocks_that_the_bundle_gives_it_and_exec_sees_them_too() {
+    let mut bundle = Bundle::new(&["sh", "-c", "cat /proc/uptime; exec sleep 20"]);
+    bundle.config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "time"}));
+    bundle.config["linux"]["timeOffsets"] =
+        json!({"boottime": {"secs": 90_000_000, "nanosecs": 5}, "monotonic": {"secs": -1}});
+    bundle.create("c1");
+    bundle.ok(&["start", "c1"]);
+    let uptime = |text: &str| text.split('.').next().unwrap().parse::<u64>().unwrap();
+    assert!(uptime(&bundle.ok(&["exec", "c1", "cat", "/proc/uptime"])) >= 90_000_000);
+    bundle.ok(&["kill", "c1", "KILL"]);
+    assert!(uptime(&bundle.said()) >= 90_000_000, "{}", bundle.said());
+}
+
+#[test]
+fn words_that_would_be_a_wall_and_are_not_done_are_refused() {
+    let refused = |change: &dyn Fn(&mut Value), why: &str| {
+        let mut bundle = Bundle::new(&["true"]);
+        change(&mut bundle.config);
+        let said = bundle.fails(1, &["run", "c1"]);
+        assert!(said.contains(why), "{said}");
+        assert_eq!(bundle.ok(&["list", "-q"]), "");
+    };
+    refused(&|config| config["process"]["apparmorProfile"] = json!("mine"), "ebb loads no AppArmor profiles");
+    refused(&|config| config["process"]["selinuxLabel"] = json!("a:b:c"), "ebb loads no SELinux profiles");
+    refused(&|config| config["linux"]["mountLabel"] = json!("a:b:c"), "ebb loads no SELinux profiles");
+    refused(&|config| config["linux"]["intelRdt"] = json!({"closID": "x"}), "does not use Intel RDT");
+    let network = json!({"network": {"classID": 7}});
+    refused(&|config| config["linux"]["resources"] = network.clone(), "ebb does not mark packets");
+    refused(&|config| config["linux"]["timeOffsets"] = json!({"boottime": {"secs": 1}}), "the bundle lists none");
+    let ids = json!([{"containerID": 0, "hostID": 100_000, "size": 65_536}]);
+    let unmapped = |config: &mut Value| {
+        config["linux"]["uidMappings"] = ids.clone();
+        let list = config["linux"]["namespaces"].as_array_mut().unwrap();
+        list.retain(|one| one["type"] != "user");
+    };
+    refused(&unmapped, "the bundle lists no user namespace");
+    let twice = |config: &mut Value| {
+        let list = config["linux"]["namespaces"].as_array_mut().unwrap();
+        list.push(json!({"type": "network", "path": "/proc/self/ns/net"}));
+    };
+    refused(&twice, "two net namespaces");
+    let errno = json!({"defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["sethostname"], "action": "SCMP_ACT_ERRNO", "errnoRet": 65536}]});
+    refused(&|config| config["linux"]["seccomp"] = errno.clone(), "65536 is no errno");
+}
+
+#[test]
+fn a_setting_of_the_kernels_that_is_the_hosts_is_refused() {
+    let now = |name: &str| std::fs::read_to_string(Path::new("/proc/sys").join(name)).unwrap().trim().to_owned();
+    // Each is given the value that it has: where it is written all the same, nothing changes.
+    let refused = |name: &str, value: String, without: &str, why: &str| {
+        let mut bundle = Bundle::new(&["true"]);
+        bundle.config["linux"]["sysctl"] = json!({name: value});
+        bundle.config["linux"]["namespaces"].as_array_mut().unwrap().retain(|one| one["type"] != without);
+        let said = bundle.fails(1, &["run", "c1"]);
+        assert!(said.contains(why), "{said}");
+    };
+    refused("kernel.core_pattern", now("kernel/core_pattern"), "", "is one for the whole host");
+    refused("vm.swappiness", now("vm/swappiness"), "", "is one for the whole host");
+    refused("net/../kernel/core_pattern", now("kernel/core_pattern"), "", "is not the name of a setting");
+    refused("net.core.somaxconn", now("net/core/somaxconn"), "network", "no net namespace of its own");
+    refused("kernel.shmmni", now("kernel/shmmni"), "ipc", "no ipc namespace of its own");
+    let mut bundle = Bundle::new(&["cat", "/proc/sys/kernel/msgmni", "/proc/sys/net/ipv4/ip_unprivileged_port_start"]);
+    bundle.config["linux"]["sysctl"] = json!({"kernel.msgmni": "77", "net.ipv4.ip_unprivileged_port_start": "88"});
+    assert_eq!(bundle.ok(&["run", "c1"]), "77\n88");
 }

@@ -12,6 +12,7 @@ pub const CLONE: Names = &[
     (libc::CLONE_NEWUTS as u64, "CLONE_NEWUTS"),
     (libc::CLONE_NEWIPC as u64, "CLONE_NEWIPC"),
     (libc::CLONE_NEWCGROUP as u64, "CLONE_NEWCGROUP"),
+    (libc::CLONE_NEWTIME as u64, "CLONE_NEWTIME"),
     (libc::CLONE_PARENT as u64, "CLONE_PARENT"),
     (libc::CLONE_PIDFD as u64, "CLONE_PIDFD"),
     (0x2_0000_0000, "CLONE_INTO_CGROUP"),
@@ -26,6 +27,7 @@ pub const NAMESPACES: Names = &[
     (libc::CLONE_NEWUTS as u64, "uts"),
     (libc::CLONE_NEWIPC as u64, "ipc"),
     (libc::CLONE_NEWCGROUP as u64, "cgroup"),
+    (libc::CLONE_NEWTIME as u64, "time"),
 ];
 
 pub const MOUNT: Names = &[

@@ -5,7 +5,7 @@
 
 use super::namespaces::{self, Namespaces};
 use super::wire::{self, Message};
-use super::{CreateOptions, Init, Io, cgroup, first_process, gate, hooks, ids, mapped, rlimits, seizable};
+use super::{CreateOptions, Init, Io, cgroup, first_process, gate, hooks, ids, mapped, refused, rlimits, seizable};
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
 use crate::kernel::Cloned;
@@ -50,6 +50,7 @@ type Meanwhile<'a> = &'a mut dyn FnMut(Pid, &str) -> Result<()>;
 
 pub fn begin(spec: Spec, bundle: &Path, id: &str, io: Io, options: CreateOptions) -> Result<Begun> {
     let namespaces = namespaces::read(&spec)?;
+    refused::check(&spec, &namespaces)?;
     if let (Some(joined), false) = (&namespaces.join_pid, namespaces.has(Type::User)) {
         seizable::refuse_among_tracers(joined)?;
     }

@@ -29,7 +29,7 @@ pub fn exec(target: Pid, pidfd: OwnedFd, spec: &Spec, process: &Process, io: Io)
     let mut plan = process::plan(spec, process)?;
     plan.makes_directory = false;
     create::give_pipes(&io, spec, process.user().uid())?;
-    let flags = namespaces::that_differ(target.as_raw())?;
+    let flags = namespaces::that_differ(target.as_raw())? | namespaces::time_of(spec);
     let joined = cgroup::open_to_join(&cgroup_of(target, spec)?)?;
     let mut entry = Entry { plan, pidfd, flags, cgroup: joined, oom_score: process.oom_score_adj(), io };
     let (ours, theirs) = wire::pair()?;

@@ -59,6 +59,7 @@ fn come_apart(birth: &Birth, socket: &OwnedFd) -> Result<Blueprint> {
 fn isolate(birth: &Birth, blueprint: &Blueprint, socket: &OwnedFd) -> Result<()> {
     let (Birth { spec, namespaces, .. }, plan) = (birth, &blueprint.plan);
     let place = come_to_place(namespaces, &blueprint.rootfs)?;
+    namespaces::make_time(namespaces)?;
     if namespaces.joins_others() {
         wire::send(socket, &Message::Cloned)?;
     }

@@ -30,6 +30,7 @@ pub mod pidfds;
 mod place;
 mod process;
 pub mod program;
+mod refused;
 mod rootfs;
 mod seizable;
 mod wire;
@@ -135,6 +136,7 @@ pub fn begin(spec: Spec, bundle: &Path, id: &str, io: Io, options: CreateOptions
 /// container's bundle (its seccomp filter, its cgroup), `process` the new process.
 pub fn exec(target: Pid, pidfd: OwnedFd, spec: &Spec, process: &Process, io: Io) -> Result<Init> {
     refuse_no_id(process)?;
+    refused::process(process)?;
     exec::exec(target, pidfd, spec, process, io)
 }
 

@@ -20,6 +20,8 @@ pub struct Namespaces {
     pub join: Vec<(i32, OwnedFd)>,
     /// The pid namespace to join; only children of the joining process are in it, so the parent joins before the clone.
     pub join_pid: Option<OwnedFd>,
+    /// A time namespace to make, with the offsets of its clocks in the kernel's words.
+    pub time: Option<String>,
 }
 
 /// What takes the kernel longest to make. The child makes these itself, while the parent does its own part.
@@ -45,8 +47,31 @@ impl Namespaces {
         self.joins_user() || self.join_pid.is_some()
     }
 
+    fn lists(&self, kind: Type) -> bool {
+        match kind {
+            Type::Cgroup => self.cgroup || self.has(kind),
+            Type::Time => self.time.is_some() || self.has(kind),
+            Type::Pid => self.join_pid.is_some() || self.has(kind),
+            _ => self.has(kind),
+        }
+    }
+
     pub fn has(&self, kind: Type) -> bool {
         self.is_new(kind) || self.join.iter().any(|(joined, _)| *joined == flag(kind))
+    }
+}
+
+impl Namespaces {
+    /// Whether the container has this kind for itself, or with other containers: not the one that we are in.
+    pub fn is_its_own(&self, kind: Type) -> Result<bool> {
+        if self.is_new(kind) {
+            return Ok(true);
+        }
+        let Some((_, joined)) = self.join.iter().find(|(joined, _)| *joined == flag(kind)) else { return Ok(false) };
+        let name = NAMES.iter().find(|(_, flag_of)| *flag_of == flag(kind)).map_or("", |(name, _)| *name);
+        let ours = std::fs::metadata(format!("/proc/self/ns/{name}")).doing(|| "look at our own namespaces")?;
+        let theirs = nix::sys::stat::fstat(joined).doing(|| "look at a namespace")?;
+        Ok(theirs.st_ino != std::os::unix::fs::MetadataExt::ino(&ours))
     }
 }
 
@@ -55,8 +80,12 @@ pub fn read(spec: &Spec) -> Result<Namespaces> {
     let mut namespaces = Namespaces::default();
     for namespace in spec.linux().iter().filter_map(|linux| linux.namespaces().as_ref()).flatten() {
         let kind = namespace.typ();
+        if namespaces.lists(kind) {
+            return Err(Error::new(format!("the bundle lists two {kind} namespaces; a process is in one")));
+        }
         match namespace.path() {
             None if kind == Type::Cgroup => namespaces.cgroup = true,
+            None if kind == Type::Time => namespaces.time = Some(time_offsets(spec)?),
             None => namespaces.new |= flag(kind) as u64,
             Some(path) => {
                 let opened = openat(AT_FDCWD, path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty());
@@ -69,6 +98,9 @@ pub fn read(spec: &Spec) -> Result<Namespaces> {
             }
         }
     }
+    if namespaces.time.is_none() && spec.linux().as_ref().is_some_and(|linux| linux.time_offsets().is_some()) {
+        return Err(Error::new("linux.timeOffsets are those of a new time namespace, and the bundle lists none"));
+    }
     // In a user namespace the kernel itself refuses every mount outside a mount namespace that belongs to it.
     if !namespaces.has(Type::Mount) && !namespaces.is_new(Type::User) {
         return Err(Error::new("the bundle lists no mount namespace; a container cannot do without"));
@@ -76,6 +108,37 @@ pub fn read(spec: &Spec) -> Result<Namespaces> {
     // A user namespace is joined first: it gives the right to join the others.
     namespaces.join.sort_by_key(|(kind, _)| *kind != libc::CLONE_NEWUSER);
     Ok(namespaces)
+}
+
+/// `linux.timeOffsets` as the kernel reads them: `monotonic 86400 0`.
+fn time_offsets(spec: &Spec) -> Result<String> {
+    let given = spec.linux().as_ref().and_then(|linux| linux.time_offsets().as_ref());
+    let mut lines = String::new();
+    for (clock, offset) in given.into_iter().flatten() {
+        if !matches!(clock.as_str(), "monotonic" | "boottime") {
+            return Err(Error::new(format!("linux.timeOffsets: there is no offset for the clock {clock:?}"))
+                .with_cure("the clocks are monotonic and boottime"));
+        }
+        lines += &format!("{clock} {} {}\n", offset.secs().unwrap_or(0), offset.nanosecs().unwrap_or(0));
+    }
+    Ok(lines)
+}
+
+/// Makes the time namespace that the bundle asks for. unshare(2) makes it for the children to come only, until a process is in
+/// it; its clocks can be set for as long as none is. So it is made, its clocks are set, and then it is joined.
+pub fn make_time(namespaces: &Namespaces) -> Result<()> {
+    let Some(offsets) = &namespaces.time else { return Ok(()) };
+    explain::step("clocks of its own: how long the machine has run, as it will see it", "unshare --time …");
+    let flags = nix::sched::CloneFlags::from_bits_retain(libc::CLONE_NEWTIME);
+    calls::unshare(flags).doing(|| "make a time namespace")?;
+    if !offsets.is_empty() {
+        let place = "/proc/self/timens_offsets";
+        explain::step("what they are ahead of the host's", format_args!("printf '{}' > {place}", offsets.trim_end()));
+        calls::write(std::path::Path::new(place), offsets).doing(|| format!("write linux.timeOffsets to {place}"))?;
+    }
+    let made = std::fs::File::open("/proc/self/ns/time_for_children").doing(|| "open the new time namespace")?;
+    explain::step("and it comes into it", "nsenter --time=/proc/self/ns/time_for_children …");
+    calls::setns(&made, libc::CLONE_NEWTIME).doing(|| "join the new time namespace")
 }
 
 /// Joins what the bundle names; in the child, before anything else.
@@ -160,22 +223,31 @@ pub fn flag(kind: Type) -> i32 {
         Type::User => libc::CLONE_NEWUSER,
         Type::Pid => libc::CLONE_NEWPID,
         Type::Network => libc::CLONE_NEWNET,
-        Type::Time => 0x80,
+        Type::Time => libc::CLONE_NEWTIME,
     }
+}
+
+/// As /proc/PID/ns calls them.
+const NAMES: [(&str, i32); 7] = [
+    ("user", libc::CLONE_NEWUSER),
+    ("mnt", libc::CLONE_NEWNS),
+    ("pid", libc::CLONE_NEWPID),
+    ("uts", libc::CLONE_NEWUTS),
+    ("ipc", libc::CLONE_NEWIPC),
+    ("net", libc::CLONE_NEWNET),
+    ("cgroup", libc::CLONE_NEWCGROUP),
+];
+
+/// The bundle's own time namespace, for who joins a process: most have none, and a kernel may not know of any.
+pub fn time_of(spec: &Spec) -> i32 {
+    let listed = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
+    let has = listed.into_iter().flatten().any(|namespace| namespace.typ() == Type::Time);
+    if has { libc::CLONE_NEWTIME } else { 0 }
 }
 
 /// Which of process `pid`'s namespaces differ from ours, as CLONE_NEW*: joining one's own user namespace is EINVAL.
 pub fn that_differ(pid: i32) -> Result<i32> {
     use std::os::unix::fs::MetadataExt;
-    const NAMES: [(&str, i32); 7] = [
-        ("user", libc::CLONE_NEWUSER),
-        ("mnt", libc::CLONE_NEWNS),
-        ("pid", libc::CLONE_NEWPID),
-        ("uts", libc::CLONE_NEWUTS),
-        ("ipc", libc::CLONE_NEWIPC),
-        ("net", libc::CLONE_NEWNET),
-        ("cgroup", libc::CLONE_NEWCGROUP),
-    ];
     let mut flags = 0;
     for (name, flag) in NAMES {
         let theirs = std::fs::metadata(format!("/proc/{pid}/ns/{name}"))

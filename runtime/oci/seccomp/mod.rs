@@ -51,6 +51,10 @@ pub fn flags(seccomp: &LinuxSeccomp) -> u32 {
 /// The value that the kernel reads as the filter's answer (linux/seccomp.h, SECCOMP_RET_*).
 fn answer(action: Action, errno: Option<u32>) -> Result<u32> {
     const DATA: u32 = 0xffff;
+    // The kernel has 16 bits for it, and cuts off what is more: 65536 would be "it has succeeded".
+    if let Some(errno) = errno.filter(|errno| *errno > 4095) {
+        return Err(Error::new(format!("seccomp: {errno} is no errno (0 to 4095)")));
+    }
     Ok(match action {
         Action::ScmpActKill | Action::ScmpActKillThread => 0,
         Action::ScmpActKillProcess => 0x8000_0000,
