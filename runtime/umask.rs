@@ -13,6 +13,13 @@ pub fn set_own() {
     let _ = CALLERS.set(kernel::umask(OWN));
 }
 
+/// Undoes [`set_own`]: before this program executes itself again, and sets it once more.
+pub fn give_back() {
+    if let Some(callers) = CALLERS.get() {
+        kernel::umask(*callers);
+    }
+}
+
 /// Makes a file of the caller's, with the caller's umask.
 pub fn with_callers<T>(make: impl FnOnce() -> T) -> T {
     let Some(callers) = CALLERS.get() else { return make() };

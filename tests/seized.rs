@@ -174,3 +174,34 @@ fn a_limit_on_processes_counts_no_door() {
         assert_eq!(ebb.ok(["exec", "full", "echo", "in"]), "in");
     }
 }
+
+/// A change of credentials makes a process dumpable where the host has fs.suid_dumpable at 1, so it hides after each again.
+#[test]
+fn whoever_enters_hides_again_after_every_change_of_credentials() {
+    let ebb = Ebb::new();
+    ebb.ok(["run", "-d", "--name", "box", "busybox", "sleep", "1000"]);
+    let user = if common::has_one_id() { "0" } else { "1000" };
+    for (words, process) in [
+        (&["exec", "-u", user, "box", "true"][..], "door"),
+        (&["run", "--rm", "-u", user, "busybox", "true"], "container"),
+    ] {
+        let answer = ebb.run([&["--explain=json"], words].concat());
+        assert_eq!(answer.code, 0, "{}", answer.shown());
+        let mut hidden = None;
+        for line in answer.stderr.lines().filter(|line| line.starts_with('{')) {
+            let call: serde_json::Value = serde_json::from_str(line).expect("JSON");
+            let arguments = call["arguments"].as_str().unwrap_or_default();
+            match call["syscall"].as_str().unwrap_or_default() {
+                _ if call["process"] != process => {}
+                "prctl" if arguments == "PR_SET_DUMPABLE, 0" => hidden = Some(true),
+                "setns" | "setresuid" | "setresgid" => hidden = Some(false),
+                // What comes in between is one step: it has lost nothing yet that a container could use.
+                "clone" | "execve" | "seccomp" | "mount" => {
+                    assert_eq!(hidden, Some(true), "{process} is visible at {arguments}: {}", answer.shown());
+                }
+                _ => {}
+            }
+        }
+        assert_eq!(hidden, Some(true), "{}", answer.shown());
+    }
+}

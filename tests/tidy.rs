@@ -78,6 +78,7 @@ const TOLD: &[&str] = &[
     "unistd::setgid(",
     "unistd::setres",
     "unistd::execve(",
+    "unistd::execveat(",
     "unistd::pivot_root(",
     "caps::set(",
     "caps::clear(",

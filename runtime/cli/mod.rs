@@ -23,6 +23,7 @@ pub mod volume;
 
 use crate::error::{Error, Kind, Result};
 use crate::explain::{self, Manner, without};
+use crate::oci::binary;
 use crate::store::Store;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -87,23 +88,29 @@ pub fn close_callers_descriptors() {
     crate::kernel::close_inherited(&[]);
 }
 
-/// Begins the narration, and leaves out what is to be left out, before anything else is done.
+/// Begins the narration, and leaves out what is to be left out, before anything else is done. The command may begin anew
+/// here, with its program where no container can write to it.
 fn explaining(entry: &table::Entry) -> Result<()> {
     let globals = globals();
-    if !globals.without.is_empty() {
-        let path = entry.alias_of.unwrap_or(entry.path);
-        if !["run", "start", "restart"].contains(&path) {
-            return Err(Error::new(format!(
-                "--without leaves out a step of run, start or restart, and {path} has none"
-            )));
-        }
-        for step in &globals.without {
-            output::complain(&format!("WARNING: without {}: {}", step.name(), step.loss()));
-        }
-        without::set(globals.without.clone());
+    let path = entry.alias_of.unwrap_or(entry.path);
+    if !globals.without.is_empty() && !["run", "start", "restart"].contains(&path) {
+        return Err(Error::new(format!("--without leaves out a step of run, start or restart, and {path} has none")));
     }
-    explain::begin(globals.explain, globals.step)
+    explain::begin(globals.explain, globals.step)?;
+    if globals.without.is_empty() {
+        return if STARTERS.contains(&path) { binary::keep_from_own_containers() } else { Ok(()) };
+    }
+    // What is left out may be the user namespace, or the words that follow may ask for none; and it is warned of once.
+    binary::keep_from_containers()?;
+    for step in &globals.without {
+        output::complain(&format!("WARNING: without {}: {}", step.name(), step.loss()));
+    }
+    without::set(globals.without.clone());
+    Ok(())
 }
+
+/// The commands that start a program in a container.
+const STARTERS: &[&str] = &["run", "start", "restart", "exec", "oci create", "oci run", "oci exec"];
 
 /// Applies `each` to every name, prints what worked, reports what did not, and exits 1 if any did not.
 pub fn for_each<N: AsRef<str>>(names: &[N], mut each: impl FnMut(&str) -> Result<Option<String>>) -> Result<i32> {

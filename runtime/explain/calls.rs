@@ -352,6 +352,21 @@ pub fn execve(path: &CStr, arguments: &[CString], environment: &[CString]) -> ni
     tell_last(call, || nix::unistd::execve(path, arguments, environment))
 }
 
+/// execveat(2) of an open file.
+#[track_caller]
+pub fn execveat(
+    file: &OwnedFd,
+    arguments: &[CString],
+    environment: &[CString],
+) -> nix::Result<std::convert::Infallible> {
+    let call = || {
+        let words: Vec<String> = arguments.iter().map(|word| quoted(word)).collect();
+        let count = environment.len();
+        Call::new("execveat", format!("{}, \"\", [{}], /* {count} vars */, AT_EMPTY_PATH", fd(file), words.join(", ")))
+    };
+    tell_first(call, || nix::unistd::execveat(file, c"", arguments, environment, nix::fcntl::AtFlags::AT_EMPTY_PATH))
+}
+
 #[track_caller]
 pub fn setsid() -> nix::Result<()> {
     tell(|| Call::new("setsid", String::new()), zero, || nix::unistd::setsid().map(drop))

@@ -1,6 +1,7 @@
 //! One OCI bundle -> one process. This half of Ebb knows the kernel and the OCI runtime specification, and nothing of
 //! images, volumes, container names or the store.
 
+pub mod binary;
 pub mod capabilities;
 pub mod cgroup;
 pub mod detached;

@@ -89,7 +89,8 @@ pub fn read_traces(traces: &Path) -> BTreeMap<i64, Vec<Recorded>> {
             if call.text.contains("CLONE_VFORK") || name == "vfork" {
                 foreign.extend(line.rsplit(" = ").next().and_then(|pid| pid.trim().parse::<i64>().ok()));
             }
-            let became_another = name.starts_with("execve") && line.ends_with(" = 0");
+            // By execveat Ebb becomes itself once more (runtime/oci/binary.rs).
+            let became_another = name == "execve" && line.ends_with(" = 0");
             calls.push(call);
             if became_another {
                 break;

@@ -2,7 +2,7 @@
 
 use super::values;
 use crate::cli::{Execute, close_callers_descriptors, store};
-use crate::engine::container::{self, exec, terminal};
+use crate::engine::container::{self, exec, namespaces, terminal};
 use crate::error::{Error, Kind, Result};
 use std::path::PathBuf;
 
@@ -43,13 +43,15 @@ pub struct Exec {
 
 impl Execute for Exec {
     fn execute(self) -> Result<i32> {
-        let env = values::environment(&self.env_file, &self.env)?;
-        close_callers_descriptors();
         let Some((name, command)) = self.words.split_first() else {
             return Err(Error::of(Kind::Usage, "no container"));
         };
         let store = store()?;
         let container = container::find(&store, name)?;
+        // It may begin anew, and what the options name can be read once only (`--env-file /dev/stdin`).
+        namespaces::keep_binary_from(&container.host_config)?;
+        let env = values::environment(&self.env_file, &self.env)?;
+        close_callers_descriptors();
         let request = exec::Request {
             command: command.to_vec(),
             interactive: self.interactive,

@@ -259,6 +259,19 @@ impl Options {
         })
     }
 
+    /// What decides whether the container's root is the host's; the same as in [`Options::request`].
+    pub fn sharing(&self) -> HostConfig {
+        HostConfig {
+            network_mode: self.network.clone(),
+            pid_mode: self.pid.clone().unwrap_or_default(),
+            ipc_mode: self.ipc.clone().unwrap_or_default(),
+            userns_mode: self.userns.clone(),
+            privileged: self.privileged,
+            runtime: if self.runtime == "ebb" { String::new() } else { self.runtime.clone() },
+            ..HostConfig::default()
+        }
+    }
+
     /// What belongs to later issues is refused with a sentence that says so, never ignored.
     fn refuse_what_is_not_yet(&self) -> Result<()> {
         if !self.publish.is_empty() || self.publish_all {

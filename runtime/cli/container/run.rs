@@ -5,7 +5,7 @@ use crate::cli::{Execute, close_callers_descriptors, output, store};
 use crate::engine::container::attach::{self, Attachment, End};
 use crate::engine::container::record::{Container, MountPoint};
 use crate::engine::container::supervisor::{self, Client, Starting};
-use crate::engine::container::{self, create, protocol, streams, terminal};
+use crate::engine::container::{self, create, namespaces, protocol, streams, terminal};
 use crate::engine::mounts::{self, clean};
 use crate::engine::one_id;
 use crate::error::{Error, Result};
@@ -61,6 +61,8 @@ impl Execute for Run {
         }
         terminal::DetachKeys::parse(&self.detach_keys)?;
         let store = store()?;
+        // It may begin anew, and what the options name can be read once only (`--env-file /dev/stdin`).
+        namespaces::keep_binary_from(&self.options.sharing())?;
         let request = self.options.request(self.detach)?;
         close_callers_descriptors();
         let container = create::make(&store, &request)?;

@@ -3,9 +3,10 @@
 use super::run::{attach_to, forced};
 use crate::cli::{Execute, close_callers_descriptors, output, store};
 use crate::engine::container::attach::{self, Attachment, End};
+use crate::engine::container::record::Container;
 use crate::engine::container::state::{self, Status};
 use crate::engine::container::supervisor::{self, Client};
-use crate::engine::container::{self, protocol, streams, terminal};
+use crate::engine::container::{self, namespaces, protocol, streams, terminal};
 use crate::error::{Error, Kind, Result};
 use crate::store::Store;
 use std::io::IsTerminal;
@@ -40,8 +41,12 @@ impl Execute for Start {
             return self.attached(&store, name);
         }
         let mut failed: Vec<&str> = Vec::new();
-        for name in &self.names {
-            match start(&store, name) {
+        let found: Vec<_> = self.names.iter().map(|name| container::find(&store, name)).collect();
+        for container in found.iter().flatten() {
+            namespaces::keep_binary_from(&container.host_config)?;
+        }
+        for (name, container) in self.names.iter().zip(found) {
+            match container.and_then(|container| start(&store, &container)) {
                 Ok(()) => output::line(name)?,
                 Err(error) => {
                     eprintln!("ebb: {error}");
@@ -58,13 +63,12 @@ impl Execute for Start {
 }
 
 /// One that runs already is left to run, as in Docker.
-fn start(store: &Store, name: &str) -> Result<()> {
-    let container = container::find(store, name)?;
-    let state = state::current(store, &container)?;
+fn start(store: &Store, container: &Container) -> Result<()> {
+    let state = state::current(store, container)?;
     match state.status {
         Status::Running | Status::Restarting => Ok(()),
         Status::Paused => Err(Error::conflict("cannot start a paused container, try unpause instead")),
-        _ => supervisor::start(store, &container, Client::default()),
+        _ => supervisor::start(store, container, Client::default()),
     }
 }
 
@@ -74,6 +78,7 @@ impl Start {
         if container.config.tty && self.interactive && !std::io::stdin().is_terminal() {
             return Err(Error::new("the input device is not a TTY"));
         }
+        namespaces::keep_binary_from(&container.host_config)?;
         let attachment = Attachment::new(&container, self.interactive, true, &self.detach_keys)?;
         let end = if state::current(store, &container)?.is_running() {
             attach_to(store, &container, attachment)?

@@ -1,7 +1,7 @@
 //! stop, restart, kill: ends that the user asks for.
 
 use crate::cli::{Execute, close_callers_descriptors, for_each, store};
-use crate::engine::container::{self, stop};
+use crate::engine::container::{self, namespaces, stop};
 use crate::engine::signal;
 use crate::error::{Doing, Result};
 
@@ -53,9 +53,14 @@ pub struct Restart {
 
 impl Execute for Restart {
     fn execute(self) -> Result<i32> {
-        close_callers_descriptors();
         let signal = self.how.signal()?;
         let store = store()?;
+        for name in &self.containers {
+            if let Ok(container) = container::find(&store, name) {
+                namespaces::keep_binary_from(&container.host_config)?;
+            }
+        }
+        close_callers_descriptors();
         for_each(&self.containers, |name| {
             stop::restart(&store, &container::find(&store, name)?, signal, self.how.time)
                 .doing(|| format!("Cannot restart container {name}"))?;

@@ -5,7 +5,7 @@ use super::{Execute, Globals, descriptors, terminal};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::kernel;
 use crate::oci::state::Status;
-use crate::oci::{self, Io};
+use crate::oci::{self, Io, binary};
 use nix::unistd::Pid;
 use oci_spec::runtime::{Capability, LinuxCapabilities, Process};
 use std::path::PathBuf;
@@ -90,6 +90,7 @@ impl Exec {
         }
         self.refuse_what_is_not_done()?;
         let spec = container.spec()?;
+        binary::keep_from(&spec)?;
         let process = match &self.process {
             Some(file) => crate::store::atomic::read_json(file)?,
             None => self.described_by_options(spec.process().clone().unwrap_or_default())?,

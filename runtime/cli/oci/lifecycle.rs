@@ -4,7 +4,7 @@ use super::{Execute, Globals, descriptors, terminal};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::oci::lifecycle::{self, Created};
 use crate::oci::state::{self, Container};
-use crate::oci::{CreateOptions, Io};
+use crate::oci::{CreateOptions, Io, binary};
 use crate::store::atomic;
 use std::path::{Path, PathBuf};
 
@@ -57,10 +57,12 @@ impl Bundle {
         let bundle = std::path::absolute(&self.bundle)
             .and_then(|bundle| bundle.canonicalize())
             .doing(|| format!("chdir {}", self.bundle.display()))?;
+        let spec = lifecycle::load(&bundle)?;
+        binary::keep_from(&spec)?;
         let preserve_fds = descriptors::preserved(self.preserve_fds)?;
         let named = [self.console_socket.as_deref(), self.pid_file.as_deref()];
         descriptors::close_others(preserve_fds, named.into_iter().chain(globals.paths()));
-        let process = lifecycle::load(&bundle)?.process().clone();
+        let process = spec.process().clone();
         let wants_terminal = process.as_ref().and_then(|process| process.terminal()).unwrap_or(false);
         terminal::check(wants_terminal, detached, self.console_socket.as_deref())?;
         let io = if wants_terminal {

@@ -160,7 +160,7 @@ fn all_mounts(
         list.push(mapped(one, map)?);
     }
     if host.init {
-        let this = super::init::own_binary()?;
+        let this = oci::binary::path()?;
         let one = mount(super::INIT_PATH, "bind", &this.to_string_lossy(), &["bind", "ro", "nosuid", "nodev"])?;
         list.push(mapped(one, map)?);
     }

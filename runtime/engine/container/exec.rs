@@ -46,6 +46,7 @@ pub fn exec(store: &Store, container: &Container, request: &Request) -> Result<i
     }
     let init = running(store, container)?;
     let mut spec = bundle_spec(store, container)?;
+    oci::binary::keep_from(&spec)?;
     let process = process(&mut spec, container, &init, request)?;
     let (io, ends) = match (request.tty, request.detach) {
         (true, _) => {

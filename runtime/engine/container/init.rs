@@ -3,9 +3,8 @@
 use super::INIT_PATH;
 use super::record::HostConfig;
 use crate::error::{Doing, Result};
-use crate::oci::Given;
-use crate::oci::detached;
-use std::path::{Path, PathBuf};
+use crate::oci::{self, Given, detached};
+use std::path::Path;
 use std::rc::Rc;
 
 /// The mount of it, for one life of the container. Bound read-only like any other, it could be made writable by whoever
@@ -14,10 +13,6 @@ pub fn mount(host: &HostConfig) -> Result<Option<Given>> {
     if !host.init {
         return Ok(None);
     }
-    let mount = detached::read_only_for_good(&own_binary()?).doing(|| "seal the init")?;
+    let mount = detached::read_only_for_good(&oci::binary::path()?).doing(|| "seal the init")?;
     Ok(Some(Given { destination: Path::new(INIT_PATH).to_owned(), mount: Rc::new(mount) }))
-}
-
-pub fn own_binary() -> Result<PathBuf> {
-    std::fs::read_link("/proc/self/exe").doing(|| "find Ebb's own binary")
 }

@@ -133,6 +133,12 @@ pub fn has_hosts_root(host: &HostConfig) -> bool {
     nix::unistd::geteuid().is_root() && (!wants_user_namespace(host) || host.pid_mode.starts_with("container:"))
 }
 
+/// Keeps Ebb's own binary out of reach of a container like this one, whose root may be the host's. To be called by a command
+/// before it changes anything: it may begin anew.
+pub fn keep_binary_from(host: &HostConfig) -> Result<()> {
+    if has_hosts_root(host) { oci::binary::keep_from_containers() } else { Ok(()) }
+}
+
 /// Whether the container may change its mounts, in a user namespace of its own: then those of the host's are locked against
 /// it. (Without a user namespace its root is the host's, which nothing is locked against.)
 pub fn may_mount(host: &HostConfig) -> Result<bool> {
