@@ -11,21 +11,26 @@
 
 use super::namespaces;
 use super::wire::{self, Message};
-use super::{Init, Io, cgroup, console, create, ids, process, rlimits};
+use super::{Init, Io, cgroup, console, create, entering, ids, process, rlimits};
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
 use crate::kernel::{self, Cloned};
 use crate::store::beneath;
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 use oci_spec::runtime::{Process, Spec};
 use std::ffi::CString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 
-pub fn exec(target: Pid, pidfd: OwnedFd, spec: &Spec, process: &Process, io: Io) -> Result<Init> {
+pub fn exec(
+    target: Pid,
+    pidfd: OwnedFd,
+    spec: &Spec,
+    process: &Process,
+    io: Io,
+    leash: Option<BorrowedFd>,
+) -> Result<Init> {
     let mut plan = process::plan(spec, process)?;
     plan.makes_directory = false;
     create::give_pipes(&io, spec, process.user().uid())?;
@@ -44,8 +49,8 @@ pub fn exec(target: Pid, pidfd: OwnedFd, spec: &Spec, process: &Process, io: Io)
         }
         Cloned::Parent { pid: door, pidfd } => {
             drop(theirs);
-            let entered = accompany(&ours, &pidfd);
-            let _ = waitpid(door, None);
+            let entered = accompany(&ours, &pidfd, leash);
+            entering::see_out(door, &pidfd);
             let (pid, pidfd, console) = entered?;
             Ok(Init { pid, pidfd, console, cgroup: entry.cgroup.path().to_owned(), gate: Some(ours), let_go: false })
         }
@@ -74,9 +79,9 @@ struct Entry {
 
 /// Sees the new process to where it waits for its start. On an error it is killed and reaped: unreaped it would keep the
 /// container's first process from ever ending, which waits in the kernel until its pid namespace is empty.
-fn accompany(socket: &OwnedFd, door: &OwnedFd) -> Result<(Pid, OwnedFd, Option<OwnedFd>)> {
-    let (pid, pidfd, console) = hear_who_entered(socket, door)?;
-    let ready = await_program(socket, pid);
+fn accompany(socket: &OwnedFd, door: &OwnedFd, leash: Option<BorrowedFd>) -> Result<(Pid, OwnedFd, Option<OwnedFd>)> {
+    let (pid, pidfd, console) = hear_who_entered(socket, door, leash)?;
+    let ready = await_program(socket, pid, &pidfd, leash);
     if ready.is_err() {
         reap(pid, &pidfd);
     }
@@ -89,12 +94,16 @@ fn reap(pid: Pid, pidfd: &OwnedFd) {
 }
 
 /// The new process, and the master of its terminal, if it has one.
-fn hear_who_entered(socket: &OwnedFd, door: &OwnedFd) -> Result<(Pid, OwnedFd, Option<OwnedFd>)> {
+fn hear_who_entered(
+    socket: &OwnedFd,
+    door: &OwnedFd,
+    leash: Option<BorrowedFd>,
+) -> Result<(Pid, OwnedFd, Option<OwnedFd>)> {
     let mut master = None;
     loop {
         // The new process holds the other end as well: where the door was killed before it said whom it let in, the end of
         // the line would never come.
-        await_word_or_death(socket, door)?;
+        entering::await_word(socket, door, leash, "the process at the container's door was killed")?;
         match wire::receive(socket)? {
             Message::Terminal(terminal) => master = Some(terminal),
             Message::Entered(pid, pidfd) => return Ok((Pid::from_raw(pid), pidfd, master)),
@@ -103,8 +112,9 @@ fn hear_who_entered(socket: &OwnedFd, door: &OwnedFd) -> Result<(Pid, OwnedFd, O
     }
 }
 
-fn await_program(socket: &OwnedFd, pid: Pid) -> Result<()> {
+fn await_program(socket: &OwnedFd, pid: Pid, pidfd: &OwnedFd, leash: Option<BorrowedFd>) -> Result<()> {
     wire::send(socket, &Message::Numbered(pid.as_raw()))?;
+    entering::await_word(socket, pidfd, leash, ENDED)?;
     match wire::receive(socket)? {
         Message::Ready => Ok(()),
         other => Err(why(other)),
@@ -115,26 +125,11 @@ fn await_program(socket: &OwnedFd, pid: Pid) -> Result<()> {
 fn why(message: Message) -> Error {
     match message {
         Message::Failed(error) => error,
-        _ => Error::new("the container ended while the new process entered it"),
+        _ => Error::new(ENDED),
     }
 }
 
-/// Blocks until there is something to receive; an error where the door is gone, and nothing is.
-fn await_word_or_death(socket: &OwnedFd, door: &OwnedFd) -> Result<()> {
-    loop {
-        let mut fds = [PollFd::new(socket.as_fd(), PollFlags::POLLIN), PollFd::new(door.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut fds, PollTimeout::NONE) {
-            Err(Errno::EINTR) => {}
-            result => {
-                result.doing(|| "wait for the process at the container's door")?;
-                if fds[0].any().unwrap_or(false) {
-                    return Ok(());
-                }
-                return Err(Error::new("the process at the container's door was killed"));
-            }
-        }
-    }
-}
+pub const ENDED: &str = "the container ended while the new process entered it";
 
 /// The first clone. Returns only the error that ended it.
 fn enter(entry: &mut Entry, socket: &OwnedFd) -> Error {

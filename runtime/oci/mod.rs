@@ -18,6 +18,7 @@ mod cgroupfs;
 mod console;
 mod create;
 mod devices;
+mod entering;
 mod exec;
 mod first_process;
 mod gate;
@@ -83,6 +84,14 @@ impl Init {
         }
         gate::finish(&gate)
     }
+
+    /// [`Init::start`] of what [`exec`] began, with the same `leash`: the container may kill or stop it before it execs.
+    pub fn start_entered(&mut self, leash: Option<BorrowedFd>) -> Result<()> {
+        let gate = self.gate.take().ok_or_else(|| Error::new("this process has been started already"))?;
+        wire::send(&gate, &wire::Message::Start)?;
+        entering::await_word(&gate, &self.pidfd, leash, exec::ENDED)?;
+        gate::finish(&gate)
+    }
 }
 
 /// The annotation of a bundle whose root is only to be changed by chroot(2): a lesson shows with it what pivot_root(2)
@@ -134,11 +143,19 @@ pub fn begin(spec: Spec, bundle: &Path, id: &str, io: Io, options: CreateOptions
 }
 
 /// Runs one more process in the container whose first process is `target`, which `pidfd` is a handle on. `spec` is the
-/// container's bundle (its seccomp filter, its cgroup), `process` the new process.
-pub fn exec(target: Pid, pidfd: OwnedFd, spec: &Spec, process: &Process, io: Io) -> Result<Init> {
+/// container's bundle (its seccomp filter, its cgroup), `process` the new process. When the other end of `leash` is closed
+/// while it enters the container, it is given up, and killed.
+pub fn exec(
+    target: Pid,
+    pidfd: OwnedFd,
+    spec: &Spec,
+    process: &Process,
+    io: Io,
+    leash: Option<BorrowedFd>,
+) -> Result<Init> {
     refuse_no_id(process)?;
     refused::process(process)?;
-    exec::exec(target, pidfd, spec, process, io)
+    exec::exec(target, pidfd, spec, process, io, leash)
 }
 
 /// How to see a container's files.

@@ -111,20 +111,20 @@ impl Exec {
         let handle = kernel::pidfd_open(target).doing(|| format!("open process {target}"))?;
         // Asked after the handle is ours: the pid may have been given to another.
         running(&container, "cannot exec in a stopped container")?;
-        let mut init = oci::exec(target, handle, &spec, &process, io)?;
+        let mut init = oci::exec(target, handle, &spec, &process, io, None)?;
         if let (Some(socket), Some(console)) = (&self.console_socket, &init.console) {
             terminal::send(socket, console)?;
         }
         let pid = init.pid.as_raw();
         if self.detach {
-            init.start()?;
+            init.start_entered(None)?;
             write_pid(self.pid_file.as_deref(), pid)?;
             return Ok(0);
         }
         let pidfd = init.pidfd.try_clone().doing(|| "watch the process")?;
         let console = init.console.take();
         terminal::attend(pid, &pidfd, console.as_ref(), || {
-            init.start()?;
+            init.start_entered(None)?;
             write_pid(self.pid_file.as_deref(), pid)
         })
     }

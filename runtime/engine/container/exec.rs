@@ -20,7 +20,7 @@ use oci_spec::runtime::{Capability, Process, Spec};
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::IsTerminal;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::str::FromStr;
 
 /// What `exec` is asked for.
@@ -60,7 +60,7 @@ pub fn exec(store: &Store, container: &Container, request: &Request) -> Result<i
         (false, false) => pipes(container, request.interactive)?,
     };
     let mut ends = Some(ends);
-    let kept = keeper::start(&mut ends, || start(&init, container, &spec, &process, io))?;
+    let kept = keeper::start(&mut ends, |command| start(&init, container, &spec, &process, io, command))?;
     if request.detach {
         return Ok(0);
     }
@@ -106,18 +106,26 @@ pub fn bundle_spec(store: &Store, container: &Container) -> Result<Spec> {
     Spec::load(&path).doing(|| format!("read {}", path.display()))
 }
 
-/// Starts `process` beside the container's first one. Returns when it has been executed.
-pub fn start(init: &ProcessId, container: &Container, spec: &Spec, process: &Process, io: Io) -> Result<oci::Init> {
+/// Starts `process` beside the container's first one. Returns when it has been executed; or where the other end of `leash`
+/// is closed before.
+pub fn start(
+    init: &ProcessId,
+    container: &Container,
+    spec: &Spec,
+    process: &Process,
+    io: Io,
+    leash: BorrowedFd,
+) -> Result<oci::Init> {
     let ended = || Error::conflict(format!("container {} is not running", container.id));
     let handle = init.open().ok_or_else(ended)?;
-    let mut child = oci::exec(Pid::from_raw(init.pid), handle, spec, process, io).map_err(failed)?;
+    let mut child = oci::exec(Pid::from_raw(init.pid), handle, spec, process, io, Some(leash)).map_err(failed)?;
     // It waits before its execve(2). Had the container ended while we entered it, the pid might be somebody else's.
     if !init.is_alive() {
         let _ = calls::pidfd_send_signal(&child.pidfd, libc::SIGKILL);
         let _ = exit_code(&child.pidfd);
         return Err(ended());
     }
-    let started = child.start();
+    let started = child.start_entered(Some(leash));
     if started.is_err() {
         let _ = calls::pidfd_send_signal(&child.pidfd, libc::SIGKILL);
         let _ = exit_code(&child.pidfd);
@@ -241,7 +249,7 @@ fn connect(
     console: Option<&OwnedFd>,
     detach_keys: DetachKeys,
 ) -> Result<(Streams, Option<Raw>)> {
-    let own = |fd: std::os::fd::BorrowedFd| fd.try_clone_to_owned().doing(|| "duplicate a descriptor");
+    let own = |fd: BorrowedFd| fd.try_clone_to_owned().doing(|| "duplicate a descriptor");
     let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
     let Some(console) = console else {
         let input = ends.stdin.map(|to| own(stdin.as_fd()).map(|from| (from, to))).transpose()?;

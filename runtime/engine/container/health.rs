@@ -3,24 +3,19 @@
 //! The supervisor polls; this is its part of the loop. `deadline` and `descriptors` say when to wake, `advance` does
 //! what is due.
 
+use super::probe::{self, Probe};
 use super::record::Container;
 use super::state::{self, Health, HealthProbe};
-use super::{exec, streams};
 use crate::engine::image::Healthcheck;
 use crate::engine::time;
-use crate::error::{Doing, Result};
-use crate::explain::calls;
-use crate::oci::{self, Io};
+use crate::error::Result;
 use crate::store::Store;
 use jiff::Timestamp;
-use nix::fcntl::OFlag;
-use nix::unistd::{pipe2, read};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
-/// Docker keeps the last five probes, and 4096 bytes of what each wrote.
+/// As in Docker.
 const PROBES_KEPT: usize = 5;
-const OUTPUT_KEPT: usize = 4096;
 
 /// The health check of one life of a container, from its start to its end.
 pub struct Monitor {
@@ -34,19 +29,19 @@ pub struct Monitor {
 }
 
 enum Phase {
-    Waiting { until: Instant },
-    Probing(Probe),
-}
-
-/// A check that runs.
-struct Probe {
-    child: oci::Init,
-    output: Option<OwnedFd>,
-    text: Vec<u8>,
-    cut: bool,
-    began: Timestamp,
-    /// When it is killed; `None` once it has been.
-    deadline: Option<Instant>,
+    Waiting {
+        until: Instant,
+    },
+    /// A check runs, until `deadline`.
+    Probing {
+        probe: Probe,
+        deadline: Instant,
+    },
+    /// A check took too long, as is written down; the end of what was killed is yet to come.
+    GivenUp {
+        probe: Probe,
+        until: Instant,
+    },
 }
 
 /// What `state.json` says of a container with a health check when it starts; `None` without one.
@@ -89,7 +84,8 @@ impl Monitor {
     pub fn deadline(&self) -> Option<Instant> {
         match &self.phase {
             Phase::Waiting { until } => Some(*until),
-            Phase::Probing(probe) => probe.deadline,
+            Phase::Probing { deadline, .. } => Some(*deadline),
+            Phase::GivenUp { .. } => None,
         }
     }
 
@@ -97,72 +93,70 @@ impl Monitor {
     pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         match &self.phase {
             Phase::Waiting { .. } => Vec::new(),
-            Phase::Probing(probe) => {
-                std::iter::once(probe.child.pidfd.as_fd()).chain(probe.output.as_ref().map(AsFd::as_fd)).collect()
-            }
+            Phase::Probing { probe, .. } | Phase::GivenUp { probe, .. } => probe.descriptors(),
         }
     }
 
     /// Does what is due: starts a probe, reads what it writes, ends it when it takes too long, writes down its verdict.
-    /// Cheap when nothing is. An error is about the container's state file; the monitor itself goes on.
-    pub fn advance(&mut self, store: &Store, container: &Container) -> Result<()> {
+    /// Cheap when nothing is, and never waits. An error is about the container's state file; the monitor itself goes on.
+    /// `let_go` closes what a probe's process must not hold open.
+    pub fn advance(&mut self, store: &Store, container: &Container, let_go: &mut dyn FnMut()) -> Result<()> {
         let now = Instant::now();
-        match &mut self.phase {
-            Phase::Waiting { until } if now < *until => Ok(()),
-            Phase::Waiting { .. } => match self.begin(store, container) {
-                Ok(()) => Ok(()),
+        let next = now + self.interval;
+        match std::mem::replace(&mut self.phase, Phase::Waiting { until: next }) {
+            Phase::Waiting { until } if now < until => {
+                self.phase = Phase::Waiting { until };
+                Ok(())
+            }
+            Phase::Waiting { .. } => match probe::begin(store, container, &self.command, let_go) {
+                Ok(probe) => {
+                    self.phase = Phase::Probing { probe, deadline: now + self.timeout };
+                    Ok(())
+                }
                 Err(error) => self.conclude(store, container, Timestamp::now(), -1, error.to_string()),
             },
-            Phase::Probing(probe) => {
+            Phase::Probing { mut probe, deadline } => {
                 probe.read();
-                if probe.deadline.is_some_and(|deadline| now >= deadline) {
-                    // Its end is not waited for here: where the container is frozen, that takes until it is thawed.
-                    let _ = calls::pidfd_send_signal(&probe.child.pidfd, libc::SIGKILL);
-                    probe.deadline = None;
-                }
-                let Some(code) = probe.ended()? else { return Ok(()) };
-                let (code, text) = match probe.deadline {
-                    None => (-1, format!("Health check exceeded timeout ({})", go_duration(self.timeout))),
-                    Some(_) => (code, probe.output()),
-                };
                 let began = probe.began;
-                self.conclude(store, container, began, code, text)
+                match probe.ended()? {
+                    Some(Ok(Some(code))) => self.conclude(store, container, began, code, probe.output()),
+                    Some(Ok(None)) => Ok(()),
+                    Some(Err(error)) => self.conclude(store, container, began, -1, error.to_string()),
+                    None if now < deadline => {
+                        self.phase = Phase::Probing { probe, deadline };
+                        Ok(())
+                    }
+                    None => {
+                        probe.give_up();
+                        self.phase = Phase::GivenUp { probe, until: next };
+                        let text = format!("Health check exceeded timeout ({})", go_duration(self.timeout));
+                        self.conclude(store, container, began, -1, text)
+                    }
+                }
+            }
+            Phase::GivenUp { mut probe, until } => {
+                probe.read();
+                if probe.ended()?.is_none() {
+                    self.phase = Phase::GivenUp { probe, until };
+                } else {
+                    self.phase = Phase::Waiting { until };
+                }
+                Ok(())
             }
         }
     }
 
-    /// Starts a probe; a frozen container is left alone until the next time.
-    fn begin(&mut self, store: &Store, container: &Container) -> Result<()> {
-        let began = Timestamp::now();
-        self.phase = Phase::Waiting { until: Instant::now() + self.interval };
-        let Ok(init) = exec::running(store, container) else { return Ok(()) };
-        let mut spec = exec::bundle_spec(store, container)?;
-        let request = exec::Request { command: self.command.clone(), ..exec::Request::default() };
-        let process = exec::process(&mut spec, container, &init, &request)?;
-        let (output, write_end) = pipe2(OFlag::O_CLOEXEC).doing(|| "make a pipe")?;
-        streams::set_nonblocking(&output)?;
-        let stderr = write_end.try_clone().doing(|| "duplicate a pipe")?;
-        let io = Io::Descriptors { stdin: exec::null_for(container)?, stdout: write_end, stderr };
-        let child = exec::start(&init, container, &spec, &process, io)?;
-        let deadline = Some(Instant::now() + self.timeout);
-        self.phase =
-            Phase::Probing(Probe { child, output: Some(output), text: Vec::new(), cut: false, began, deadline });
-        Ok(())
-    }
-
-    /// Writes down what a probe found, and waits for the next one's time.
+    /// Writes down what a probe found.
     fn conclude(
-        &mut self,
+        &self,
         store: &Store,
         container: &Container,
         began: Timestamp,
         exit_code: i32,
         output: String,
     ) -> Result<()> {
-        let now = Instant::now();
-        self.phase = Phase::Waiting { until: now + self.interval };
         let probe = HealthProbe { start: time::format(began), end: time::now(), exit_code, output };
-        let in_grace = now < self.grace_ends;
+        let in_grace = Instant::now() < self.grace_ends;
         state::change(store, &container.id, |state| {
             if state.is_running() {
                 judge(state.health.get_or_insert_default(), probe, self.retries, in_grace);
@@ -190,49 +184,6 @@ fn judge(health: &mut Health, probe: HealthProbe, retries: u32, in_grace: bool) 
     health.log.push(probe);
     let surplus = health.log.len().saturating_sub(PROBES_KEPT);
     health.log.drain(..surplus);
-}
-
-impl Probe {
-    /// Takes what the check has written by now. Beyond 4 KiB it is read and forgotten, so that the check is not held up.
-    fn read(&mut self) {
-        let mut buffer = [0u8; 4096];
-        while let Some(output) = &self.output {
-            match read(output, &mut buffer) {
-                Ok(0) => self.output = None,
-                Ok(length) => {
-                    let room = OUTPUT_KEPT - self.text.len();
-                    self.text.extend_from_slice(&buffer[..length.min(room)]);
-                    self.cut |= length > room;
-                }
-                Err(nix::errno::Errno::EINTR) => {}
-                Err(_) => return,
-            }
-        }
-    }
-
-    /// Its exit code, once it has ended.
-    fn ended(&mut self) -> Result<Option<i32>> {
-        if !super::stop::ended_within(&self.child.pidfd, Some(Duration::ZERO))? {
-            return Ok(None);
-        }
-        self.read();
-        Ok(Some(exec::exit_code(&self.child.pidfd).unwrap_or(-1)))
-    }
-
-    fn output(&self) -> String {
-        let text = String::from_utf8_lossy(&self.text);
-        if self.cut { format!("{text}...") } else { text.into_owned() }
-    }
-}
-
-impl Drop for Monitor {
-    /// The container has ended, and its processes with it; a probe among them is ours to reap.
-    fn drop(&mut self) {
-        if let Phase::Probing(probe) = &mut self.phase {
-            let _ = calls::pidfd_send_signal(&probe.child.pidfd, libc::SIGKILL);
-            let _ = exec::exit_code(&probe.child.pidfd);
-        }
-    }
 }
 
 /// As Go prints a duration: `30s`, `1m30s`, `500ms`.

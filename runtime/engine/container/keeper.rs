@@ -23,8 +23,8 @@ pub struct Kept {
 }
 
 /// Runs `start` in a new keeper, and returns when it has. `ours` are the command's own descriptors, which a keeper must
-/// not hold open.
-pub fn start<T>(ours: &mut Option<T>, start: impl FnOnce() -> Result<oci::Init>) -> Result<Kept> {
+/// not hold open. `start` is given what is readable when the command is gone.
+pub fn start<T>(ours: &mut Option<T>, start: impl FnOnce(BorrowedFd) -> Result<oci::Init>) -> Result<Kept> {
     let (keeper, command) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
         .doing(|| "make a socket pair")?;
     explain::step("a keeper: the new process's parent, which waits for its end whatever becomes of us", "");
@@ -57,8 +57,8 @@ impl Kept {
     }
 }
 
-fn keep(command: &OwnedFd, start: impl FnOnce() -> Result<oci::Init>) {
-    let (started, child) = match start() {
+fn keep(command: &OwnedFd, start: impl FnOnce(BorrowedFd) -> Result<oci::Init>) {
+    let (started, child) = match start(command.as_fd()) {
         Ok(child) => (Ok(()), Some(child)),
         Err(error) => (Err(error), None),
     };

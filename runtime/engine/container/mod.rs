@@ -32,6 +32,7 @@ pub mod loss;
 pub mod names;
 pub mod namespaces;
 pub mod pause;
+pub mod probe;
 pub mod processes;
 pub mod protocol;
 pub mod prune;

@@ -105,8 +105,12 @@ impl Relay {
                 return Ok(());
             }
             if let Some(monitor) = &mut health {
+                let mut let_go = || {
+                    ends = Ends::default();
+                    self.clients.clear();
+                };
                 // A full disk keeps a verdict from being written down; the container does not suffer for it.
-                let _ = monitor.advance(store, container);
+                let _ = monitor.advance(store, container, &mut let_go);
             }
         }
     }
