@@ -50,6 +50,7 @@ pub mod streams;
 pub mod supervisor;
 pub mod terminal;
 pub mod top;
+pub mod unwatched;
 pub mod update;
 pub mod users;
 pub mod wait;

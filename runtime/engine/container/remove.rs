@@ -2,7 +2,7 @@
 
 use super::record::Container;
 use super::state::{self, Status};
-use super::{dir, stop};
+use super::{dir, stop, unwatched};
 use crate::engine::idmap;
 use crate::engine::volume::trash::Trashed;
 use crate::engine::volume::{self, Removal};
@@ -24,7 +24,8 @@ pub struct Options {
 /// the trash now.
 pub fn remove(store: &Store, container: &Container, options: Options) -> Result<Vec<Trashed>> {
     let mut killed = false;
-    loop {
+    let starter = if options.force { unwatched::starter(store, container) } else { None };
+    let removed = loop {
         // What was started with `--rm` goes with its anonymous volumes when it is killed, whoever comes to it first.
         let with_its_end = killed && container.host_config.auto_remove;
         match erase(store, container, options.volumes || with_its_end) {
@@ -35,12 +36,14 @@ pub fn remove(store: &Store, container: &Container, options: Options) -> Result<
             Err(Refusal::Running(status)) => return Err(refused(status)),
             // Its supervisor was first. What that may still be at is done when we return.
             Err(Refusal::Failed(error)) if with_its_end && error.is_not_found() => {
-                return remove_anonymous_volumes(store, container);
+                break remove_anonymous_volumes(store, container);
             }
             Err(Refusal::Failed(error)) => return Err(error),
-            Ok(trashed) => return Ok(trashed),
+            Ok(trashed) => break Ok(trashed),
         }
-    }
+    };
+    starter.as_ref().map_or(Ok(()), unwatched::end_starter)?;
+    removed
 }
 
 /// Docker's words for a container that is not to be removed as it is.

@@ -134,7 +134,10 @@ impl State {
 pub fn current(store: &Store, container: &Container) -> Result<State> {
     let mut state = written(store, &container.id)?;
     match state.status {
-        Status::Running if !state.init.is_alive() && !state.supervisor.is_alive() => gone(&mut state),
+        Status::Running if !state.supervisor.is_alive() => {
+            super::unwatched::end(container, &state);
+            gone(&mut state);
+        }
         Status::Running if !state.cgroup.is_empty() && oci::cgroup::is_frozen(&state.cgroup) => {
             state.status = Status::Paused
         }

@@ -2,7 +2,7 @@
 
 use super::record::Container;
 use super::state::{self, State, Status};
-use super::{supervisor, wait};
+use super::{supervisor, unwatched, wait};
 use crate::engine::signal;
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
@@ -127,7 +127,9 @@ fn await_record(store: &Store, container: &Container, state: &State) -> Result<(
         let _ = calls::pidfd_send_signal(&supervisor, libc::SIGTERM);
         // It ends with its container, most often at once. Where a client that does not read keeps it, what it has written
         // down is waited for.
-        ended_within(&supervisor, Some(Duration::from_secs(1)))?;
+        if !ended_within(&supervisor, Some(Duration::from_secs(1)))? {
+            unwatched::end_stuck(store, container, state)?;
+        }
     }
     let removes_itself = |state: &State| container.host_config.auto_remove && !state.held;
     wait::until(store, container, |state| {
