@@ -123,3 +123,26 @@ fn exec_takes_over_the_containers_oom_score() {
     ebb.ok(["run", "-d", "--name", "box", "--oom-score-adj", "300", "busybox", "sleep", "1000"]);
     assert_eq!(ebb.ok(["exec", "box", "cat", "/proc/self/oom_score_adj"]), "300");
 }
+
+/// Without a keyring of its own a container would be handed the keys of who started it. (A kernel without keyrings has none;
+/// EPERM is what the filter of a container around Ebb answers, to Ebb's own containers, too.)
+#[test]
+fn nobody_comes_in_with_the_hosts_keys() {
+    if !is_root() {
+        // Under a tracer that is not root, newuidmap(1) is not setuid; the code is the same.
+        return;
+    }
+    let ebb = Ebb::new();
+    ebb.ok(["run", "-d", "--name", "box", "busybox", "sleep", "1000"]);
+    for words in [&["run", "--rm", "busybox", "true"][..], &["exec", "box", "true"]] {
+        for error in ["ENOSYS", "EPERM"] {
+            let answer = common::strace::tampered(&ebb, &format!("keyctl:error={error}"), words);
+            assert_eq!(answer.code, 0, "{}", answer.shown());
+        }
+        for (error, said) in [("EDQUOT", "kernel.keys.maxkeys"), ("ENOMEM", "make a session keyring")] {
+            let answer = common::strace::tampered(&ebb, &format!("keyctl:error={error}"), words);
+            assert_ne!(answer.code, 0, "{}", answer.shown());
+            assert!(answer.stderr.contains(said), "{}", answer.shown());
+        }
+    }
+}
