@@ -146,3 +146,30 @@ fn nobody_comes_in_with_the_hosts_keys() {
         }
     }
 }
+
+/// Its supervisor is killed before it has asked to die with it (PR_SET_PDEATHSIG): it finds that one gone, and does not begin.
+#[test]
+fn a_container_whose_supervisor_dies_while_it_is_set_up_does_not_begin() {
+    if !is_root() {
+        return;
+    }
+    let ebb = Ebb::new();
+    let name = format!("orphan-{}", std::process::id());
+    let mut stops = 0;
+    let words = ["run", "-d", "--name", &name, "busybox", "sh", "-c", "echo begun; exec sleep 1000"];
+    let answer = common::strace::stopped_after(&ebb, "setresuid", &words, &mut || {
+        stops += 1;
+        // The first is in becoming root of its user namespace, the second in becoming the program's user.
+        if stops == 2 {
+            let only = std::fs::read_dir(ebb.store().join("containers")).expect("the store").next();
+            let state = std::fs::read_to_string(only.expect("it").expect("it").path().join("state.json"));
+            let state: serde_json::Value = serde_json::from_str(&state.expect("it is claimed")).expect("JSON");
+            let supervisor = state["Supervisor"]["Pid"].as_i64().expect("a pid") as i32;
+            let supervisor = nix::unistd::Pid::from_raw(supervisor);
+            nix::sys::signal::kill(supervisor, nix::sys::signal::Signal::SIGKILL).expect("it lives");
+        }
+    });
+    assert!(stops >= 2 && answer.code != 0, "{}", answer.shown());
+    assert_eq!(ebb.run(["logs", &name]).stdout, "");
+    assert_ne!(ebb.inspect(&name, "{{.State.Status}}"), "running");
+}
