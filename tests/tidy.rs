@@ -1,5 +1,7 @@
 //! The rules that hold for the source itself. Each says why it exists; an exception stands in a list, with its reason.
 
+#[path = "common/links.rs"]
+mod links;
 #[path = "common/source.rs"]
 mod source;
 
