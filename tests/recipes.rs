@@ -173,6 +173,26 @@ fn a_killed_making_ends_its_downloads_and_the_next_one_clears_up() {
 }
 
 #[test]
+fn roots_apt_downloads_as_its_own_user_who_may_enter_where_it_does() {
+    let has_user = Command::new("id").arg("_apt").output().is_ok_and(|output| output.status.success());
+    if !common::is_root() || !has_user {
+        return; // Who is not root has one user, and Debian's apt another.
+    }
+    let ebb = Ebb::empty();
+    let said = ebb.dir.join("said");
+    let script = format!(
+        "exec 2>/dev/null\ncd /var/cache/apt/archives\nmountpoint -q /var/cache/apt && \
+         setpriv --reuid _apt --regid nogroup --clear-groups ls partial && echo enters >>{0}\n\
+         grep Sandbox \"$2\" >>{0}; exit 100",
+        said.display()
+    );
+    let apt = FakeApt::new(&ebb, &script);
+    assert_eq!(answer(apt.command(&ebb).args(["pull", "-q", "nginx"])).code, 0);
+    assert_eq!(std::fs::read_to_string(said).expect("apt-get ran"), "enters\n");
+    assert_eq!(left_over(&ebb), Vec::<PathBuf>::new());
+}
+
+#[test]
 fn the_bar_moves_on_a_terminal_and_is_wiped() {
     let ebb = Ebb::empty();
     let report = "case \"$*\" in *update*) echo dlstatus:1:50.0:half >&3;; esac; exit 100";

@@ -82,12 +82,17 @@ fetch_packages() {
 # trusted, stays as this system has it.
 apt_of_our_own() {
     mkdir -p "$WORK/state/lists/partial" "$WORK/cache/archives/partial"
+    state="$WORK/state" cache="$WORK/cache" sandbox='APT::Sandbox::User "root";' in_places=
+    # What parses a stranger's answers should not be root: root's apt downloads as the user _apt, who may not enter a
+    # directory of ours. In a mount namespace of apt's own, ours lie where that user may go.
+    if [ "$(id -u)" = 0 ] && id _apt >/dev/null 2>&1 && mounted_in_places true 2>/dev/null; then
+        state=/var/lib/apt cache=/var/cache/apt sandbox= in_places=mounted_in_places
+    fi
     cat >"$WORK/apt.conf" <<END
-Dir::State "$WORK/state";
+Dir::State "$state";
 Dir::State::status "$WORK/installed";
-Dir::Cache "$WORK/cache";
-// Root's apt downloads as the user _apt, who may not enter a directory of ours.
-APT::Sandbox::User "root";
+Dir::Cache "$cache";
+$sandbox
 APT::Install-Recommends "false";
 Acquire::Languages "none";
 Acquire::http::Timeout "15";
@@ -116,8 +121,14 @@ END
     done >"$WORK/installed"
 }
 
-apt() { LC_ALL=C apt-get -c "$WORK/apt.conf" -q "$@"; }
-apt_cache() { LC_ALL=C apt-cache -c "$WORK/apt.conf" "$@"; }
+apt() { $in_places env LC_ALL=C apt-get -c "$WORK/apt.conf" -q "$@"; }
+apt_cache() { $in_places env LC_ALL=C apt-cache -c "$WORK/apt.conf" "$@"; }
+
+# Runs a command that finds our state and our cache where this system's own are, which nobody else notices.
+mounted_in_places() {
+    WORK=$WORK unshare -m sh -c 'mount --bind "$WORK/state" /var/lib/apt && mount --bind "$WORK/cache" /var/cache/apt &&
+        exec "$@"' sh "$@"
+}
 
 unpack_packages() {
     echo "step unpacking"
