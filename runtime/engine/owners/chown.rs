@@ -361,6 +361,8 @@ fn tell(source: &str, survey: &Survey, owner: &Owner) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::fcntl::openat;
+    use nix::sys::stat::Mode;
 
     #[test]
     fn what_belongs_to_the_system_is_known_by_where_a_descriptor_leads() {
