@@ -108,6 +108,33 @@ fn nobody_looks_into_a_container_that_is_being_made() {
     assert_eq!(ebb.ok(["logs", "spy"]), "");
 }
 
+/// A child that sees a container's files has descriptors of the host's, and ids that are a container's, too.
+#[test]
+fn nobody_looks_into_a_child_that_sees_a_containers_files() {
+    use std::io::Read;
+    use std::os::unix::fs::MetadataExt;
+    let ebb = Ebb::new();
+    ebb.ok(["run", "--name", "box", "busybox", "dd", "if=/dev/zero", "of=/large", "bs=1M", "count=4"]);
+    ebb.ok(["run", "-d", "--name", "runs", "busybox", "sleep", "1000"]);
+    ebb.ok(["exec", "runs", "dd", "if=/dev/zero", "of=/large", "bs=1M", "count=4"]);
+    for words in [&["export", "box"][..], &["export", "runs"], &["cp", "box:/large", "-"], &["cp", "runs:/large", "-"]]
+    {
+        let mut command = ebb.spawn(words);
+        // It writes more than a pipe holds, and waits.
+        command.stdout.as_mut().expect("a pipe").read_exact(&mut [0]).expect("it has begun");
+        let children = format!("/proc/{0}/task/{0}/children", command.id());
+        let children = std::fs::read_to_string(children).expect("its children");
+        assert!(!children.trim().is_empty(), "{words:?}");
+        for child in children.split_whitespace() {
+            // What belongs to root there is what only root may look at (proc(5)).
+            let owner = std::fs::metadata(format!("/proc/{child}/environ")).expect("it waits").uid();
+            assert_eq!(owner, 0, "{words:?}");
+        }
+        let _ = command.kill();
+        let _ = command.wait();
+    }
+}
+
 /// The limits are the program's, not those of the process that makes its view.
 #[test]
 fn a_small_limit_on_open_files_does_not_keep_a_container_from_starting() {

@@ -3,6 +3,7 @@
 mod common;
 
 use common::Ebb;
+use common::bundle::Bundle;
 use std::process::Command;
 
 /// Runs `ebb ARGS`; what has not ended after a minute hangs.
@@ -42,6 +43,87 @@ fn what_the_caller_has_open_is_not_open_in_the_container_and_no_way_out() {
     let (both, first) = (["0", "1", "2", "3"], ["0", "1", "2"]);
     let with_exec = [&first[..], &both].concat();
     assert_eq!(open, [&both[..], &both, &with_exec, &with_exec].concat(), "{}", answer.shown());
+}
+
+/// A lock or a pipe of a script's is let go of at once: what waits for its end does not wait for the container's.
+#[test]
+fn no_command_that_starts_a_program_holds_what_its_caller_has_open() {
+    let ebb = Ebb::new();
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    ebb.ok(["run", "-d", "--name", "box", "busybox", "sleep", "1000"]);
+    bundle.oci();
+    let states = bundle.root().to_str().expect("UTF-8").to_owned();
+    let script = r#"
+        held() {
+            mkfifo line
+            "$@" >/dev/null 2>&1 9>line &
+            timeout 20 cat line && echo let go || echo "held: $*"
+            rm line
+        }
+        held "$0" run --rm --name attached busybox sleep 1000
+        held "$0" run -d --name detached busybox sleep 1000
+        held "$0" exec box sleep 1000
+        held "$0" exec -d box sleep 1000
+        cd "$2"
+        held "$0" oci --root "$1" create made
+        wait %5
+        held "$0" oci --root "$1" run runs
+        held "$0" oci --root "$1" exec runs sleep 1000
+        exit 0"#;
+    let mut shell = Command::new("sh");
+    shell.args(["-mc", script, env!("CARGO_BIN_EXE_ebb"), &states]).arg(&bundle.dir).env("EBB_ROOT", ebb.store());
+    let answer = common::answer(shell.current_dir(&ebb.dir));
+    assert_eq!(answer.stdout, "let go\n".repeat(7), "{}", answer.shown());
+}
+
+/// What a caller names is read before it is closed.
+#[test]
+fn what_an_option_names_by_its_descriptor_is_read() {
+    let ebb = Ebb::new();
+    std::fs::write(ebb.dir.join("environment"), "NAMED=here\n").expect("a file");
+    ebb.ok(["run", "-d", "--name", "box", "busybox", "sleep", "1000"]);
+    for words in ["run --rm --env-file /dev/fd/9 busybox", "exec --env-file /proc/self/fd/9 box"] {
+        let script = format!(r#"exec 9<environment; exec "$0" {words} sh -c 'echo $NAMED'"#);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &script, env!("CARGO_BIN_EXE_ebb")]).env("EBB_ROOT", ebb.store());
+        let answer = common::answer(shell.current_dir(&ebb.dir));
+        assert_eq!(answer.stdout, "here\n", "{}", answer.shown());
+    }
+}
+
+#[test]
+fn a_bundle_is_given_the_descriptors_that_it_is_to_have_and_no_directory_by_oversight() {
+    let bundle = Bundle::new(&["sh", "-c", "cat <&3; ls /proc/self/fd"]);
+    std::fs::write(bundle.dir.join("note"), "passed\n").expect("a file");
+    bundle.oci();
+    let run = |before: &str, options: &str| {
+        let script = format!(r#"{before} "$0" oci --root "$1" run {options} c1"#);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &script, env!("CARGO_BIN_EXE_ebb")]).arg(bundle.root());
+        common::answer(shell.current_dir(&bundle.dir))
+    };
+    // `ls` opens one more, to read the directory.
+    let passed = run("exec 3<note 4<note 9</;", "--preserve-fds 1");
+    assert_eq!(passed.stdout, "passed\n0\n1\n2\n3\n4\n", "{}", passed.shown());
+    let listening = run("exec 3<note 9</; export LISTEN_FDS=1;", "");
+    assert_eq!(listening.stdout, "passed\n0\n1\n2\n3\n4\n", "{}", listening.shown());
+    let anothers = run("exec 3<note 9</; export LISTEN_FDS=1 LISTEN_PID=1;", "");
+    assert!(!anothers.stdout.contains("passed"), "{}", anothers.shown());
+    let missing = run("exec 3<note;", "--preserve-fds 3");
+    assert!(
+        missing.code == 1 && missing.stderr.contains("descriptors 3 to 5, and 4 is not open"),
+        "{}",
+        missing.shown()
+    );
+    let missing = run("exec 3<note;", "--preserve-fds 4294967295");
+    assert!(missing.code == 1 && missing.stderr.contains("4 is not open"), "{}", missing.shown());
+    for standard in ["0</", "1</", "2</ 1>/dev/null"] {
+        let refused = run(&format!("exec 7>&2; exec {standard};"), "--log said");
+        let said = std::fs::read_to_string(bundle.dir.join("said")).unwrap_or_default();
+        let _ = std::fs::remove_file(bundle.dir.join("said"));
+        assert!(refused.code == 1 && said.contains("is a directory"), "{standard}: {said} {}", refused.shown());
+    }
+    assert_eq!(bundle.ok(&["list", "-q"]), "");
 }
 
 /// Where /proc should be there are FIFOs, at which an open would wait for ever. (Its user namespace is the container's own.)
