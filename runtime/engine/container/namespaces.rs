@@ -150,7 +150,7 @@ pub fn may_mount(host: &HostConfig) -> Result<bool> {
 /// which only somebody who has said so gets.
 pub fn check_store(store: &Store, host: &HostConfig) -> Result<()> {
     let is_wanted = wants_user_namespace(host) && !host.pid_mode.starts_with("container:");
-    if !is_wanted || idmap::store_ids()? != StoreIds::Host || idmap::can_idmap(store, store.root()) {
+    if !is_wanted || !nix::unistd::geteuid().is_root() || idmap::can_idmap(store, store.root()) {
         return Ok(());
     }
     Err(refusal(&format!("the file system of {} cannot translate ids", store.root().display())))
@@ -158,12 +158,12 @@ pub fn check_store(store: &Store, host: &HostConfig) -> Result<()> {
 
 /// Before a start: the same, of what the container has mounted, too. (Who only looks into one runs nothing of it.)
 pub fn refuse_without_wall(store: &Store, container: &Container, list: &[LinuxNamespace]) -> Result<()> {
-    check_store(store, &container.host_config)?;
     let host = &container.host_config;
     let is_wanted = wants_user_namespace(host) && !host.pid_mode.starts_with("container:");
     if !is_wanted || list.iter().any(|namespace| namespace.typ() == Type::User) {
         return Ok(());
     }
+    check_store(store, host)?;
     Err(refusal("the file system of a volume cannot translate ids"))
 }
 
@@ -175,7 +175,7 @@ fn refusal(why: &str) -> Error {
 /// Tells at `create` which mounts do less than was asked for. Some are made as they are: their file systems cannot translate
 /// ids, or one that is mounted below them cannot. The container keeps its user namespace, and so has no rights of an owner there.
 pub fn tell_what_mounts_lack(store: &Store, container: &Container) -> Result<()> {
-    if idmap::store_ids()? != StoreIds::Host || !wants_user_namespace(&container.host_config) {
+    if !nix::unistd::geteuid().is_root() || !wants_user_namespace(&container.host_config) {
         return Ok(());
     }
     if may_mount(&container.host_config)? {
