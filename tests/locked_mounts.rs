@@ -67,3 +67,37 @@ fn what_the_host_has_covered_stays_covered() {
     let answer = answer(&mut command);
     assert_eq!(answer.stdout, "tried\ntried\n", "{}", answer.shown());
 }
+
+/// `--pid container:X` shares X's user namespace, too, and so X may enter whoever is beside it.
+#[test]
+fn a_container_that_may_mount_takes_no_flag_off_the_mounts_of_one_beside_it() {
+    if !is_root() {
+        return; // It takes root to be beside another.
+    }
+    let ebb = Ebb::new();
+    let bind = format!("{}:/d:ro", ebb.dir.join("d").display());
+    std::fs::create_dir(ebb.dir.join("d")).expect("a directory");
+    ebb.ok([
+        "run",
+        "-d",
+        "--name",
+        "box",
+        "--cap-add",
+        "SYS_ADMIN",
+        "--cap-add",
+        "SYS_PTRACE",
+        "busybox",
+        "sleep",
+        "1000",
+    ]);
+    ebb.ok(["run", "-d", "--name", "beside", "--pid", "container:box", "-v", &bind, "busybox", "sleep", "1000"]);
+    let enter = "for pid in /proc/[0-9]*; do
+            nsenter -t ${pid#/proc/} -m sh -c 'test -d /d && echo entered; mount -o remount,bind,rw /d; : > /d/made' 2>/dev/null
+        done; true";
+    let said = ebb.ok(["exec", "box", "sh", "-c", enter]);
+    assert!(said.contains("entered"), "nobody was entered, and nothing is shown: {said:?}");
+    assert!(!ebb.dir.join("d/made").exists());
+    for name in ["beside", "box"] {
+        ebb.ok(["rm", "-f", name]);
+    }
+}

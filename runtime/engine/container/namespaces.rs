@@ -143,7 +143,10 @@ pub fn keep_binary_from(host: &HostConfig) -> Result<()> {
 /// it. (Without a user namespace its root is the host's, which nothing is locked against.)
 pub fn may_mount(host: &HostConfig) -> Result<bool> {
     let has_user_namespace = !nix::unistd::geteuid().is_root() || wants_user_namespace(host);
-    Ok(has_user_namespace && super::security::allowed(host)?.contains(&oci_spec::runtime::Capability::SysAdmin))
+    // Among another's processes, in that one's user namespace, it is that one's capabilities that count, too.
+    let is_beside = host.pid_mode.starts_with("container:");
+    let holds = super::security::allowed(host)?.contains(&oci_spec::runtime::Capability::SysAdmin);
+    Ok(has_user_namespace && (is_beside || holds))
 }
 
 /// At `create`: whether root's containers in this store can have a user namespace at all. Without one their root is the host's,
