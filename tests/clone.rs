@@ -167,7 +167,7 @@ fn a_clone_for_which_the_disk_is_too_small_leaves_the_disk_as_it_was() {
     let ebb = Ebb::empty();
     let script = r#"
         mkdir "$1/disk"
-        mount -t tmpfs -o size=12m tmpfs "$1/disk"
+        mount -t tmpfs -o size=12m,mode=700 tmpfs "$1/disk"
         export EBB_ROOT="$1/disk"
         "$2" volume create vase
         mkdir -m 0 "$EBB_ROOT/volumes/vase/_data/d"

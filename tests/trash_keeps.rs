@@ -58,7 +58,7 @@ fn the_stores_settings_say_for_how_many_days_and_what_they_do_not_say_is_refused
 fn a_full_disk_takes_nothing_out_of_the_trash_and_is_told_of_with_what_would_help() {
     let ebb = Ebb::empty();
     let script = r#"
-        mount -t tmpfs -o size=20m tmpfs "$1"
+        mount -t tmpfs -o size=20m,mode=700 tmpfs "$1"
         export EBB_ROOT="$1"
         for name in aa bb; do
             "$2" volume create $name
