@@ -280,3 +280,56 @@ fn an_image_that_wants_more_volumes_than_can_be_mounted_gets_no_container() {
     assert_eq!(load_with(&ebb, "deep", &deep, &layer).code, 0);
     assert!(ebb.fails(125, ["create", "deep"]).contains("longer than a path may be"));
 }
+
+#[test]
+fn what_a_layers_headers_may_say_is_bounded() {
+    let ebb = Ebb::empty();
+    // Records of 6 bytes each, of which a header of 16 MiB would hold millions.
+    let many = Tar::default().entry(b'x', "pax", "", "6 a=b\n".repeat(70_000).as_bytes()).file("f", "f").end();
+    let global = Tar::default().entry(b'g', "pax", "", "6 a=b\n".repeat(11_000).as_bytes());
+    let global = global.entry(b'g', "pax", "", b"6 a=b\n").file("f", "f").end();
+    let size = "GNU.sparse.realsize=1000";
+    let mut map = format!("{}\n", (1 << 22) + 1).into_bytes();
+    map.resize(512, 0);
+    let records = ["GNU.sparse.major=1", "GNU.sparse.minor=0", "GNU.sparse.name=new", size];
+    let stretches = Tar::default().pax(&records).entry(b'0', "GNUSparseFile.0/new", "", &map).end();
+    for (layer, wanted) in [
+        (many, "has more records than any honest one"),
+        (global, "global headers are longer than any honest ones"),
+        (stretches, "the map of a sparse file in the archive is damaged"),
+    ] {
+        let said = load_with(&ebb, "hostile", "", &layer);
+        assert!(said.code == 1 && said.stderr.contains(wanted), "{}", said.shown());
+    }
+    assert_eq!((ebb.ok(["images", "-q"]), ebb.leftovers()), (String::new(), Vec::new()));
+}
+
+#[test]
+fn what_an_archive_may_hold_is_bounded() {
+    let ebb = Ebb::empty();
+    let layer = Tar::default().file("f", "f").end();
+    let load = |mut members: Vec<(String, Vec<u8>)>, manifest: &[String], wanted: &str| {
+        members.push(("manifest.json".into(), format!("[{}]", manifest.join(",")).into_bytes()));
+        std::fs::write(ebb.dir.join("archive.tar"), archive(&members)).expect("written");
+        let said = bounded(&ebb, &["load", "-i", "archive.tar"]);
+        assert!(said.code == 1 && said.stderr.contains(wanted), "{wanted}: {}", said.shown());
+    };
+    let entry = |config: usize, layers: usize| {
+        let layers = vec!["\"layer\""; layers].join(",");
+        format!(r#"{{"Config": "{config}", "RepoTags": null, "Layers": [{layers}]}}"#)
+    };
+    let configs = |count: usize, padding: usize| {
+        let of = |number| format!(r#""padding": "{number}{}","#, " ".repeat(padding));
+        let all = (0..count).map(|number| (number.to_string(), config(&of(number), &[&layer])));
+        all.chain([("layer".to_owned(), layer.clone())]).collect::<Vec<_>>()
+    };
+    let named = |count: usize| (0..count).map(|number| entry(number, 1)).collect::<Vec<_>>();
+    load(configs(1001, 0), &named(1001), "the archive has more than 1000 images");
+    load(configs(22, 3 << 20), &named(22), "manifests and configurations are larger than any honest ones");
+    load(configs(1, 0), &[entry(0, 501)], "overlayfs mounts at most 500");
+    let high = [("0".to_owned(), config("", &[&layer[..]; 400])), ("layer".to_owned(), layer.clone())];
+    load(high.to_vec(), &vec![entry(0, 400); 30], "have more than 10000 references");
+    let members = (0..100_001).map(|number| (number.to_string(), Vec::new())).collect();
+    load(members, &[], "the archive has more members than any image");
+    assert_eq!((ebb.ok(["images", "-q"]), ebb.leftovers()), (String::new(), Vec::new()));
+}
