@@ -247,3 +247,37 @@ fn a_setting_of_the_kernels_that_is_the_hosts_is_refused() {
     bundle.config["linux"]["sysctl"] = json!({"kernel.msgmni": "77", "net.ipv4.ip_unprivileged_port_start": "88"});
     assert_eq!(bundle.ok(&["run", "c1"]), "77\n88");
 }
+
+#[test]
+fn on_a_hybrid_host_a_container_has_a_place_of_its_own_in_the_tree_of_version_2_too() {
+    let tree = Path::new("/sys/fs/cgroup/unified");
+    if !is_root() || !tree.join("cgroup.procs").exists() {
+        return; // An ordinary user has no cgroup on such a host, and on others there is one tree.
+    }
+    let bundle = with_devices(json!([]));
+    bundle.create("c1");
+    bundle.ok(&["start", "c1"]);
+    let here = tree.join(own_path(&bundle).trim_start_matches('/'));
+    let procs = || std::fs::read_to_string(here.join("cgroup.procs")).unwrap();
+    assert_eq!(procs().trim(), bundle.state("c1")["pid"].to_string());
+    assert!(bundle.ok(&["exec", "c1", "cat", "/proc/self/cgroup"]).lines().any(|line| line == "0::/"));
+    bundle.ok(&["exec", "--detach", "c1", "sh", "-c", "exec sleep 20 >/dev/null 2>&1"]);
+    assert_eq!(procs().lines().count(), 2, "who joins the container is elsewhere");
+    bundle.ok(&["delete", "--force", "c1"]);
+    assert!(!here.exists(), "it is left behind");
+    // One that comes to nothing leaves nothing.
+    let mut failing = with_devices(json!([]));
+    failing.config["process"]["args"] = json!(["/no/such/program"]);
+    assert_ne!(failing.run(&["run", "c1"]).code, 0);
+    failing.config["mounts"] =
+        json!([{"destination": "/x", "type": "bind", "source": "/no/such", "options": ["bind"]}]);
+    assert_ne!(failing.run(&["run", "c1"]).code, 0);
+    assert!(!tree.join(own_path(&failing).trim_start_matches('/')).exists());
+    // Nor does a start that is killed before anything is written down of it, once the container is removed.
+    let ebb = common::Ebb::new();
+    ebb.ok(["create", "--name", "one", "busybox", "true"]);
+    let left = tree.join("ebb").join(ebb.inspect("one", "{{.Id}}"));
+    std::fs::create_dir_all(&left).unwrap();
+    ebb.ok(["rm", "-f", "one"]);
+    assert!(!left.exists(), "{} is left behind", left.display());
+}

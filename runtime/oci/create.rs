@@ -36,6 +36,8 @@ pub struct Begun {
     birth: Birth,
     /// In cgroup v2, where it was born into it.
     cgroup: Option<cgroup::Prepared>,
+    /// On a hybrid host, where it was born in the tree of version 2.
+    birthplace: Option<cgroup::Birthplace>,
     process: Option<Newborn>,
 }
 
@@ -57,10 +59,13 @@ pub fn begin(spec: Spec, bundle: &Path, id: &str, io: Io, options: CreateOptions
     let path = cgroups_path(&spec, id);
     let gate = options.gate.as_deref().map(gate::bind).transpose()?;
     let cgroup = if cgroup::is_born_into() { Some(prepare_cgroup(&spec, &path)?) } else { None };
+    let birthplace = cgroup::Birthplace::prepare(&path)?;
+    let born_into = cgroup.as_ref().and_then(cgroup::Prepared::into_cgroup_fd);
+    let born_into = born_into.or(birthplace.as_ref().map(cgroup::Birthplace::as_cgroup_fd));
     let place = cgroup::name(&path);
     let birth = Birth { spec, bundle: bundle.to_owned(), id: id.to_owned(), io, namespaces, place, options, gate };
-    match clone(&birth, cgroup.as_ref().and_then(cgroup::Prepared::into_cgroup_fd)) {
-        Ok(process) => Ok(Begun { birth, cgroup, process: Some(process) }),
+    match clone(&birth, born_into) {
+        Ok(process) => Ok(Begun { birth, cgroup, birthplace, process: Some(process) }),
         Err(error) => {
             if let Some(cgroup) = &cgroup {
                 let _ = cgroup::remove(cgroup.path());
@@ -90,6 +95,9 @@ impl Begun {
         let cgroup = self.birth.place.clone();
         match (accompanied, self.process.take()) {
             (Ok(console), Some(Newborn { pid, pidfd, socket })) => {
+                if let Some(birthplace) = self.birthplace.take() {
+                    birthplace.keep();
+                }
                 Ok(Init { pid, pidfd, console, cgroup, gate: Some(socket), let_go })
             }
             (ready, newborn) => {

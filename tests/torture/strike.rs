@@ -51,7 +51,10 @@ fn cgroups() -> BTreeSet<PathBuf> {
     let entries = |place: &Path| std::fs::read_dir(place).into_iter().flatten().flatten().map(|entry| entry.path());
     let root = Path::new("/sys/fs/cgroup");
     let places = entries(root).chain([root.to_owned()]).map(|tree| tree.join("ebb"));
-    let is_empty = |cgroup: &PathBuf| std::fs::read_to_string(cgroup.join("tasks")).unwrap_or_default().is_empty();
+    let listed = |cgroup: &Path, file: &str| std::fs::read_to_string(cgroup.join(file));
+    let is_empty = |cgroup: &PathBuf| {
+        listed(cgroup, "tasks").or_else(|_| listed(cgroup, "cgroup.procs")).unwrap_or_default().is_empty()
+    };
     places
         .flat_map(|place| entries(&place).filter(|entry| entry.is_dir()).collect::<Vec<_>>())
         .filter(is_empty)

@@ -127,6 +127,9 @@ fn lock(store: &Store, container: &Container) -> Result<(Lock, Container)> {
 fn set_aside(store: &Store, container: &Container, cgroup: String, volumes: bool, lock: Lock) -> Result<Gone> {
     let grave = tree::set_aside(store, &dir(store, &container.id), container.durability())?;
     super::names::release(store, &container.name, &container.id);
+    if cgroup.is_empty() {
+        oci::cgroup::Birthplace::forget(&super::bundle::cgroups_path(&container.id));
+    }
     // Not held over the volumes: who creates a container takes theirs first, and then its own.
     drop(lock);
     let removed = if volumes { remove_anonymous_volumes(store, container) } else { Ok(Vec::new()) };

@@ -1,9 +1,11 @@
 //! How a process comes into its cgroup: born in it (version 2), or by its own word (version 1).
 
+use super::v1;
 use crate::error::{Doing, Result};
 use crate::explain::{self, calls};
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 
 /// A cgroup that a process is about to join.
 #[derive(Debug, Default)]
@@ -12,8 +14,56 @@ pub struct Prepared {
     /// Version 1: the `tasks` file of each tree, opened by us. The kernel checks a write against the opener's
     /// credentials, so the child may write in its own user namespace.
     pub(super) tasks: Vec<File>,
-    /// Version 2: the cgroup's directory, for CLONE_INTO_CGROUP.
+    /// Version 2, or the tree of version 2 of a hybrid host: the cgroup's directory, for CLONE_INTO_CGROUP.
     pub(super) directory: Option<File>,
+}
+
+/// A hybrid host: the place of a process that is to be born in the tree of version 2. One that was made for it, and is not
+/// [kept](Birthplace::keep), goes again.
+#[derive(Debug)]
+pub struct Birthplace {
+    directory: File,
+    made: Option<PathBuf>,
+}
+
+impl Birthplace {
+    /// `None` where there is no such tree. In the caller's place there the container would see the caller's neighbours, and
+    /// be killed and frozen with them.
+    pub fn prepare(path: &str) -> Result<Option<Birthplace>> {
+        let opened = match super::host() {
+            super::Host::V1(_) => v1::open_to_be_born(&super::plain(path)?)?,
+            _ => None,
+        };
+        Ok(opened.map(|(directory, made)| Birthplace { directory, made }))
+    }
+
+    pub fn as_cgroup_fd(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+
+    /// Removes what a start that was killed has left, before anything was written down of it.
+    pub fn forget(path: &str) {
+        let left = match super::host() {
+            super::Host::V1(_) => v1::birthplace(path),
+            _ => None,
+        };
+        if let Some(left) = left {
+            let _ = v1::remove_tree(&left, v1::soon());
+        }
+    }
+
+    /// The container lives in it, and [`super::remove`] takes it away.
+    pub fn keep(mut self) {
+        self.made = None;
+    }
+}
+
+impl Drop for Birthplace {
+    fn drop(&mut self) {
+        if let Some(made) = self.made.take() {
+            let _ = v1::remove_tree(&made, v1::soon());
+        }
+    }
 }
 
 impl Prepared {
@@ -27,7 +77,7 @@ impl Prepared {
         self.tasks.into_iter().map(OwnedFd::from).collect()
     }
 
-    /// Version 2: to be given to clone3(2), so that the child is born in the cgroup.
+    /// To be given to clone3(2), so that the child is born in the cgroup.
     pub fn into_cgroup_fd(&self) -> Option<BorrowedFd<'_>> {
         self.directory.as_ref().map(File::as_fd)
     }

@@ -13,7 +13,7 @@ mod signal;
 mod v1;
 mod v2;
 
-pub use join::{Prepared, join};
+pub use join::{Birthplace, Prepared, join};
 pub use signal::signal;
 
 use crate::error::{Cause, Doing, Error, Result};

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{AccessFlags, Pid, access};
 use oci_spec::runtime::LinuxResources;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -30,25 +30,44 @@ const OURS: &[&str] = &["cpu", "cpuacct", "cpuset", "memory", "devices", "freeze
 
 /// The trees of this host, where this user may make cgroups in them.
 pub(super) fn trees() -> std::result::Result<&'static [Tree], String> {
-    // Asked at every step, and the same for as long as a process lives.
-    static TREES: OnceLock<std::result::Result<Vec<Tree>, String>> = OnceLock::new();
-    TREES.get_or_init(find_trees).as_ref().map(Vec::as_slice).map_err(Clone::clone)
+    found().as_ref().map(|found| found.trees.as_slice()).map_err(Clone::clone)
 }
 
-fn find_trees() -> std::result::Result<Vec<Tree>, String> {
+/// The tree of version 2 that a hybrid host has beside them, without controllers: a process is somewhere in it, too.
+pub(super) fn unified() -> Option<&'static Tree> {
+    found().as_ref().ok().and_then(|found| found.unified.as_ref())
+}
+
+struct Found {
+    trees: Vec<Tree>,
+    unified: Option<Tree>,
+}
+
+/// Asked at every step, and the same for as long as a process lives.
+fn found() -> &'static std::result::Result<Found, String> {
+    static FOUND: OnceLock<std::result::Result<Found, String>> = OnceLock::new();
+    FOUND.get_or_init(find_trees)
+}
+
+fn find_trees() -> std::result::Result<Found, String> {
     let mounts =
         crate::procfs::read("/proc/self/mountinfo").map_err(|error| format!("no mounts to be seen: {error}"))?;
-    let mut trees: Vec<Tree> = Vec::new();
+    let (mut trees, mut unified): (Vec<Tree>, Option<Tree>) = (Vec::new(), None);
     for line in mounts.lines() {
         let Some((place, kind)) = line.split_once(" - ") else { continue };
         let mut kind = kind.split(' ');
-        if kind.next() != Some("cgroup") {
-            continue;
+        let mount = PathBuf::from(place.split(' ').nth(4).unwrap_or(super::ROOT));
+        match kind.next() {
+            Some("cgroup") => {}
+            Some("cgroup2") if unified.is_none() && access(&mount, AccessFlags::W_OK).is_ok() => {
+                unified = Some(Tree { mount, controllers: Vec::new() });
+                continue;
+            }
+            _ => continue,
         }
         let options = kind.nth(1).unwrap_or("");
         let controllers: Vec<String> =
             options.split(',').filter(|word| OURS.contains(word)).map(str::to_owned).collect();
-        let mount = PathBuf::from(place.split(' ').nth(4).unwrap_or(super::ROOT));
         let known = trees.iter().any(|tree| tree.controllers == controllers);
         if !controllers.is_empty() && !known {
             trees.push(Tree { mount, controllers });
@@ -62,7 +81,7 @@ fn find_trees() -> std::result::Result<Vec<Tree>, String> {
             "this host has cgroup v1, of which an ordinary user may make none".into()
         });
     }
-    Ok(trees)
+    Ok(Found { trees, unified })
 }
 
 pub(super) fn tree_of<'a>(trees: &'a [Tree], controller: &str) -> Option<&'a Tree> {
@@ -124,6 +143,21 @@ fn joins(tree: &Tree, resources: Option<&LinuxResources>) -> bool {
         }
         _ => true,
     })
+}
+
+/// Makes the cgroup's directory in the tree of version 2, and opens it for a process to be born in: to move one there later
+/// the kernel would wait until no processor forks. `made` is what was not there.
+pub(super) fn open_to_be_born(path: &str) -> Result<Option<(File, Option<PathBuf>)>> {
+    let Some(tree) = unified() else { return Ok(None) };
+    let (here, mut made) = (directory(tree, path), Vec::new());
+    make_in(tree, path, &mut made)?;
+    let opened = File::open(&here).doing(|| format!("open {}", here.display()))?;
+    Ok(Some((opened, made.pop())))
+}
+
+/// Such a directory, where there is one.
+pub(super) fn birthplace(path: &str) -> Option<PathBuf> {
+    unified().map(|tree| directory(tree, path)).filter(|directory| directory.exists())
 }
 
 /// Makes the cgroup's directory in one tree, and notes it in `made` where it was not there. What is above it most often is.
@@ -192,6 +226,7 @@ fn open_tasks(trees: &[&Tree], cgroup: &str) -> Result<Prepared> {
             Err(error) => return Err(error).doing(|| format!("open {}", tasks.display())),
         }
     }
+    prepared.directory = unified().and_then(|tree| File::open(directory(tree, cgroup)).ok());
     if prepared.tasks.is_empty() {
         return Err(Error::not_found(format!("the cgroup {cgroup} does not exist")));
     }
@@ -265,7 +300,7 @@ pub(super) fn is_frozen(trees: &[Tree], cgroup: &str) -> bool {
 /// rmdir(2) in every tree. Goes on past a tree that refuses, and reports the last that did.
 pub(super) fn remove(trees: &[Tree], cgroup: &str) -> Result<()> {
     let mut result = Ok(());
-    for tree in trees {
+    for tree in trees.iter().chain(unified()) {
         let removed = remove_tree(&directory(tree, cgroup), soon());
         result = removed.and(result);
     }
@@ -273,11 +308,11 @@ pub(super) fn remove(trees: &[Tree], cgroup: &str) -> Result<()> {
 }
 
 /// How long those that are ending may take.
-fn soon() -> Instant {
+pub(super) fn soon() -> Instant {
     Instant::now() + Duration::from_secs(5)
 }
 
-fn remove_tree(directory: &Path, give_up: Instant) -> Result<()> {
+pub(super) fn remove_tree(directory: &Path, give_up: Instant) -> Result<()> {
     loop {
         explain::step("its cgroup, empty now, goes", format_args!("rmdir {}", directory.display()));
         match calls::rmdir(directory) {
