@@ -15,7 +15,7 @@
 //! | [`REFERENCES`], [`INDEX_DEPTH`] | references, levels | an index of indexes that never ends |
 //! | [`IMAGES_IN_ARCHIVE`], [`LAYERS_IN_IMAGE`] | images, layers | one configuration named again and again |
 //! | [`MEMBERS_IN_ARCHIVE`] | members | an archive's table of contents that fills the memory |
-//! | [`CHANGES_TOLD`] | bytes | a container's tree so deep that the paths of its directories fill the memory |
+//! | [`PATH_TOLD`] | bytes | a container's tree so deep that the paths of its directories fill the memory |
 //! | [`ARGUMENT`], [`ARGUMENTS`] | bytes | an environment that execve(2) would refuse, merged at a great cost |
 //! | [`VOLUMES_OF_IMAGE`] | volumes | a container that takes a hundred thousand mounts |
 
@@ -69,8 +69,10 @@ pub const MEMBERS_IN_ARCHIVE: usize = 100_000;
 pub const ARGUMENT: usize = 128 << 10;
 pub const ARGUMENTS: usize = 6 << 20;
 
-/// Bytes of the paths that `diff` and `rm --dry-run` list of one container. A million honest changes have some 60 MB.
-pub const CHANGES_TOLD: usize = 64 << 20;
+/// Bytes of a path to which `diff` and `rm --dry-run` give a line of its own. One that is longer fits into no call (PATH_MAX). As many
+/// directories in one another as a container can make would have as many paths, each longer than the one before: gigabytes. One line,
+/// which ends in `/…`, stands for all of them in a directory.
+pub const PATH_TOLD: usize = 4096;
 
 /// Anonymous volumes that an image has made for each of its containers: a directory and a mount each. Honest ones declare five.
 pub const VOLUMES_OF_IMAGE: usize = 1_000;

@@ -2,16 +2,16 @@
 
 use super::record::Container;
 use crate::engine::idmap;
-use crate::error::{Doing, Error, Result};
+use crate::error::{Doing, Result};
 use crate::oci::{self, View};
-use crate::store::descent::{Descent, refuse_too_long, shown};
+use crate::store::descent::{Descent, shown};
 use crate::store::{Store, beneath, bounds};
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, btree_set};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -45,131 +45,155 @@ pub fn diff(store: &Store, container: &Container) -> Result<Vec<Change>> {
         let mut comparison = Comparison { given, changes: Vec::new(), told: 0, counted: BTreeSet::new() };
         let old = open(old, OsStr::new(".")).doing(|| "open the image's root")?;
         let new = open(&beneath::root(&upper)?, OsStr::new(".")).doing(|| "open the container's layer")?;
-        comparison.compare(old, new)?;
+        comparison.trees(old, new)?;
         Ok(comparison.changes)
     })?;
     changes.sort_by(|a, b| a.path.cmp(&b.path));
+    changes.dedup_by(|this, before| {
+        let same = this.path == before.path;
+        if same {
+            before.add(this);
+        }
+        same
+    });
     Ok(changes)
+}
+
+impl Change {
+    /// Takes in another of the many that one line stands for.
+    fn add(&mut self, other: &Change) {
+        self.size += other.size;
+        if self.kind != other.kind {
+            self.kind = 'C';
+        }
+    }
 }
 
 struct Comparison {
     given: Vec<&'static Path>,
     changes: Vec<Change>,
-    /// Bytes of all paths in `changes`.
-    told: usize,
+    /// How many there are, with those that share a line.
+    told: u64,
     /// Files of several names (device, inode) whose size is told already.
     counted: BTreeSet<(u64, u64)>,
 }
 
-/// A directory of the container's layer in which we are.
+/// A directory of the container's layer that is being compared.
 struct Level {
-    /// What is left to compare in it.
-    names: std::vec::IntoIter<OsString>,
-    /// Whether the image has a directory at the same place.
-    has_old: bool,
-    change: Option<char>,
-    /// How many changes there were before it.
-    place: usize,
-}
-
-/// A directory that was met, and the image's at the same place, where that has one.
-struct Met {
-    old: Option<OwnedFd>,
-    new: OwnedFd,
-    change: Option<char>,
+    names: btree_set::IntoIter<OsString>,
+    /// What it is itself, and what the image has in its place; the root is not compared.
+    itself: Option<(FileStat, Option<FileStat>)>,
+    /// [`Comparison::told`] when it was come to.
+    place: u64,
 }
 
 impl Comparison {
-    /// Compares what is below two directories. A container can make a tree of any depth, so that the way down stands on no
-    /// stack of calls, and holds few descriptors.
-    fn compare(&mut self, old: OwnedFd, new: OwnedFd) -> Result<()> {
+    fn say(&mut self, kind: char, path: &Path, size: u64) {
+        self.told += 1;
+        let bytes = path.as_os_str().as_bytes();
+        let end = match bytes.len() > bounds::PATH_TOLD {
+            true => bytes[..bounds::PATH_TOLD].iter().rposition(|byte| *byte == b'/'),
+            false => None,
+        };
+        let Some(end) = end else {
+            return self.changes.push(Change { kind, path: path.to_string_lossy().into_owned(), size });
+        };
+        let change = Change { kind, path: format!("{}/…", String::from_utf8_lossy(&bytes[..end])), size };
+        match self.changes.last_mut().filter(|last| last.path == change.path) {
+            Some(last) => last.add(&change),
+            None => self.changes.push(change),
+        }
+    }
+
+    /// The container's layer, and the image's tree; however deep they are, with few descriptors and little of the stack.
+    fn trees(&mut self, old: OwnedFd, new: OwnedFd) -> Result<()> {
         let mut path = PathBuf::from("/");
-        let mut levels = vec![self.enter(Some(&old), &new, None, &path)?];
+        let mut levels = vec![self.level(Some(&old), &new, &path, None)?];
         let (mut old, mut new) = (Descent::new(old), Descent::new(new));
-        while let Some(level) = levels.last_mut() {
+        // So many of the levels the image has, too.
+        let mut shared = 1;
+        loop {
+            let here = (levels.len() == shared).then(|| old.here());
+            let Some(level) = levels.last_mut() else { break };
             let Some(name) = level.names.next() else {
-                let doing = || format!("read {}", shown(&path));
-                new.up().doing(doing)?;
-                if level.has_old {
-                    old.up().doing(doing)?;
+                let Some(Level { itself: Some((stat, before)), place, .. }) = levels.pop() else { break };
+                if levels.len() < shared {
+                    shared = levels.len();
+                    old.up().doing(|| format!("compare {}", shown(&path)))?;
                 }
-                let (change, place) = (level.change, level.place);
-                levels.pop();
-                // What the runtime had to make on the way to what it gives is changed when something else is put there.
-                let change = change.or((self.changes.len() > place).then_some('C')).filter(|_| !levels.is_empty());
-                change.map_or(Ok(()), |kind| self.say(kind, &path, 0))?;
+                new.up().doing(|| format!("compare {}", shown(&path)))?;
+                self.entry(&stat, before.as_ref(), self.told > place, &path);
                 path.pop();
                 continue;
             };
             path.push(&name);
-            refuse_too_long(&path)?;
-            let here = level.has_old.then(|| old.here());
-            match self.entry(here, new.here(), &name, &path).doing(|| format!("compare {}", shown(&path)))? {
-                Some(met) => {
-                    levels.push(self.enter(met.old.as_ref(), &met.new, met.change, &path)?);
-                    new.down(met.new)?;
-                    met.old.map_or(Ok(()), |met| old.down(met))?;
+            let before = here.and_then(|old| look(old, &name));
+            let Ok(stat) = fstatat(new.here(), name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW) else {
+                path.pop();
+                continue;
+            };
+            let directory = match kind(&stat) {
+                SFlag::S_IFDIR => open(new.here(), &name).ok(),
+                _ => None,
+            };
+            let Some(directory) = directory else {
+                match is_whiteout(&stat) {
+                    true => before.iter().for_each(|_| self.say('D', &path, 0)),
+                    false => self.entry(&stat, before.as_ref(), false, &path),
                 }
-                None => drop(path.pop()),
+                path.pop();
+                continue;
+            };
+            let was_directory = before.as_ref().is_some_and(|before| kind(before) == SFlag::S_IFDIR);
+            let below = here.filter(|_| was_directory).and_then(|old| open(old, &name).ok());
+            levels.push(self.level(below.as_ref(), &directory, &path, Some((stat, before)))?);
+            new.down(directory)?;
+            if let Some(below) = below {
+                old.down(below)?;
+                shared = levels.len();
             }
         }
         Ok(())
     }
 
-    /// Lists a directory of the container's layer. Where it is opaque, it hides what the image's has.
-    fn enter(&mut self, old: Option<&OwnedFd>, new: &OwnedFd, change: Option<char>, path: &Path) -> Result<Level> {
-        let place = self.changes.len();
+    /// Comes to a directory of the container's layer, and the image's at the same place, where that has one.
+    fn level(
+        &mut self,
+        old: Option<&OwnedFd>,
+        new: &OwnedFd,
+        path: &Path,
+        itself: Option<(FileStat, Option<FileStat>)>,
+    ) -> Result<Level> {
+        let place = self.told;
         let names = names(new).doing(|| format!("read {}", shown(path)))?;
-        if let Some(old) = old.filter(|_| is_opaque(new)) {
+        if let Some(old) = old
+            && is_opaque(new)
+        {
             let gone = self::names(old).doing(|| format!("read the image's {}", shown(path)))?;
-            for name in gone.difference(&names).filter(|name| look(old, name).is_some()) {
-                self.say('D', &path.join(name), 0)?;
-            }
+            gone.difference(&names).filter(|name| look(old, name).is_some()).for_each(|name| {
+                self.say('D', &path.join(name), 0);
+            });
         }
-        let names: Vec<OsString> = names.into_iter().collect();
-        Ok(Level { names: names.into_iter(), has_old: old.is_some(), change, place })
+        Ok(Level { names: names.into_iter(), itself, place })
     }
 
-    /// Compares one name. A directory is told when all that is in it has been compared.
-    fn entry(&mut self, old: Option<&OwnedFd>, new: &OwnedFd, name: &OsStr, path: &Path) -> Result<Option<Met>> {
-        let before = old.and_then(|old| look(old, name));
-        let Ok(stat) = fstatat(new, name, AtFlags::AT_SYMLINK_NOFOLLOW) else { return Ok(None) };
-        if is_whiteout(&stat) {
-            before.map_or(Ok(()), |_| self.say('D', path, 0))?;
-            return Ok(None);
-        }
-        let change = match &before {
-            _ if before.is_none() && self.given.contains(&path) => None,
+    /// `within`: something in it has changed.
+    fn entry(&mut self, stat: &FileStat, before: Option<&FileStat>, within: bool, path: &Path) {
+        let change = match before {
+            None if self.given.contains(&path) => None,
             None => Some('A'),
-            Some(before) if differs(before, &stat) => Some('C'),
+            Some(before) if differs(before, stat) => Some('C'),
             Some(_) => None,
         };
-        if kind(&stat) == SFlag::S_IFDIR
-            && let Ok(new) = open(new, name)
-        {
-            let was_directory = before.as_ref().is_some_and(|before| kind(before) == SFlag::S_IFDIR);
-            let old = old.filter(|_| was_directory).and_then(|old| open(old, name).ok());
-            return Ok(Some(Met { old, new, change }));
+        // What the runtime had to make on the way to what it gives is changed when something else is put there.
+        if let Some(kind) = change.or(within.then_some('C')) {
+            let size = self.size(stat);
+            self.say(kind, path, size);
         }
-        if let Some(kind) = change {
-            let size = self.size(&stat);
-            self.say(kind, path, size)?;
-        }
-        Ok(None)
     }
+}
 
-    fn say(&mut self, kind: char, path: &Path, size: u64) -> Result<()> {
-        let path = path.to_string_lossy().into_owned();
-        self.told += path.len();
-        if self.told > bounds::CHANGES_TOLD {
-            let most = bounds::CHANGES_TOLD >> 20;
-            return Err(Error::new(format!("the paths of all changes have more than {most} MiB together"))
-                .with_cure("`ebb export` gives all that is in the container"));
-        }
-        self.changes.push(Change { kind, path, size });
-        Ok(())
-    }
-
+impl Comparison {
     fn size(&mut self, stat: &FileStat) -> u64 {
         let again = stat.st_nlink > 1 && !self.counted.insert((stat.st_dev, stat.st_ino));
         if kind(stat) == SFlag::S_IFREG && !again { stat.st_size as u64 } else { 0 }

@@ -295,6 +295,7 @@ fn change_each(
     on_host: (u32, u32),
     given: &mut Given,
 ) -> Result<()> {
+    let linked: HashSet<(u64, u64)> = survey.linked.iter().copied().collect();
     let mut progress = Progress::new("changing owners", survey.to_change);
     let mut done = 0;
     explain::step(
@@ -306,7 +307,7 @@ fn change_each(
             if (stat.st_uid, stat.st_gid) == (uid, gid) {
                 return Ok(true);
             }
-            if stat.st_nlink > 1 && !walk::is_directory(stat) && !survey.linked.contains(&(stat.st_dev, stat.st_ino)) {
+            if stat.st_nlink > 1 && !walk::is_directory(stat) && !linked.contains(&(stat.st_dev, stat.st_ino)) {
                 return Err(Error::new(format!("{} got another name meanwhile", shown(path))));
             }
             chown(file.as_fd()).doing(|| format!("change the owner of {}", shown(path)))?;
