@@ -143,6 +143,17 @@ fn nobody_sees_that_the_program_has_executed_itself_again() {
     assert!(answer.stdout.contains("A=of the caller's\n") && answer.stdout.contains("B=x y\n"), "{}", answer.shown());
     assert!(!answer.stdout.contains("EBB_BINARY"), "{}", answer.shown());
     assert_eq!(std::fs::metadata(ebb.dir.join("cid")).expect("written").mode() & 0o777, 0o640);
+    // What can be read but once is read by who goes on.
+    let waits = ["run -d --name box", options, "busybox sleep 1000"].join(" ");
+    ebb.ok(waits.split_whitespace());
+    for words in
+        [format!("run --rm {options} --env-file /dev/stdin busybox env"), "exec --env-file /dev/stdin box env".into()]
+    {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("echo ONCE=read | {} {words}", binary.display())]).env("EBB_ROOT", ebb.store());
+        let answer = common::answer(&mut shell);
+        assert!(answer.code == 0 && answer.stdout.contains("ONCE=read"), "{}", answer.shown());
+    }
 }
 
 /// A created container's first process is our program until it is started. (The bundle of root's has no user namespace.)
