@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::hostile::Tar;
 use common::programs::script;
 use common::{Answer, Ebb, answer, has_one_id, is_root};
 use std::path::{Path, PathBuf};
@@ -60,11 +61,17 @@ fn an_entry_of_path_that_is_no_absolute_path_is_passed_over() {
     if is_root() || has_one_id() {
         return; // Neither runs a program to make a container.
     }
-    let ebb = Ebb::new();
+    let ebb = Ebb::empty();
     let bin = planted(&ebb);
-    for (path, runs) in [("bin:/usr/bin:/bin", false), (bin.to_str().expect("UTF-8"), true)] {
-        let said = with_path(&ebb, path, &["run", "--rm", "busybox", "echo", "here"]);
-        assert_eq!((said.code, said.stdout.as_str()), (0, "here\n"), "{}", said.shown());
+    std::fs::write(ebb.dir.join("root.tar"), Tar::default().file("f", "f").end()).expect("written");
+    for (path, runs) in [("bin:/usr/bin:/bin", false), (":/usr/bin:/bin", false), (bin.to_str().expect("UTF-8"), true)]
+    {
+        // Where an empty entry would look, too.
+        let directory = if path.starts_with(':') { &bin } else { &ebb.dir };
+        let mut command = ebb.command();
+        command.current_dir(directory).env("PATH", path).arg("import").arg(ebb.dir.join("root.tar"));
+        let said = answer(&mut command);
+        assert_eq!(said.code, 0, "{}", said.shown());
         assert_eq!(ran(&ebb.dir).contains("newuidmap"), runs, "{path}");
     }
 }
