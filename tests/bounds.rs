@@ -329,6 +329,17 @@ fn what_an_archive_may_hold_is_bounded() {
     load(configs(1, 0), &[entry(0, 501)], "overlayfs mounts at most 500");
     let high = [("0".to_owned(), config("", &[&layer[..]; 400])), ("layer".to_owned(), layer.clone())];
     load(high.to_vec(), &vec![entry(0, 400); 30], "have more than 10000 references");
+    let mut deep = Vec::new();
+    let mut below = r#"{"manifests": []}"#.to_owned();
+    for _ in 0..6 {
+        let hex = digest(below.as_bytes());
+        deep.push((format!("blobs/sha256/{hex}"), below.into_bytes()));
+        below = format!(r#"{{"manifests": [{{"digest": "sha256:{hex}"}}]}}"#);
+    }
+    deep.push(("index.json".into(), below.into_bytes()));
+    std::fs::write(ebb.dir.join("archive.tar"), archive(&deep)).expect("written");
+    let said = bounded(&ebb, &["load", "-i", "archive.tar"]);
+    assert!(said.code == 1 && said.stderr.contains("indexes are nested too deep"), "{}", said.shown());
     let members = (0..100_001).map(|number| (number.to_string(), Vec::new())).collect();
     load(members, &[], "the archive has more members than any image");
     assert_eq!((ebb.ok(["images", "-q"]), ebb.leftovers()), (String::new(), Vec::new()));
