@@ -112,3 +112,23 @@ fn dockers_own_profile_format_is_taken_by_run() {
     assert!(off.starts_with(if one_id { "Seccomp:\t2" } else { "Seccomp:\t0" }), "{off}");
     assert!(ebb.ok(["run", "--rm", "busybox", "grep", "Seccomp:", "/proc/self/status"]).ends_with('2'));
 }
+
+/// What Ebb itself needs on the way to execve(2) is done before the filter, which may know nothing of newer calls.
+#[test]
+fn a_filter_that_kills_at_what_a_lookup_needs_keeps_no_program_from_starting() {
+    let ebb = common::Ebb::new();
+    let profile = serde_json::json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["openat2", "close_range", "faccessat2"], "action": "SCMP_ACT_KILL_PROCESS"}]
+    });
+    let file = ebb.dir.join("profile.json");
+    std::fs::write(&file, profile.to_string()).expect("a file");
+    let filter = ["--security-opt", &format!("seccomp={}", file.display())];
+    assert_eq!(
+        ebb.ok([&["run", "--rm"], &filter[..], &["busybox", "/bin/busybox", "echo", "found"]].concat()),
+        "found"
+    );
+    assert_eq!(ebb.ok([&["run", "--rm"], &filter[..], &["busybox", "echo", "found"]].concat()), "found");
+    ebb.ok([&["run", "-d", "--name", "box"], &filter[..], &["busybox", "sleep", "1000"]].concat());
+    assert_eq!(ebb.ok(["exec", "box", "echo", "found"]), "found");
+}
