@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::Ebb;
+use common::{Ebb, answer, is_root};
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
@@ -32,7 +32,7 @@ impl Scene {
     }
 
     /// What a container does that was given all of the directory.
-    fn from_inside(&self, script: &str) {
+    fn as_one_that_goes(&self, script: &str) {
         self.ebb.ok(["run", "--rm", "-v", &self.bind("", "/data"), "busybox", "sh", "-c", script]);
     }
 
@@ -154,6 +154,31 @@ fn a_link_that_the_hosts_owner_puts_elsewhere_is_followed() {
     assert_eq!(scene.ebb.ok(["start", "-a", "box"]), "2 again");
 }
 
+/// `-v /data:/data`, and a link that is named by another path: through a bind mount that the host has of what lies in there.
+#[test]
+fn a_link_is_a_containers_by_whatever_path_it_is_named() {
+    if !is_root() {
+        return; // Only root mounts on the host.
+    }
+    let scene = Scene::new();
+    let script = format!(
+        "mount --make-rprivate /; mkdir alias; mount --bind d/sub alias
+        $EBB create --name box -v $PWD/alias/deep:/sub busybox sh -c '{LOOK}' && $EBB start -a box
+        $EBB run --name planter -v $PWD/d:/data busybox sh -c 'mv /data/sub/deep /data/away; ln -s {} /data/sub/deep'
+        $EBB start -a box; echo $?",
+        scene.private.display()
+    );
+    std::fs::create_dir(scene.bound.join("sub/deep")).expect("a directory");
+    std::fs::write(scene.bound.join("sub/deep/secret"), "its own").expect("a file");
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--mount", "sh", "-c", &script]).current_dir(&scene.ebb.dir);
+    command.env("EBB", env!("CARGO_BIN_EXE_ebb")).env("EBB_ROOT", scene.ebb.store());
+    let answer = answer(&mut command);
+    assert!(answer.stdout.ends_with("\nits own1\n"), "{}", answer.shown());
+    assert!(answer.stderr.contains("container planter can write to"), "{}", answer.shown());
+    scene.untouched();
+}
+
 #[test]
 fn no_directory_is_made_where_a_container_leads() {
     let scene = Scene::new();
@@ -179,7 +204,7 @@ fn a_link_that_a_container_left_is_said_at_create_and_later_is_not_followed_else
     assert!(made.code == 0 && made.stderr.contains("container planter can write to"), "{}", made.shown());
     scene.ebb.ok(["start", "-a", "box"]);
     let script = format!("rm /data/sub; ln -s {} /data/sub", elsewhere.display());
-    scene.from_inside(&script);
+    scene.as_one_that_goes(&script);
     let answer = scene.ebb.run(["start", "-a", "box"]);
     assert!(answer.code == 1 && answer.stderr.contains("has changed"), "{}", answer.shown());
 }
@@ -188,7 +213,7 @@ fn a_link_that_a_container_left_is_said_at_create_and_later_is_not_followed_else
 fn a_link_stays_a_containers_when_that_is_gone() {
     let scene = Scene::new();
     scene.ebb.ok(["create", "--name", "box", "-v", &scene.bind("sub", "/sub"), "busybox", "sh", "-c", LOOK]);
-    scene.from_inside(&format!("mv /data/sub /data/away && ln -s {} /data/sub", scene.private.display()));
+    scene.as_one_that_goes(&format!("mv /data/sub /data/away && ln -s {} /data/sub", scene.private.display()));
     let answer = scene.ebb.run(["start", "-a", "box"]);
     assert!(answer.code == 1 && answer.stderr.contains("can write to"), "{}", answer.shown());
     scene.untouched();

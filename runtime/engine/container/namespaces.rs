@@ -6,6 +6,7 @@ use crate::engine::id_ranges::{self, Range};
 use crate::engine::idmap::{self, StoreIds};
 use crate::engine::{container, mounts, volume};
 use crate::error::{Doing, Error, Result};
+use crate::explain::without::{Step, leaves_out};
 use crate::oci::{self, IdMap};
 use crate::store::Store;
 use oci_spec::runtime::{LinuxIdMapping, LinuxNamespace, LinuxNamespaceBuilder, LinuxNamespaceType as Type};
@@ -130,7 +131,8 @@ fn wants_user_namespace(host: &HostConfig) -> bool {
 
 /// Whether the container's root may be the host's.
 pub fn has_hosts_root(host: &HostConfig) -> bool {
-    nix::unistd::geteuid().is_root() && (!wants_user_namespace(host) || host.pid_mode.starts_with("container:"))
+    nix::unistd::geteuid().is_root()
+        && (!wants_user_namespace(host) || host.pid_mode.starts_with("container:") || leaves_out(Step::User))
 }
 
 /// Keeps Ebb's own binary out of reach of a container like this one, whose root may be the host's. To be called by a command

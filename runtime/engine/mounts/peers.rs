@@ -3,7 +3,7 @@
 
 use crate::error::{Doing, Error, Result};
 use crate::kernel;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Refuses `shared` and `slave` (or `rshared`, …) for a directory whose mount on the host has no peers, in Docker's words.
 pub fn check(source: &Path, propagation: &str) -> Result<()> {
@@ -24,11 +24,24 @@ pub fn check(source: &Path, propagation: &str) -> Result<()> {
 /// Whether anything is mounted below `path`. Its letters may lie, with a symlink in them: then the kernel says so later.
 pub fn has_mounts_below(path: &Path) -> Result<bool> {
     let text = mountinfo()?;
-    // As the kernel writes it there (proc_pid_mountinfo(5)).
-    let escapes = [('\\', "\\134"), (' ', "\\040"), ('\t', "\\011"), ('\n', "\\012")];
-    let escaped = escapes.iter().fold(path.to_string_lossy().into_owned(), |text, (from, to)| text.replace(*from, to));
+    let escaped = escaped(path);
     let below = |at: &str| Path::new(at) != Path::new(&escaped) && Path::new(at).starts_with(&escaped);
     Ok(text.lines().filter_map(|line| line.split(' ').nth(4)).any(below))
+}
+
+/// As the kernel writes a path there (proc_pid_mountinfo(5)).
+fn escaped(path: &Path) -> String {
+    let escapes = [('\\', "\\134"), (' ', "\\040"), ('\t', "\\011"), ('\n', "\\012")];
+    escapes.iter().fold(path.to_string_lossy().into_owned(), |text, (from, to)| text.replace(*from, to))
+}
+
+/// Where a path, without links in it, lies in its file system: the device, and the path from that file system's own root.
+/// Two paths that a bind mount makes of one are the same there.
+pub fn in_file_system(path: &Path) -> Result<Option<(String, PathBuf)>> {
+    let Some(mount) = mount_of(path)? else { return Ok(None) };
+    let path = escaped(path);
+    let below = Path::new(&path).strip_prefix(&mount.at).unwrap_or(Path::new(""));
+    Ok(Some((mount.device, Path::new(&mount.root).join(below))))
 }
 
 fn mountinfo() -> Result<String> {
@@ -36,6 +49,10 @@ fn mountinfo() -> Result<String> {
 }
 
 struct Mounted {
+    /// `8:1`.
+    device: String,
+    /// What of its file system is mounted.
+    root: String,
     /// As /proc/self/mountinfo writes it.
     at: String,
     /// `shared:1`, `master:2`.
@@ -52,9 +69,10 @@ fn mount_of(path: &Path) -> Result<Option<Mounted>> {
     Ok(text.lines().find_map(|line| {
         let mut words = line.split(' ');
         (words.next()?.parse() == Ok(id)).then_some(())?;
-        let at = words.nth(3)?.to_owned();
+        let (device, root) = (words.nth(1)?.to_owned(), words.next()?.to_owned());
+        let at = words.next()?.to_owned();
         // After the mount's own options, and up to a dash.
         let tags = words.skip(1).take_while(|word| *word != "-").map(str::to_owned).collect();
-        Some(Mounted { at, tags })
+        Some(Mounted { device, root, at, tags })
     }))
 }

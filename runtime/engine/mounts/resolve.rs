@@ -123,6 +123,7 @@ fn make(store: &Store, target: &Path, request: &Request) -> Result<MountPoint> {
         }
         Kind::Tmpfs => mount.kind = "tmpfs".into(),
     }
+    sources::remember(store, &mount)?;
     explain_words(request);
     Ok(mount)
 }

@@ -5,13 +5,14 @@
 //! path leads to by now is followed only through links that no container can write to: a deployment's `current`, which the
 //! host's owner puts elsewhere.
 
+use super::peers;
 use crate::engine::container;
 use crate::engine::container::record::{Container, MountPoint};
 use crate::engine::volume;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::store::{Store, atomic, beneath, lock};
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, openat, readlinkat};
+use nix::fcntl::{OFlag, openat, readlinkat};
 use nix::sys::stat::{Mode, SFlag, fstat};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -30,7 +31,7 @@ pub fn put_on_record(store: &Store, mount: &mut MountPoint) -> Result<()> {
     }
     let path = make_missing(found, mount)?;
     mount.true_path = path.to_string_lossy().into_owned();
-    if mount.rw { remember(store, &path) } else { Ok(()) }
+    Ok(())
 }
 
 /// At a start, and before a stopped container's files are looked at: the container with the true paths that its sources
@@ -99,16 +100,10 @@ fn make_missing(found: Located, mount: &MountPoint) -> Result<PathBuf> {
 /// A path with its links followed.
 struct Located {
     path: PathBuf,
-    links: Vec<Link>,
+    /// The symlinks on the way, each by its true path.
+    links: Vec<PathBuf>,
     /// The last directory that is there, and what is missing below it.
     missing: Option<(OwnedFd, PathBuf)>,
-}
-
-/// A symlink on the way.
-struct Link {
-    at: PathBuf,
-    /// Device and inode of each directory above it.
-    above: Vec<(u64, u64)>,
 }
 
 /// Most paths have no link in them, and need one system call. (The kernel's `.` and `..` are gone: a source on record is
@@ -126,8 +121,7 @@ const MOST_LINKS: usize = 40;
 /// Goes through a path part by part, by descriptor, and reads each link where it lies.
 fn walk(path: &Path) -> Result<Located> {
     let mut left: VecDeque<OsString> = path.components().filter_map(part).collect();
-    let root = beneath::root(Path::new("/"))?;
-    let mut open = vec![step(root)?];
+    let mut open = vec![beneath::root(Path::new("/"))?];
     let mut reached: Vec<OsString> = Vec::new();
     let mut links = Vec::new();
     let to = |reached: &[OsString]| Path::new("/").join(reached.iter().collect::<PathBuf>());
@@ -138,25 +132,25 @@ fn walk(path: &Path) -> Result<Located> {
             }
             continue;
         }
-        let Some((parent, _)) = open.last() else { return Err(Error::new("the root directory is gone")) };
+        let Some(parent) = open.last() else { return Err(Error::new("the root directory is gone")) };
         let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let found = match openat(parent, name.as_os_str(), flags, Mode::empty()) {
             Err(Errno::ENOENT) => {
                 let below: PathBuf = std::iter::once(name).chain(left).collect();
                 let path = to(&reached).join(&below);
-                let missing = open.pop().map(|(parent, _)| (parent, below));
+                let missing = open.pop().map(|parent| (parent, below));
                 return Ok(Located { path, links, missing });
             }
             found => found.map_err(crate::error::Cause::into_error)?,
         };
         let stat = fstat(&found).map_err(crate::error::Cause::into_error)?;
         if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != SFlag::S_IFLNK {
-            open.push((found, (stat.st_dev, stat.st_ino)));
+            open.push(found);
             reached.push(name);
             continue;
         }
         let target = readlinkat(&found, "").map_err(crate::error::Cause::into_error)?;
-        links.push(Link { at: to(&reached).join(&name), above: open.iter().map(|(_, id)| *id).collect() });
+        links.push(to(&reached).join(&name));
         if links.len() > MOST_LINKS {
             return Err(crate::error::Cause::into_error(Errno::ELOOP));
         }
@@ -174,13 +168,6 @@ fn part(component: Component) -> Option<OsString> {
     matches!(component, Component::Normal(_) | Component::ParentDir).then(|| component.as_os_str().to_owned())
 }
 
-type Step = (OwnedFd, (u64, u64));
-
-fn step(directory: OwnedFd) -> Result<Step> {
-    let stat = fstat(&directory).map_err(crate::error::Cause::into_error)?;
-    Ok((directory, (stat.st_dev, stat.st_ino)))
-}
-
 /// The first link of the way that lies where a container can write, in words. Not only those that run: a link stays.
 fn planted(store: &Store, found: &Located) -> Result<Option<String>> {
     if found.links.is_empty() {
@@ -188,13 +175,17 @@ fn planted(store: &Store, found: &Located) -> Result<Option<String>> {
     }
     let places = writable_places(store)?;
     for link in &found.links {
-        // A directory that is mounted in a container cannot be replaced from there: only what lies below it.
-        let place = places.iter().find(|place| {
-            (link.at.starts_with(&place.path) && link.at != place.path)
-                || place.id.is_some_and(|id| link.above.contains(&id))
-        });
-        if let Some(place) = place {
-            return Ok(Some(format!("the link {}, which {} can write to", link.at.display(), place.who)));
+        // By its path, and by where it is in its file system, which has another path through a bind mount of the host's. A
+        // directory that is mounted in a container cannot be replaced from there: only what lies below it.
+        let parent = link.parent().unwrap_or(Path::new("/"));
+        let within = peers::in_file_system(parent)?;
+        let holds = |place: &&Writable| {
+            parent.starts_with(&place.path)
+                || matches!((&within, &place.within), (Some((device, path)), Some((other, above)))
+                    if device == other && path.starts_with(above))
+        };
+        if let Some(place) = places.iter().find(holds) {
+            return Ok(Some(format!("the link {}, which {} can write to", link.display(), place.who)));
         }
     }
     Ok(None)
@@ -203,32 +194,37 @@ fn planted(store: &Store, found: &Located) -> Result<Option<String>> {
 /// A directory of the host's that containers can write to.
 struct Writable {
     path: PathBuf,
-    id: Option<(u64, u64)>,
+    within: Option<(String, PathBuf)>,
     who: String,
 }
 
 fn writable_places(store: &Store) -> Result<Vec<Writable>> {
-    let id = |path: &Path| {
-        let opened = openat(AT_FDCWD, path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
-        fstat(&opened).ok().map(|stat| (stat.st_dev, stat.st_ino))
+    let place = |path: PathBuf, who: String| {
+        let path = std::fs::canonicalize(&path).unwrap_or(path);
+        Writable { within: peers::in_file_system(&path).ok().flatten(), path, who }
     };
-    let place = |path: PathBuf, who: String| Writable { id: id(&path), path, who };
     let mut places = Vec::new();
     for container in container::list(store).map_err(unknown)? {
-        for mount in container.mounts.iter().filter(|mount| mount.rw && mount.kind != "tmpfs") {
-            let path = match volume::place(&mount.driver_options) {
-                Ok(volume::Place::Directory { device, .. }) => device,
-                _ if mount.kind == "bind" => mount.path().to_owned(),
-                _ => continue,
-            };
-            places.push(place(path, format!("container {}", container.name)));
-        }
+        let paths = container.mounts.iter().filter_map(writable);
+        places.extend(paths.map(|path| place(path, format!("container {}", container.name))));
     }
     // Volumes and writable layers; then what containers could write to that are gone.
     places.push(place(store.root().to_owned(), "a container of this store".into()));
     let gone = bound(store)?.paths.into_iter();
-    places.extend(gone.map(|path| place(path, "a container that is gone".into())));
+    places.extend(gone.map(|path| place(path, format!("a container that is gone ({BOUND} of the store)"))));
     Ok(places)
+}
+
+/// The directory of the host's outside the store that this mount lets a container write to.
+fn writable(mount: &MountPoint) -> Option<PathBuf> {
+    if !mount.rw && !mount.writable_below {
+        return None;
+    }
+    match volume::place(&mount.driver_options) {
+        Ok(volume::Place::Directory { device, .. }) => Some(device),
+        _ if mount.kind == "bind" => Some(mount.path().to_owned()),
+        _ => None,
+    }
 }
 
 /// `bound.json`: the directories of the host's that containers were given to write to. A link that one of them has put
@@ -262,8 +258,9 @@ fn bound(store: &Store) -> Result<Bound> {
 
 const BOUND: &str = "bound.json";
 
-/// Notes a directory that a container can write to from now on.
-fn remember(store: &Store, path: &Path) -> Result<()> {
+/// Notes what a container can write to from now on.
+pub fn remember(store: &Store, mount: &MountPoint) -> Result<()> {
+    let Some(path) = writable(mount) else { return Ok(()) };
     let is_known = |bound: &Bound| bound.paths.iter().any(|known| path.starts_with(known));
     // What lies in a file that is bound is no link.
     if !path.is_dir() || bound(store).is_ok_and(|bound| is_known(&bound)) {
@@ -271,8 +268,8 @@ fn remember(store: &Store, path: &Path) -> Result<()> {
     }
     let _lock = lock::exclusive(&store.names())?;
     let mut bound = bound(store)?;
-    bound.paths.retain(|known| !known.starts_with(path));
-    bound.paths.push(path.to_owned());
+    bound.paths.retain(|known| !known.starts_with(&path));
+    bound.paths.push(path);
     if bound.paths.len() > MANY {
         bound.paths.retain(|path| path.exists());
     }
