@@ -195,16 +195,25 @@ fn no_directory_is_made_where_a_container_leads() {
 }
 
 #[test]
-fn a_link_that_a_container_left_is_said_at_create_and_later_is_not_followed_elsewhere() {
+fn a_link_by_which_a_container_leads_out_is_not_followed_at_create_either() {
     let scene = Scene::new();
-    let elsewhere = scene.ebb.dir.join("elsewhere");
-    std::fs::create_dir(&elsewhere).expect("a directory");
     scene.plant();
-    let made = scene.ebb.run(["create", "--name", "box", "-v", &scene.bind("sub", "/sub:ro"), "busybox", "true"]);
-    assert!(made.code == 0 && made.stderr.contains("container planter can write to"), "{}", made.shown());
-    scene.ebb.ok(["start", "-a", "box"]);
-    let script = format!("rm /data/sub; ln -s {} /data/sub", elsewhere.display());
-    scene.as_one_that_goes(&script);
+    // As one is run anew each time, by a unit or a script.
+    let run = ["run", "--rm", "-v", &scene.bind("sub", "/sub"), "busybox", "sh", "-c", LOOK];
+    let said = scene.ebb.fails(125, run);
+    let private = scene.private.display();
+    for part in ["container planter can write to", &format!("name {private} itself")] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    scene.untouched();
+    let named = format!("{private}:/sub:ro");
+    assert_eq!(scene.ebb.ok(["run", "--rm", "-v", &named, "busybox", "cat", "/sub/secret"]), SECRET);
+    // One that leads to what the container can write to anyway is a link like any other, until a start would be led elsewhere.
+    std::fs::remove_file(scene.bound.join("sub")).expect("removed");
+    symlink("away", scene.bound.join("sub")).expect("a link");
+    scene.ebb.ok(["create", "--name", "box", "-v", &scene.bind("sub", "/sub"), "busybox", "cat", "/sub/secret"]);
+    assert_eq!(scene.ebb.ok(["start", "-a", "box"]), "its own");
+    scene.as_one_that_goes("mkdir /data/other; rm /data/sub; ln -s other /data/sub");
     let answer = scene.ebb.run(["start", "-a", "box"]);
     assert!(answer.code == 1 && answer.stderr.contains("has changed"), "{}", answer.shown());
 }

@@ -35,6 +35,17 @@ fn no_start_is_led_out_of_a_volume_whose_subpath_is_swapped_for_a_symlink() {
     });
 }
 
+/// A bind of what lies in a directory that another container can write to: looked up on the host, and never through a link
+/// that was not there when the container was created.
+#[test]
+fn no_start_is_led_elsewhere_by_a_symlink_that_is_swapped_into_the_path_of_a_bind() {
+    race(|start| {
+        let bind =
+            ["./store/volumes/shared/_data/dir/sub:/s", "./store/volumes/shared/_data/dir:/s"][start as usize % 2];
+        vec!["run", "--rm", "--network", "none", "-v", bind]
+    });
+}
+
 fn race(doors: fn(u32) -> Vec<&'static str>) {
     let starts: u32 = std::env::var("EBB_SWAPS").map_or(100, |text| text.parse().expect("a number of starts"));
     let ebb = Ebb::new();

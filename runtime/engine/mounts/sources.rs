@@ -20,14 +20,13 @@ use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 
-/// At `create`: makes the source where it is missing and may be made, and puts its true path on record. Here a link is
-/// followed wherever it lies, since whoever creates the container names it now; one that a container may have put there
-/// is said.
+/// At `create`: makes the source where it is missing and may be made, and puts its true path on record. Whoever creates the
+/// container names the path now, so that links are followed, but for one by which a container would lead out of what it can
+/// write to: it may wait there for a container that is run anew each time.
 pub fn put_on_record(store: &Store, mount: &mut MountPoint) -> Result<()> {
     let found = locate(Path::new(&mount.source))?;
-    // A record that cannot be read is no reason not to create; a start would refuse.
-    if let Ok(Some(planted)) = planted(store, &found) {
-        eprintln!("ebb: {} leads to {}, through {planted}", mount.source, found.path.display());
+    if let Some(planted) = planted(store, &found)?.filter(|planted| planted.leads_out) {
+        return Err(led_out(&mount.source, &found, &planted));
     }
     let path = make_missing(found, mount)?;
     mount.true_path = path.to_string_lossy().into_owned();
@@ -52,25 +51,26 @@ pub fn as_of_now(store: &Store, container: &Container) -> Result<Container> {
     Ok(container)
 }
 
-/// The true path of the directory that a volume's options name. No record says where it led before: no link on its way
-/// may lie where a container can write.
+/// The true path of the directory that a volume's options name. No record says where it led before: as at `create`.
 pub fn of_volume(store: &Store, device: &Path) -> Result<PathBuf> {
     let found = locate(device)?;
-    match planted(store, &found)? {
-        Some(planted) => {
-            Err(Error::new(format!("{} leads to {}, through {planted}", device.display(), found.path.display()))
-                .with_cure(
-                    "a link is followed only where no container can change it: put it elsewhere, or take it away",
-                ))
-        }
+    match planted(store, &found)?.filter(|planted| planted.leads_out) {
+        Some(planted) => Err(led_out(&device.to_string_lossy(), &found, &planted)),
         None => Ok(found.path),
     }
 }
 
-fn changed(source: &str, was: &str, now: &Path, planted: &str, name: &str) -> Error {
+fn led_out(source: &str, found: &Located, planted: &Planted) -> Error {
+    let to = found.path.display();
+    Error::new(format!("{source} leads to {to}, through {}", planted.words))
+        .with_cure(format!("where that is what you mean, name {to} itself"))
+}
+
+fn changed(source: &str, was: &str, now: &Path, planted: &Planted, name: &str) -> Error {
     Error::new(format!(
-        "bind source path {source} has changed: it was {was}, and leads now to {}, through {planted}",
-        now.display()
+        "bind source path {source} has changed: it was {was}, and leads now to {}, through {}",
+        now.display(),
+        planted.words
     ))
     .with_cure(format!(
         "a container's next start is not led elsewhere by a container: take the link away, or `ebb rm {name}` and create it \
@@ -168,40 +168,69 @@ fn part(component: Component) -> Option<OsString> {
     matches!(component, Component::Normal(_) | Component::ParentDir).then(|| component.as_os_str().to_owned())
 }
 
-/// The first link of the way that lies where a container can write, in words. Not only those that run: a link stays.
-fn planted(store: &Store, found: &Located) -> Result<Option<String>> {
+/// A link that a container may have put there.
+struct Planted {
+    words: String,
+    /// Whether the path leads out of what that container can write to.
+    leads_out: bool,
+}
+
+/// The first link of the way that lies where a container can write. Not only those that run: a link stays.
+fn planted(store: &Store, found: &Located) -> Result<Option<Planted>> {
     if found.links.is_empty() {
         return Ok(None);
     }
     let places = writable_places(store)?;
+    let end = Spot::of(found.path.clone());
+    let mut first: Option<Planted> = None;
     for link in &found.links {
-        // By its path, and by where it is in its file system, which has another path through a bind mount of the host's. A
-        // directory that is mounted in a container cannot be replaced from there: only what lies below it.
-        let parent = link.parent().unwrap_or(Path::new("/"));
-        let within = peers::in_file_system(parent)?;
-        let holds = |place: &&Writable| {
-            parent.starts_with(&place.path)
-                || matches!((&within, &place.within), (Some((device, path)), Some((other, above)))
-                    if device == other && path.starts_with(above))
-        };
-        if let Some(place) = places.iter().find(holds) {
-            return Ok(Some(format!("the link {}, which {} can write to", link.display(), place.who)));
+        // A directory that is mounted in a container cannot be replaced from there: only what lies below it.
+        let parent = Spot::of(link.parent().unwrap_or(Path::new("/")).to_owned());
+        for place in places.iter().filter(|place| place.spot.holds(&parent)) {
+            let words = format!("the link {}, which {} can write to", link.display(), place.who);
+            let leads_out = !place.spot.holds(&end);
+            if leads_out || first.is_none() {
+                first = Some(Planted { words, leads_out });
+            }
+            if leads_out {
+                return Ok(first);
+            }
         }
     }
-    Ok(None)
+    Ok(first)
+}
+
+/// A path without links, and where it lies in its file system: a bind mount of the host's gives one place two paths.
+struct Spot {
+    path: PathBuf,
+    within: Option<(String, PathBuf)>,
+}
+
+impl Spot {
+    fn of(path: PathBuf) -> Spot {
+        Spot { within: peers::in_file_system(&path).ok().flatten(), path }
+    }
+
+    /// Whether the other is this directory, or lies below it.
+    fn holds(&self, other: &Spot) -> bool {
+        let same_file_system = || {
+            let ((device, above), (other, path)) = (self.within.as_ref()?, other.within.as_ref()?);
+            Some(device == other && path.starts_with(above))
+        };
+        other.path.starts_with(&self.path) || same_file_system() == Some(true)
+    }
 }
 
 /// A directory of the host's that containers can write to.
 struct Writable {
-    path: PathBuf,
-    within: Option<(String, PathBuf)>,
+    spot: Spot,
     who: String,
 }
 
 fn writable_places(store: &Store) -> Result<Vec<Writable>> {
     let place = |path: PathBuf, who: String| {
         let path = std::fs::canonicalize(&path).unwrap_or(path);
-        Writable { within: peers::in_file_system(&path).ok().flatten(), path, who }
+        Writable { spot: Spot::of(path), who }
     };
     let mut places = Vec::new();
     for container in container::list(store).map_err(unknown)? {
