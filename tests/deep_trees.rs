@@ -176,26 +176,59 @@ fn a_container_with_a_deep_tree_is_measured_and_so_are_all_others() {
     ok(&ebb, &["rm", "deep", "other"]);
 }
 
-/// One call for each level would overflow the stack, and the paths of all levels would fill the memory.
-#[test]
-fn a_tree_of_sixty_thousand_levels_is_listed_in_short_measured_and_removed() {
-    const LEVELS: usize = 60_000;
-    let ebb = Ebb::new();
-    let id = ebb.ok(["create", "--name", "deep", "busybox"]);
-    let upper = ebb.store().join("containers").join(id).join("upper");
-    let mut here: OwnedFd = std::fs::File::open(upper).expect("its layer").into();
-    for _ in 0..LEVELS {
+/// Deeper than a stack of 8 MiB has frames for, or than all of the paths would fit into the memory.
+const ABYSS: usize = 20_000;
+
+/// A container `box` whose layer has `depth` directories in one another, and in the last one a file of seven bytes.
+fn with_deep_container(depth: usize) -> Ebb {
+    let ebb = Ebb::empty();
+    ebb.ok(["image", "load", "-q", "-i", common::busybox_archive().to_str().expect("UTF-8")]);
+    let id = ebb.ok(["create", "--name", "box", "busybox", "true"]);
+    let mut here: OwnedFd =
+        std::fs::File::open(ebb.store().join("containers").join(id).join("upper")).expect("it").into();
+    for _ in 0..depth {
         mkdirat(here.as_fd(), "d", Mode::from_bits_truncate(0o755)).expect("a directory");
         here = openat(&here, "d", DIRECTORY, Mode::empty()).expect("a directory");
     }
-    drop(here);
-    let changes = ok(&ebb, &["diff", "deep"]);
-    assert_eq!(changes.lines().count(), 2048 + 1, "{}", changes.len());
-    assert!(changes.trim_end().ends_with("/d/…"), "{}", changes.len());
-    let foreseen = ok(&ebb, &["rm", "--dry-run", "deep"]);
-    assert!(foreseen.contains("/d/…"), "{}", foreseen.len());
-    ok(&ebb, &["ps", "-as"]);
-    ok(&ebb, &["system", "df", "-v"]);
-    ok(&ebb, &["rm", "deep"]);
+    write!(file(&here, "bottom", OFlag::O_CREAT | OFlag::O_WRONLY), "reached").expect("written");
+    ebb
+}
+
+#[test]
+fn diff_and_the_foresight_of_rm_have_an_end_however_deep_a_container_digs() {
+    let ebb = with_deep_container(ABYSS);
+    let told = ok(&ebb, &["diff", "box"]);
+    let deepest = told.lines().max_by_key(|line| line.len()).expect("a line");
+    assert!(deepest.ends_with("/d/…") && deepest.len() <= 4110, "{}", deepest.len());
+    assert!(told.starts_with("A /d\nA /d/d\n") && told.lines().count() < 2100, "{}", told.lines().count());
+    let foreseen = ok(&ebb, &["rm", "--dry-run", "--format", "{{.Bytes}}", "box"]);
+    assert_eq!(foreseen, "7\n", "what lies below counts");
+    ok(&ebb, &["rm", "box"]);
     assert_eq!(ebb.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn diff_tells_of_each_directory_of_a_tree_as_deep_as_a_path_may_be() {
+    let ebb = with_deep_container(300);
+    let told = ok(&ebb, &["diff", "box"]);
+    assert_eq!(told.lines().count(), 301);
+    assert!(told.ends_with("/d/d/bottom\n"));
+}
+
+#[test]
+fn one_container_that_cannot_be_measured_is_no_reason_to_say_nothing_of_the_others() {
+    let ebb = with_deep_container(3000);
+    ebb.ok(["create", "--name", "other", "busybox", "true"]);
+    // With so few descriptors nobody could do it.
+    let listed = with_few(&ebb, 50, &["ps", "-as", "--format", "{{.Names}} {{.Size}}"]);
+    assert!(listed.code == 0 && listed.stdout.contains("box N/A\n"), "{}", listed.shown());
+    assert!(listed.stdout.contains("other 0B"), "{}", listed.shown());
+    assert_eq!(listed.stderr.matches("measure the container box").count(), 1, "{}", listed.shown());
+    let used = with_few(&ebb, 50, &["system", "df", "--format", "{{.Type}} {{.TotalCount}}"]);
+    assert!(used.code == 0 && used.stdout.contains("Containers 2\n"), "{}", used.shown());
+    assert!(used.stderr.contains("measure the container box"), "{}", used.shown());
+    for words in [&["ps", "-as"][..], &["system", "df"]] {
+        let measured = with_few(&ebb, 1024, words);
+        assert!(measured.code == 0 && measured.stderr.is_empty(), "{}", measured.shown());
+    }
 }

@@ -5,7 +5,7 @@ use super::container::state::{self, State, Status};
 use super::container::{self, size};
 use super::image::{self, Image, layer};
 use super::volume::{self, Volume};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::store::Store;
 use std::collections::HashSet;
 
@@ -18,6 +18,8 @@ pub struct Usage {
     pub unused_layers: u64,
     pub containers: Vec<ContainerUse>,
     pub volumes: Vec<VolumeUse>,
+    /// Why some of the containers could not be measured.
+    pub unmeasured: Vec<Error>,
 }
 
 pub struct ImageUse {
@@ -32,7 +34,8 @@ pub struct ImageUse {
 pub struct ContainerUse {
     pub container: Container,
     pub state: State,
-    pub bytes: u64,
+    /// `None` where it cannot be measured: what a container makes of its files is no reason to say nothing of the others.
+    pub bytes: Option<u64>,
 }
 
 impl ContainerUse {
@@ -56,12 +59,16 @@ pub fn measure(store: &Store) -> Result<Usage> {
     let needed: HashSet<String> = containers.iter().flat_map(layers_of).collect();
     let all = layer::all(store)?;
     let volumes = volumes(store, &containers)?;
-    let mut measured = Vec::new();
+    let (mut measured, mut unmeasured) = (Vec::new(), Vec::new());
     for container in containers {
         match (state::current(store, &container), size::written(store, &container)) {
-            (Ok(state), Ok(bytes)) => measured.push(ContainerUse { container, state, bytes }),
+            (Ok(state), Ok(bytes)) => measured.push(ContainerUse { container, state, bytes: Some(bytes) }),
             (Err(error), _) | (_, Err(error)) if error.is_not_found() => {}
-            (Err(error), _) | (_, Err(error)) => return Err(error),
+            (Err(error), _) => return Err(error),
+            (Ok(state), Err(error)) => {
+                measured.push(ContainerUse { container, state, bytes: None });
+                unmeasured.push(error);
+            }
         }
     }
     Ok(Usage {
@@ -70,6 +77,7 @@ pub fn measure(store: &Store) -> Result<Usage> {
         unused_layers: bytes_of(store, all.iter().filter(|id| !needed.contains(*id)))?,
         containers: measured,
         volumes,
+        unmeasured,
     })
 }
 

@@ -264,7 +264,12 @@ impl Screen<'_> {
     fn size(&mut self, container: &Container) -> Result<String> {
         let written = match size::written(self.store, container) {
             Err(error) if error.is_not_found() => 0,
-            result => result?,
+            // What a container makes of its files is no reason to say nothing of the others.
+            Err(error) => {
+                crate::cli::output::complain(&error);
+                return Ok("N/A".to_owned());
+            }
+            Ok(written) => written,
         };
         let image = self.found(&container.image).as_ref().map_or(0, |(_, size)| *size);
         let shown = units::human_size(written);

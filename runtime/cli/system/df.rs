@@ -32,6 +32,7 @@ impl Execute for Df {
     fn execute(self) -> Result<i32> {
         let store = store()?;
         let usage = usage::measure(&store)?;
+        usage.unmeasured.iter().for_each(output::complain);
         let format = self.format.as_deref();
         match (self.verbose, format) {
             (false, _) => table::print(COLUMNS, &rows(&usage), format, None)?,
@@ -63,7 +64,7 @@ fn rows(usage: &Usage) -> Vec<Value> {
     };
     let used_images = usage.images.iter().filter(|image| image.containers > 0).count();
     let written = |active: bool| -> u64 {
-        usage.containers.iter().filter(|container| active || !container.is_active()).map(|one| one.bytes).sum()
+        usage.containers.iter().filter(|container| active || !container.is_active()).filter_map(|one| one.bytes).sum()
     };
     let active = usage.containers.iter().filter(|container| container.is_active()).count();
     let kept = |used: bool| -> u64 {
@@ -137,7 +138,7 @@ fn listed(store: &Store, usage: &Usage, whole: bool) -> Result<Value> {
     let mut containers = Vec::new();
     for one in &usage.containers {
         let mut row = ps_row(store, &one.container, &one.state, whole)?;
-        row["Size"] = units::human_size(one.bytes).into();
+        row["Size"] = one.bytes.map_or("N/A".into(), units::human_size).into();
         containers.push(row);
     }
     let volumes = usage.volumes.iter().map(|volume| volume_row(store, volume));

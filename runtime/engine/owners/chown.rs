@@ -296,8 +296,7 @@ fn change_each(
     given: &mut Given,
 ) -> Result<()> {
     let linked: HashSet<(u64, u64)> = survey.linked.iter().copied().collect();
-    let mut progress = Progress::new("changing owners", survey.to_change);
-    let mut done = 0;
+    let (mut progress, mut done) = (Progress::new("changing owners", survey.to_change), 0);
     explain::step(
         "the files of this directory of the host's get the container's user for their owner; links are not followed",
         format_args!("chown -R -h {}:{} {}", on_host.0, on_host.1, source.display()),
