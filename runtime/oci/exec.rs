@@ -19,7 +19,7 @@ use crate::store::beneath;
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 use oci_spec::runtime::{Process, Spec};
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -63,9 +63,18 @@ fn cgroup_of(target: Pid, spec: &Spec) -> Result<String> {
     let Some(name) = asked.and_then(|path| path.file_name()) else { return Ok(String::new()) };
     let path = format!("/proc/{target}/cgroup");
     let text = std::fs::read_to_string(&path).doing(|| format!("read {path}"))?;
-    let paths = text.lines().filter_map(|line| line.splitn(3, ':').nth(2));
-    let own = paths.into_iter().find(|path| Path::new(path).file_name() == Some(name));
-    Ok(own.unwrap_or_default().to_owned())
+    Ok(within_own(&text, name).unwrap_or_default())
+}
+
+/// The container may have moved its first process further down, where it may make cgroups: what enters it is under the same
+/// limits. On version 2 a cgroup with others below it takes no process, and so theirs is joined.
+fn within_own(cgroups: &str, name: &OsStr) -> Option<String> {
+    cgroups.lines().find_map(|line| {
+        let path = Path::new(line.splitn(3, ':').nth(2)?);
+        let own = path.ancestors().find(|above| above.file_name() == Some(name))?;
+        let joined = if line.starts_with("0::") { path } else { own };
+        Some(joined.to_string_lossy().into_owned())
+    })
 }
 
 struct Entry {
@@ -215,4 +224,18 @@ fn inside(entry: &Entry, entered: bool, environment: Vec<CString>, socket: &Owne
         kernel::exit_now(1);
     }
     Ok(plan.execute(&program))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_enters_a_container_is_under_its_limits_wherever_that_has_moved_its_first_process() {
+        let own = |text: &str| within_own(text, OsStr::new("abc"));
+        assert_eq!(own("4:memory:/ebb/abc\n0::/\n").as_deref(), Some("/ebb/abc"));
+        assert_eq!(own("4:memory:/ebb/abc/sub/more\n0::/\n").as_deref(), Some("/ebb/abc"));
+        assert_eq!(own("0::/user/ebb/abc/init.scope\n").as_deref(), Some("/user/ebb/abc/init.scope"));
+        assert_eq!(own("0::/user/other\n"), None);
+    }
 }
