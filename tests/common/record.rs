@@ -97,10 +97,10 @@ impl StandIn {
         format!(r#"{{"Pid": {}, "StartTime": {start}, "BootId": "{}"}}"#, self.pid(), boot.trim())
     }
 
-    /// The state of a container whose first process this is, up since `started`.
+    /// The state of a container whose first process and supervisor this is, up since `started`.
     pub fn running(&self, started: &str, more: &str) -> String {
         format!(
-            r#""Status": "running", "Init": {}, "StartedAt": "{started}",
+            r#""Status": "running", "Init": {0}, "Supervisor": {0}, "StartedAt": "{started}",
             "FinishedAt": "0001-01-01T00:00:00Z" {more}"#,
             self.json()
         )
