@@ -91,7 +91,8 @@ impl Relay {
                 continue;
             }
             if ready.door {
-                while let Some(socket) = protocol::admit(&self.door) {
+                for _ in 0..PACKETS {
+                    let Some(socket) = protocol::admit(&self.door) else { break };
                     self.admit(socket);
                 }
             }
@@ -232,7 +233,11 @@ impl Relay {
         let room = self.typed.len() < LARGEST_INPUT;
         let stdin_once = self.stdin_once;
         self.clients.retain(|client| {
-            while room && typed.len() < LARGEST_INPUT {
+            // One that sends without end has its turn, as the others do; what is left wakes the next poll(2).
+            for _ in 0..PACKETS {
+                if !room || typed.len() >= LARGEST_INPUT {
+                    return true;
+                }
                 match protocol::hear(&client.socket) {
                     Ok(Some(Packet::Stdin(bytes))) => typed.extend_from_slice(&bytes),
                     Ok(Some(Packet::CloseStdin)) => close |= stdin_once,
@@ -277,6 +282,8 @@ impl Relay {
 /// A container that has been silent for so long will mostly sleep, and its supervisor with it.
 const SETTLING: Duration = Duration::from_millis(100);
 const LARGEST_INPUT: usize = 64 * 1024;
+/// Packets of one client, and clients at the door, that are taken in one round.
+const PACKETS: usize = 32;
 const LONGEST_READ: usize = protocol::LONGEST - 1;
 
 /// What poll(2) said of the two that matter by name.
