@@ -362,10 +362,10 @@ fn open_descriptors() -> impl Iterator<Item = RawFd> {
     open.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
-/// Overwrites the command line (with `shown`, as far as there is room) and the environment that this program was executed
-/// with: /proc/PID/cmdline shows the one to everybody, /proc/PID/environ the other to who may trace the process.
-/// [`std::env::args`] and [`std::env::var`] find nothing from here on.
-pub fn forget_words(shown: &str) {
+/// Overwrites the command line that this program was executed with (with `shown`, as far as there is room), which
+/// /proc/PID/cmdline shows to everybody; and, without `keep_environment`, its environment, which /proc/PID/environ shows to who
+/// may trace the process. [`std::env::args`] and [`std::env::var`] find nothing of it from here on.
+pub fn forget_words(shown: &str, keep_environment: bool) {
     // The kernel lays them at the top of the stack, one behind the other: the words, the environment, the program's name
     // (AT_EXECFN, getauxval(3)). The C library keeps the address of the first.
     let words: usize = std::env::args_os().map(|word| word.len() + 1).sum();
@@ -382,12 +382,13 @@ pub fn forget_words(shown: &str) {
         return;
     }
     let shown = &shown.as_bytes()[..shown.len().min(words - 1)];
+    let length = if keep_environment { words } else { end - start };
     // SAFETY: from the first word to the program's name lies what the kernel has written there, above every frame. Rust has
     // no reference to it: std and the C library read it by raw pointers, as strings that end with a zero, when they are
     // asked to, and no other thread exists that could ask now. The last byte of the words stays zero, without which the
     // kernel would take the command line to be longer than it is.
     unsafe {
-        std::ptr::write_bytes(start as *mut u8, 0, end - start);
+        std::ptr::write_bytes(start as *mut u8, 0, length);
         std::ptr::copy_nonoverlapping(shown.as_ptr(), start as *mut u8, shown.len());
     }
 }

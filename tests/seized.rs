@@ -148,6 +148,21 @@ fn the_words_that_a_container_was_made_with_are_seen_by_no_other() {
     assert!(seen.contains("ebb"), "{seen:?}");
 }
 
+/// On the host everybody can read a command line, and a supervisor lives for as long as its container.
+#[test]
+fn the_supervisors_command_line_tells_no_secret() {
+    let ebb = Ebb::new();
+    ebb.ok(["run", "-d", "--name", "box", "-e", "T=SECRET", "busybox", "sleep", "1000"]);
+    let init: i32 = ebb.inspect("box", "{{.State.Pid}}").parse().expect("a pid");
+    let supervisor = field(init, "PPid");
+    let words = std::fs::read(format!("/proc/{supervisor}/cmdline")).expect("its command line");
+    let words = String::from_utf8_lossy(&words).trim_end_matches('\0').to_owned();
+    assert_eq!(words, "ebb:box");
+    // What it needs of the environment it has: the container can be started again by it.
+    ebb.ok(["restart", "-t", "0", "box"]);
+    assert_eq!(ebb.ok(["exec", "box", "sh", "-c", "echo $T"]), "SECRET");
+}
+
 /// A profile that was written for the program alone says nothing of what comes before it.
 #[test]
 fn a_filter_that_forbids_the_way_in_is_loaded_at_its_end() {

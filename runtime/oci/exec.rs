@@ -155,7 +155,7 @@ fn cross(entry: &mut Entry, socket: &OwnedFd) -> Result<std::convert::Infallible
     }
     rlimits::apply_to_self(entry.plan.rlimits())?;
     process::hide()?;
-    kernel::forget_words("ebb");
+    kernel::forget_words("ebb", false);
     explain::step("out of the caller's session, whose terminal is not the container's", "setsid …");
     calls::setsid().doing(|| "leave the caller's session")?;
     entry.cgroup.join_self()?;

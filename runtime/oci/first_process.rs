@@ -38,7 +38,7 @@ struct Blueprint {
 fn come_apart(birth: &Birth, socket: &OwnedFd) -> Result<Blueprint> {
     if !birth.namespaces.is_new(Type::Pid) {
         // Others than its own processes see it, and what it was called with may be secret (`run -e TOKEN=…`).
-        kernel::forget_words("ebb");
+        kernel::forget_words("ebb", false);
     }
     if birth.namespaces.joins_others() {
         process::hide()?;

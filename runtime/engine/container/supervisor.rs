@@ -141,8 +141,11 @@ fn supervise(store: &Store, container: &Container, client: Client, reporter: Own
 fn detach(container: &Container) -> Result<SignalFd> {
     let_go()?;
     nix::unistd::chdir("/").doing(|| "enter /")?;
-    // What `ps` and `top` on the host show of it.
-    let _ = std::fs::write("/proc/self/comm", format!("ebb:{}", container.name));
+    // What `ps` and `top` on the host show of it. The words of the command, which may hold a secret (`-e TOKEN=…`), would be
+    // shown to everybody for as long as the container lives.
+    let name = format!("ebb:{}", container.name);
+    let _ = std::fs::write("/proc/self/comm", &name);
+    kernel::forget_words(&name, true);
     SigSet::all().thread_unblock().doing(|| "unblock signals")?;
     let mask = SigSet::from_iter([Signal::SIGTERM]);
     mask.thread_block().doing(|| "block SIGTERM")?;
