@@ -63,10 +63,9 @@ const EXAMPLES: &[(&str, &str)] = &[
     (
         "volume trash",
         "A volume in the trash is as it was, and 'ebb volume restore' brings it back.\n\
-         It goes for good after 7 days, by 'ebb volume trash empty', or, the oldest\n\
-         first, when less than a twentieth of the disk (and less than 4 GiB) is free.\n\
-         The commands that make or remove something look for both; there is no daemon\n\
-         to do it. What a container that was started with --rm takes along goes at once.\n\
+         It goes for good after 7 days, or by 'ebb volume trash empty'. A full disk takes\n\
+         nothing out of it: the command that finds no room says so. The commands that make\n\
+         or remove something look for what is old; there is no daemon to do it. What a container that was started with --rm takes along goes at once.\n\
          Another number of days, or 0 for no trash: {\"TrashDays\": 30} in the file\n\
          settings.json of the store's directory.\n\n\
          Examples:\n  ebb volume trash ls\n  ebb volume trash empty",
