@@ -112,6 +112,7 @@ fn rm_by_force_ends_a_supervisor_that_has_not_got_as_far_as_to_claim_its_contain
         }
         assert!(start.try_wait().expect("a child").is_none(), "it waits for the lock");
     };
+    // Whether it still comes by the lock before it stops is a race: both are to end.
     kill(waiter, Signal::SIGSTOP).expect("stopped");
     drop(directory);
     let removed = patiently(&ebb, &["rm", "-f", "box"]);

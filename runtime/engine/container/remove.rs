@@ -28,6 +28,9 @@ pub fn remove(store: &Store, container: &Container, options: Options) -> Result<
     let removed = loop {
         // What was started with `--rm` goes with its anonymous volumes when it is killed, whoever comes to it first.
         let with_its_end = killed && container.host_config.auto_remove;
+        if options.force {
+            unwatched::free_lock(store, container)?;
+        }
         match erase(store, container, options.volumes || with_its_end) {
             Err(Refusal::Running(_)) if options.force => {
                 killed = true;

@@ -14,6 +14,7 @@ use crate::store::lock;
 use nix::unistd::Pid;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// What the kernel has sent SIGKILL to, because its supervisor died, has so long to end by itself.
@@ -76,11 +77,34 @@ fn kill(supervisor: &OwnedFd) -> Result<()> {
 
 /// The supervisor that is just starting the container, and is in no record yet: it holds [`state::starting`]'s lock.
 pub fn starter(store: &Store, container: &Container) -> Option<OwnedFd> {
-    let directory = super::dir(store, &container.id).join("rootfs");
-    if !matches!(lock::try_shared(&directory), Err(error) if !error.is_not_found()) {
+    holder(&super::dir(store, &container.id).join("rootfs"), container).map(|(_, handle)| handle)
+}
+
+/// A supervisor that is stopped within the moment in which it holds the container's own lock would hold it for ever, and
+/// everybody would wait for it. It is killed.
+pub fn free_lock(store: &Store, container: &Container) -> Result<()> {
+    let directory = super::dir(store, &container.id);
+    // Another command that holds it is no supervisor, and is waited for by whoever takes the lock.
+    while let Some((pid, supervisor)) = holder(&directory, container) {
+        let is_stopped = oci::process_stat(pid).is_some_and(|(state, _)| state == 'T');
+        if is_stopped {
+            kill(&supervisor)?;
+        } else {
+            ended_within(&supervisor, Some(MOMENT))?;
+        }
+    }
+    Ok(())
+}
+
+/// How long one look lasts whether a lock that a running supervisor holds has become free.
+const MOMENT: Duration = Duration::from_millis(20);
+
+/// The supervisor of the container that holds the lock of `directory`, if one does.
+fn holder(directory: &Path, container: &Container) -> Option<(i32, OwnedFd)> {
+    if !matches!(lock::try_shared(directory), Err(error) if !error.is_not_found()) {
         return None;
     }
-    let inode = format!(":{}", std::fs::metadata(&directory).ok()?.ino());
+    let inode = format!(":{}", std::fs::metadata(directory).ok()?.ino());
     // `1: FLOCK  ADVISORY  WRITE PID MAJOR:MINOR:INODE 0 EOF`, and `->` before FLOCK where it is only waited for.
     let locks = crate::procfs::read("/proc/locks").ok()?;
     let holder =
@@ -93,7 +117,7 @@ pub fn starter(store: &Store, container: &Container) -> Option<OwnedFd> {
     let name = std::fs::read(format!("/proc/{holder}/comm")).ok()?;
     let expected = format!("ebb:{}", container.name);
     let same = name.strip_suffix(b"\n").is_some_and(|name| !name.is_empty() && expected.as_bytes().starts_with(name));
-    same.then_some(handle)
+    same.then_some((holder, handle))
 }
 
 /// Of a container that has been removed: its supervisor finds nothing to start, and ends. One that does not is killed.
