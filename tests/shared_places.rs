@@ -133,7 +133,29 @@ fn no_store_is_made_where_everybody_can_exchange_it() {
     // One that is there already works on, and the check says it.
     set_mode(&open, 0o777);
     let checked = ebb.run(["--root", root.to_str().expect("utf-8"), "system", "check"]);
-    assert!(checked.code == 1 && checked.stdout.contains("everybody can put another"), "{}", checked.shown());
+    assert!(checked.code == 1 && checked.stdout.contains("everybody can write to"), "{}", checked.shown());
+}
+
+/// Whoever owns a directory can rename what is in it, whatever the modes say.
+#[test]
+fn no_store_of_roots_is_made_in_a_directory_of_another_users() {
+    if !is_root() {
+        return;
+    }
+    let ebb = Ebb::empty();
+    let theirs = ebb.dir.join("theirs");
+    std::fs::create_dir(&theirs).expect("a directory");
+    let root = theirs.join("deeper/store");
+    let words = ["--root", root.to_str().expect("utf-8"), "volume", "create", "vase"];
+    std::os::unix::fs::chown(&theirs, Some(1234), None).expect("given");
+    let refused = ebb.run(words);
+    assert!(refused.code == 1 && refused.stderr.contains("belongs to uid 1234"), "{}", refused.shown());
+    assert_eq!(names_in(&theirs), Vec::<String>::new());
+    std::os::unix::fs::chown(&theirs, Some(0), None).expect("taken");
+    ebb.ok(words);
+    std::os::unix::fs::chown(&theirs, Some(1234), None).expect("given");
+    let checked = ebb.run(["--root", root.to_str().expect("utf-8"), "system", "check"]);
+    assert!(checked.code == 1 && checked.stdout.contains("belongs to uid 1234"), "{}", checked.shown());
 }
 
 /// A record is written beside its place and renamed over it. The name until then was `.NAME.PID`.

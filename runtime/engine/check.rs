@@ -79,9 +79,8 @@ impl Finding {
 
 /// Whether the store itself can be exchanged. (One that others can write to was not even opened.)
 fn place(store: &Store, report: &mut Report) {
-    if let Some(parent) = store::open_to_all(store.root()) {
-        let parent = parent.display();
-        let wrong = format!("everybody can put another directory in its place: chmod o-w {parent} (or +t)");
+    if let Some(found) = store::exchangeable(store.root()) {
+        let wrong = format!("{}: another directory can be put in its place ({})", found.who, found.cure);
         report.find("store", &store.root().display().to_string(), wrong);
     }
 }
@@ -307,8 +306,6 @@ fn remains(store: &Store, repair: bool, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// A container that runs would be out of everybody's sight, and its volumes would pass for idle. It cannot be started
-/// while its lock is held.
 /// The line that has given the host's ids of a running container of root's to a user since it was started.
 fn ids_given_away(store: &Store, found: &container::record::Container) -> Option<String> {
     let is_root = nix::unistd::geteuid().is_root();
@@ -317,6 +314,8 @@ fn ids_given_away(store: &Store, found: &container::record::Container) -> Option
     map.uids.iter().find_map(|(_, first, count)| id_ranges::given_since(*first, *count))
 }
 
+/// A container that runs would be out of everybody's sight, and its volumes would pass for idle. It cannot be started
+/// while its lock is held.
 fn set_container_apart(store: &Store, place: &Path) -> Result<String> {
     let _lock = lock::exclusive(place)?;
     let state: Result<state::State> = atomic::read_record(&place.join("state.json"));

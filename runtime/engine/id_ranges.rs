@@ -95,15 +95,18 @@ fn free(container_id: &str) -> Result<Places> {
 
 /// The ids that a file gives to users or groups: a range from `field` on, or one id in it.
 fn read(file: &str, field: usize) -> Result<Vec<(u32, u32)>> {
-    let text = match std::fs::read_to_string(file) {
+    let bytes = match std::fs::read(file) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other.doing(|| format!("read {file}"))?,
     };
+    // A user's full name may be in any encoding.
+    let text = String::from_utf8_lossy(&bytes);
     let range = |line: &str| {
         let mut fields = line.split(':').skip(field);
         let first = fields.next()?.trim().parse().ok()?;
-        let count = if field == 1 { fields.next()?.trim().parse().ok()? } else { 1 };
-        Some((first, count))
+        // What reaches beyond all ids reaches to the last.
+        let count: u64 = if field == 1 { fields.next()?.trim().parse().ok()? } else { 1 };
+        Some((first, u32::try_from(count).unwrap_or(u32::MAX)))
     };
     // All others are below: that spares the comparing.
     let reaches = |&(first, count): &(u32, u32)| u64::from(first) + u64::from(count) > FIRST;

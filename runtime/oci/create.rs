@@ -207,7 +207,8 @@ fn may_make_devices(spec: &Spec) -> bool {
     let in_user_namespace = namespaces.into_iter().flatten().any(|namespace| namespace.typ() == Type::User);
     let capabilities = spec.process().as_ref().and_then(|process| process.capabilities().as_ref());
     let bounding = capabilities.and_then(|sets| sets.bounding().as_ref());
-    !in_user_namespace && bounding.is_some_and(|set| set.contains(&oci_spec::runtime::Capability::Mknod))
+    let has_right = bounding.is_some_and(|set| set.contains(&oci_spec::runtime::Capability::Mknod));
+    !in_user_namespace && has_right && namespaces::is_in_first_user_namespace()
 }
 
 /// A container's user must be able to open its own stdout again (`/dev/stdout`), and a pipe belongs to whoever made it.

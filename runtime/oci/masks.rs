@@ -44,8 +44,8 @@ fn empty_directory() -> Result<OwnedFd> {
     mounts::new(c"tmpfs", &["size=0".into(), "nr_inodes=1".into()], libc::MOUNT_ATTR_RDONLY).doing(|| "make a tmpfs")
 }
 
-/// A mount of the host's /dev/null, whose mode nobody changes through it. It is checked to be that very device: the one inside could have been made a link to a file of /proc,
-/// which the mask would then show in the place of hiding it (CVE-2025-31133).
+/// A mount of the host's /dev/null, whose mode nobody changes through it. It is checked to be that very device: the one inside
+/// could have been made a link to a file of /proc, which the mask would then show in the place of hiding it (CVE-2025-31133).
 pub fn null_device() -> Result<OwnedFd> {
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let opened = openat(AT_FDCWD, "/dev/null", flags, Mode::empty()).doing(|| "open /dev/null")?;

@@ -41,7 +41,7 @@ mod within;
 pub use create::Begun;
 pub use detached::Given;
 pub use mounts::bind_at;
-pub use namespaces::mounts_of;
+pub use namespaces::{is_in_first_user_namespace, mounts_of};
 pub use options::{IDMAP_WHERE_POSSIBLE, NO_LINKS, SUBPATH, is_own_word, owner_option, subpath_option};
 
 use crate::error::{Doing, Error, Result};

@@ -200,6 +200,12 @@ pub fn join_mounts(namespace: &OwnedFd) -> Result<bool> {
     calls::setns(namespace, libc::CLONE_NEWNS).doing(|| "join a mount namespace").map(|()| is_another)
 }
 
+/// Whether this process is in the first user namespace, where root is the host's: all ids are mapped, to themselves.
+pub fn is_in_first_user_namespace() -> bool {
+    let map = crate::procfs::read("/proc/self/uid_map").unwrap_or_default();
+    map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
 /// The same namespaces for unshare(1), to be shown.
 pub fn as_unshare_options(flags: u64) -> String {
     const OPTIONS: [(i32, &str); 6] = [

@@ -279,8 +279,12 @@ impl<R: Read> Archive<R> {
 
     /// Bytes that follow a header in the archive.
     fn stored(&self, header: &Header, local: &Records) -> Result<u64> {
-        // A hard link has none, whatever it says: the size there is that of the file.
-        if header.entry_type() == EntryType::Link {
+        // These have none, whatever they say: of a hard link it is the size of the file, of a directory what it takes on a disk
+        // (pax(1), "ustar Interchange Format").
+        let type_ = header.entry_type();
+        if matches!(type_, EntryType::Link | EntryType::Symlink | EntryType::Directory | EntryType::Fifo)
+            || matches!(type_, EntryType::Char | EntryType::Block)
+        {
             return Ok(0);
         }
         let size = match self.global.number_in(local, "size")? {

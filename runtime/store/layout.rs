@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::fs::{File, Metadata};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// store.json
 #[derive(Debug, Serialize, Deserialize)]
@@ -67,15 +67,35 @@ fn refuse_mode(whose: &str, directory: &Path, found: &Metadata) -> Result<()> {
         .with_cure(format!("look at what is in it, and then: chmod go-w {shown}; nothing was read or changed")))
 }
 
-/// The directory above `root` in which everybody can rename what is there, and so put another store in its place.
-/// (In one that is sticky, as /tmp is, only the owner can.)
-pub fn open_to_all(root: &Path) -> Option<PathBuf> {
-    let real = std::fs::canonicalize(root).unwrap_or_else(|_| root.to_owned());
-    let open = |directory: &&Path| {
-        std::fs::metadata(directory).is_ok_and(|found| found.mode() & 0o002 != 0 && found.mode() & 0o1000 == 0)
-    };
-    real.ancestors().skip(1).find(open).map(Path::to_owned)
+/// Who else can put another directory in the place of the store.
+pub struct Exchangeable {
+    /// Who, and by what: "everybody can write to /shared".
+    pub who: String,
+    pub cure: String,
 }
+
+/// Looks at the directories above `root`: whoever can rename what is in one of them can exchange the store. That is the owner, and
+/// everybody where everybody can write. (In one that is sticky, as /tmp is, only the owner can.)
+pub fn exchangeable(root: &Path) -> Option<Exchangeable> {
+    let real = std::fs::canonicalize(root).unwrap_or_else(|_| root.to_owned());
+    let me = nix::unistd::geteuid().as_raw();
+    real.ancestors().skip(1).find_map(|directory| {
+        let found = std::fs::metadata(directory).ok()?;
+        let shown = directory.display();
+        if found.mode() & 0o002 != 0 && found.mode() & 0o1000 == 0 {
+            let (who, cure) = (format!("everybody can write to {shown}"), format!("chmod o-w {shown} (or +t)"));
+            return Some(Exchangeable { who, cure });
+        }
+        let is_anothers = ![0, me, NOBODY].contains(&found.uid());
+        is_anothers.then(|| Exchangeable {
+            who: format!("{shown} belongs to uid {}, who is not you (uid {me})", found.uid()),
+            cure: format!("chown {me} {shown}"),
+        })
+    })
+}
+
+/// In a user namespace the host's root is shown as this user (/proc/sys/kernel/overflowuid).
+const NOBODY: u32 = 65534;
 
 /// Finds the mark of a store that this Ebb knows, or makes the store where there is none yet. A store of a later version
 /// is refused as it is, and so is a directory that holds anything of somebody else's.
@@ -105,13 +125,12 @@ fn make(store: &Store) -> Result<()> {
         ))
         .with_cure("name an empty directory, or a new one, with --root DIR or EBB_ROOT; nothing was changed"));
     }
-    if let Some(parent) = open_to_all(store.root()).filter(|_| !unmarked) {
-        let parent = parent.display();
+    if let Some(Exchangeable { who, cure }) = exchangeable(store.root()).filter(|_| !unmarked) {
         return Err(Error::new(format!(
-            "everybody can write to {parent}, and so put another directory in the place of the store {}",
+            "{who}, and so another directory could be put in the place of the store {}",
             store.root().display()
         ))
-        .with_cure(format!("chmod o-w {parent} (or +t), or name another place with --root DIR or EBB_ROOT")));
+        .with_cure(format!("{cure}, or name another place with --root DIR or EBB_ROOT")));
     }
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true).mode(0o700);

@@ -69,7 +69,7 @@ fn count(directory: &OwnedFd, found: &mut Contents, seen: &mut HashSet<(u64, u64
         }
         found.files += 1;
         if stat.st_nlink < 2 || seen.insert((stat.st_dev, stat.st_ino)) {
-            found.bytes += u64::try_from(stat.st_size).unwrap_or(0);
+            found.bytes = found.bytes.saturating_add(u64::try_from(stat.st_size).unwrap_or(0));
         }
     }
     Ok(directories)

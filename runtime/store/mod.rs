@@ -32,7 +32,7 @@ pub mod tree;
 pub mod unpack;
 pub mod walk;
 
-pub use layout::{is_made, open_to_all};
+pub use layout::{exchangeable, is_made};
 
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};

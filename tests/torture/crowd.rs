@@ -187,8 +187,10 @@ fn full_disk(_whole: bool) -> Row {
     }
     let store = ebb.store();
     std::fs::create_dir(&store).expect("a directory");
-    let mount =
-        std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=64m", "tmpfs"]).arg(&store).status();
+    let mount = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=64m,mode=700", "tmpfs"])
+        .arg(&store)
+        .status();
     assert!(mount.expect("mount starts").success());
     ebb.ok(["image", "load", "-q", "-i", crate::common::busybox_archive().to_str().expect("UTF-8")]);
     ebb.ok(["run", "--rm", "-v", "bystander:/v", "busybox", "sh", "-c", "seq 1 1000 > /v/numbers"]);

@@ -64,11 +64,21 @@ fn rows(usage: &Usage) -> Vec<Value> {
     };
     let used_images = usage.images.iter().filter(|image| image.containers > 0).count();
     let written = |active: bool| -> u64 {
-        usage.containers.iter().filter(|container| active || !container.is_active()).filter_map(|one| one.bytes).sum()
+        usage
+            .containers
+            .iter()
+            .filter(|container| active || !container.is_active())
+            .filter_map(|one| one.bytes)
+            .fold(0, u64::saturating_add)
     };
     let active = usage.containers.iter().filter(|container| container.is_active()).count();
     let kept = |used: bool| -> u64 {
-        usage.volumes.iter().filter(|volume| used || volume.links == 0).filter_map(|volume| volume.bytes).sum()
+        usage
+            .volumes
+            .iter()
+            .filter(|volume| used || volume.links == 0)
+            .filter_map(|volume| volume.bytes)
+            .fold(0, u64::saturating_add)
     };
     let linked = usage.volumes.iter().filter(|volume| volume.links > 0).count();
     vec![

@@ -231,7 +231,8 @@ fn pipes(container: &Container, interactive: bool) -> Result<(Io, Ends)> {
 
 /// What a process of the container's is given that is given no input.
 pub fn null_for(container: &Container) -> Result<OwnedFd> {
-    match super::namespaces::has_hosts_root(&container.host_config) {
+    // Who is root of a user namespace only has no right to the host's device either.
+    match super::namespaces::has_hosts_root(&container.host_config) && oci::is_in_first_user_namespace() {
         true => oci::detached::null(),
         false => null(),
     }

@@ -94,7 +94,7 @@ pub fn foresee(store: &Store, container: &Container, options: Options, earlier: 
     }
     stays.push(Kept { kind: "image".into(), name: container.image_name.clone(), ..Kept::default() });
     let log = log_bytes(&super::dir(store, &container.id));
-    let bytes = changes.iter().map(|change| change.size).sum();
+    let bytes = changes.iter().map(|change| change.size).fold(0, u64::saturating_add);
     let (container, id) = (container.name.clone(), container.id.clone());
     Ok(Loss { container, id, running, changes, bytes, log, volumes, stays })
 }

@@ -227,7 +227,7 @@ pub fn cure_for_no_room(store: &Store) -> Result<Option<String>> {
         return Ok(None);
     }
     let all = list(store)?;
-    let bytes: u64 = sizes(&all)?.iter().sum();
+    let bytes: u64 = sizes(&all)?.into_iter().fold(0, u64::saturating_add);
     Ok(Some(match all.len() {
         0 => {
             "`ebb system df` shows what takes room in the store, and `ebb system prune` removes what nobody uses".into()

@@ -23,7 +23,9 @@ pub(super) fn number(bytes: &[u8]) -> Option<u64> {
         let number = bytes[1..].iter().fold(first, |number, byte| number << 8 | u128::from(*byte));
         return u64::try_from(number).ok();
     }
-    match std::str::from_utf8(bytes).ok()?.trim_matches(['\0', ' ']) {
+    // What stands behind the first NUL is nobody's.
+    let digits = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+    match std::str::from_utf8(digits).ok()?.trim_matches(' ') {
         "" => Some(0),
         digits => u64::from_str_radix(digits, 8).ok(),
     }
