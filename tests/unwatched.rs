@@ -74,6 +74,34 @@ fn whatever_command_comes_first_it_finds_an_end() {
     }
 }
 
+/// Not to be able to ask (no descriptor left on the machine, no memory) is not to know that it is gone.
+#[test]
+fn a_supervisor_that_cannot_be_asked_after_is_not_taken_for_dead() {
+    let ebb = Ebb::new();
+    ebb.ok(["run", "-d", "--name", "box", "busybox", "sleep", "10000"]);
+    let supervisor = supervisor_of(&ebb);
+    let stat = format!("/proc/{supervisor}/stat");
+    let mut strace = std::process::Command::new("strace");
+    strace.args([
+        "-f",
+        "-qq",
+        "-o",
+        "/dev/null",
+        "-P",
+        &stat,
+        "-e",
+        "trace=openat",
+        "-e",
+        "inject=openat:error=ENFILE",
+    ]);
+    strace.arg(env!("CARGO_BIN_EXE_ebb")).args(["ps", "-a"]).env("EBB_ROOT", ebb.store()).current_dir(&ebb.dir);
+    let listed = common::answer(&mut strace);
+    assert!(!listed.stderr.contains("outlived"), "{}", listed.shown());
+    assert!(lives(supervisor));
+    assert_eq!(ebb.inspect("box", "{{.State.Status}}"), "running");
+    ebb.ok(["rm", "-f", "box"]);
+}
+
 #[test]
 fn rm_by_force_ends_a_supervisor_that_is_stopped() {
     for policy in ["no", "always"] {

@@ -360,7 +360,7 @@ pub fn execveat(
     environment: &[CString],
 ) -> nix::Result<std::convert::Infallible> {
     let call = || {
-        let words: Vec<String> = arguments.iter().map(|word| quoted(word)).collect();
+        let words: Vec<String> = secrets::command(arguments).iter().map(|word| quoted(word)).collect();
         let count = environment.len();
         Call::new("execveat", format!("{}, \"\", [{}], /* {count} vars */, AT_EMPTY_PATH", fd(file), words.join(", ")))
     };

@@ -1,6 +1,7 @@
 //! What a mount is told and a reader is not: a narration is copied into questions, lessons and logs.
 
 use std::borrow::Cow;
+use std::ffi::CString;
 
 const HIDDEN: &str = "***";
 
@@ -29,7 +30,39 @@ pub fn hidden_value<'a>(key: &str, value: &'a str) -> Cow<'a, str> {
     }
 }
 
+/// The words of a command of Ebb's, without the values that `-e` and `--env` give to variables.
+pub fn command(words: &[CString]) -> Vec<CString> {
+    let mut is_variable = false;
+    let mut shown = Vec::new();
+    for word in words {
+        let bytes = word.to_bytes();
+        let holds_one = is_variable || bytes.starts_with(b"--env=") || (bytes.starts_with(b"-e") && bytes.len() > 2);
+        is_variable = matches!(bytes, b"-e" | b"--env");
+        // Of `--env=NAME=value` it is the second sign that comes before the value.
+        let signs = if bytes.starts_with(b"--env=") { 2 } else { 1 };
+        let value = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'=').nth(signs - 1).map(|(at, _)| at + 1);
+        let cut = value.filter(|_| holds_one).map(|at| [&bytes[..at], HIDDEN.as_bytes()].concat());
+        shown.push(cut.and_then(|cut| CString::new(cut).ok()).unwrap_or_else(|| word.clone()));
+    }
+    shown
+}
+
 /// Several words, with commas between them.
 pub fn hidden_words<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     words.into_iter().map(hidden).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_told_without_the_values_of_its_variables() {
+        let told = |words: &str| {
+            let words: Vec<CString> = words.split(' ').map(|word| CString::new(word).unwrap()).collect();
+            command(&words).iter().map(|word| word.to_str().unwrap().to_owned()).collect::<Vec<_>>().join(" ")
+        };
+        let given = "ebb run -e T=SECRET --env U=SECRET --env=V=SECRET -eW=SECRET -e X -v a=b busybox";
+        assert_eq!(told(given), "ebb run -e T=*** --env U=*** --env=V=*** -eW=*** -e X -v a=b busybox");
+    }
 }

@@ -50,6 +50,10 @@ pub fn exec(
         Cloned::Parent { pid: door, pidfd } => {
             drop(theirs);
             let entered = accompany(&ours, &pidfd, leash);
+            if entered.is_err() {
+                // It may be waiting for what never comes: a file system of the container's that does not answer.
+                let _ = calls::pidfd_send_signal(&pidfd, libc::SIGKILL);
+            }
             entering::see_out(door, &pidfd);
             let (pid, pidfd, console) = entered?;
             Ok(Init { pid, pidfd, console, cgroup: entry.cgroup.path().to_owned(), gate: Some(ours), let_go: false })
@@ -170,7 +174,7 @@ fn cross(entry: &mut Entry, socket: &OwnedFd) -> Result<std::convert::Infallible
     entry.plan.load_filter_early()?;
     process::with_nothing_open(0, &[socket], || {
         explain::step("joining a pid namespace counts for one's children only, so the program will be a child", "");
-        match calls::clone_sibling().doing(|| "clone into the container")? {
+        match calls::clone_sibling().doing(|| "clone into the container").map_err(may_be_filtered)? {
             Cloned::Parent { pid, pidfd } => {
                 wire::send(socket, &Message::Entered(pid.as_raw(), pidfd))?;
                 kernel::exit_now(0)
@@ -178,6 +182,14 @@ fn cross(entry: &mut Entry, socket: &OwnedFd) -> Result<std::convert::Infallible
             Cloned::Child => inside(entry, entered.is_ok(), environment, socket),
         }
     })
+}
+
+/// With no_new_privs the filter is loaded last where it forbids these; without, the right to load one goes before the birth.
+fn may_be_filtered(error: Error) -> Error {
+    error.with_cure(
+        "where the container's seccomp profile forbids it: without no-new-privileges the profile must allow what comes before \
+         the program (clone, setsid, sendmsg, recvmsg)",
+    )
 }
 
 /// Makes the container's descriptors 0, 1 and 2. The master of a terminal is not to be seen inside: it is handed over at once.

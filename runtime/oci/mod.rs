@@ -209,6 +209,15 @@ pub fn process_stat(pid: i32) -> Option<(char, u64)> {
     Some((state, fields.nth(18)?.parse().ok()?))
 }
 
+/// Whether a process is known to be there no more, or to be another by now: its `stat` was read and says so, or the kernel says
+/// that there is none. Where that cannot be asked (no descriptor, no memory), it is not known.
+pub fn has_surely_ended(pid: i32, start_time: u64) -> bool {
+    match crate::procfs::read(format!("/proc/{pid}/stat")) {
+        Ok(_) => process_stat(pid).is_some_and(|(state, start)| start != start_time || matches!(state, 'Z' | 'X')),
+        Err(error) => matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)),
+    }
+}
+
 /// Tries whether the mount at `path` (and those below it) can be id-mapped; an error holds the kernel's reason why not. Only
 /// root has use for the answer: to map the ids of a file system takes CAP_SYS_ADMIN in the user namespace that it was
 /// mounted in.

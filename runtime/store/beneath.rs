@@ -44,8 +44,15 @@ pub fn open_without_links(path: &Path, flags: OFlag) -> nix::Result<OwnedFd> {
     if !path.is_absolute() {
         return Err(Errno::EINVAL);
     }
-    let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
-    openat2(AT_FDCWD, path, how)
+    let open = |flags: OFlag| {
+        let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
+        openat2(AT_FDCWD, path, how)
+    };
+    // As a directory first: an automount point is mounted for who wants a directory, and not for O_PATH alone.
+    match open(flags | OFlag::O_DIRECTORY) {
+        Err(Errno::ENOTDIR) => open(flags),
+        opened => opened,
+    }
 }
 
 fn resolve(root: impl AsFd, path: &Path, flags: OFlag, mode: Mode, within: ResolveFlag) -> nix::Result<OwnedFd> {

@@ -3,7 +3,7 @@
 
 use super::record::Container;
 use super::{exec, streams};
-use crate::error::{Doing, Result};
+use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
 use crate::kernel::{self, Cloned};
 use crate::oci::Io;
@@ -54,6 +54,8 @@ pub fn begin(store: &Store, container: &Container, command: &[String], let_go: &
             let_go();
             drop((word, output, leash));
             let found = run(store, container, command, write, &held);
+            // It is read when the prober has ended, so that all of it must fit into the pipe.
+            let found = found.map_err(|error| Error { message: error.message.chars().take(1000).collect(), ..error });
             let _ = serde_json::to_writer(File::from(say), &found);
             kernel::exit_now(0)
         }

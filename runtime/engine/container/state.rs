@@ -36,6 +36,11 @@ impl ProcessId {
             && self.boot_id == boot_id()
     }
 
+    /// Not the same as not [`ProcessId::is_alive`]: who cannot be asked after is not known to have ended.
+    pub fn has_surely_ended(&self) -> bool {
+        self.pid <= 0 || self.boot_id != boot_id() || oci::has_surely_ended(self.pid, self.start_time)
+    }
+
     /// A handle on this very process, or `None` where it has ended: to signal it, and to wait for its end by poll(2).
     pub fn open(&self) -> Option<OwnedFd> {
         let pidfd = crate::kernel::pidfd_open(nix::unistd::Pid::from_raw(self.pid)).ok()?;
@@ -134,14 +139,15 @@ impl State {
 pub fn current(store: &Store, container: &Container) -> Result<State> {
     let mut state = written(store, &container.id)?;
     match state.status {
-        Status::Running if !state.supervisor.is_alive() => {
-            super::unwatched::end(container, &state);
-            gone(&mut state);
+        Status::Running if state.supervisor.has_surely_ended() => {
+            if super::unwatched::end(container, &state) {
+                gone(&mut state);
+            }
         }
         Status::Running if !state.cgroup.is_empty() && oci::cgroup::is_frozen(&state.cgroup) => {
             state.status = Status::Paused
         }
-        Status::Restarting if !state.supervisor.is_alive() => gone(&mut state),
+        Status::Restarting if state.supervisor.has_surely_ended() => gone(&mut state),
         _ => {}
     }
     Ok(state)

@@ -1,6 +1,6 @@
 //! Nothing runs unwatched. A container's first process is to die with its supervisor (PR_SET_PDEATHSIG); but a program can undo
 //! that, and a change of its credentials does. Whoever looks at the container next ends it. And a supervisor that no longer
-//! does its work, stopped or lost in it, is ended by `rm -f`.
+//! does its work, stopped or lost in it, is ended by whoever kills its container (`rm -f`, `stop`, `kill`).
 
 use super::record::Container;
 use super::state::{self, State, Status};
@@ -23,21 +23,29 @@ const DYING: Duration = Duration::from_secs(1);
 /// How long is waited for the end of what was sent SIGKILL: in the kernel, it may have to wait for a disk.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Ends the container of a supervisor that is gone, where its first process goes on without one.
-pub fn end(container: &Container, state: &State) {
-    let Some(init) = state.init.open() else { return };
+/// Ends the container of a supervisor that is gone, where its first process goes on without one. Whether it has ended: one
+/// that the kernel cannot end (frozen by somebody else, waiting for a disk) runs on, and counts as running.
+pub fn end(container: &Container, state: &State) -> bool {
+    let Some(init) = state.init.open() else { return state.init.has_surely_ended() };
     let _ = thaw(state);
     if ended_within(&init, Some(DYING)).unwrap_or(false) {
-        return;
+        return true;
+    }
+    // Asked again: what is killed here is not to be somebody's healthy container.
+    if !state.supervisor.has_surely_ended() {
+        return false;
     }
     explain::step("nobody watches it any more: it is killed", format_args!("kill -KILL {}", state.init.pid));
     let _ = calls::pidfd_send_signal(&init, libc::SIGKILL);
-    if ended_within(&init, Some(PATIENCE)).unwrap_or(false) {
-        eprintln!(
-            "ebb: container {} outlived its supervisor, so that nothing watched it any more: it was killed",
-            container.name
-        );
+    if !ended_within(&init, Some(PATIENCE)).unwrap_or(false) {
+        eprintln!("ebb: container {} outlived its supervisor, and does not end although it was killed", container.name);
+        return false;
     }
+    eprintln!(
+        "ebb: container {} outlived its supervisor, so that nothing watched it any more: it was killed",
+        container.name
+    );
+    true
 }
 
 /// A frozen process does not end (cgroup v1).
@@ -116,7 +124,8 @@ fn holder(directory: &Path, container: &Container) -> Option<(i32, OwnedFd)> {
     // Asked after the handle is ours. The number may be that of another file system's file.
     let name = std::fs::read(format!("/proc/{holder}/comm")).ok()?;
     let expected = format!("ebb:{}", container.name);
-    let same = name.strip_suffix(b"\n").is_some_and(|name| !name.is_empty() && expected.as_bytes().starts_with(name));
+    // The kernel keeps 15 bytes of a name.
+    let same = name.strip_suffix(b"\n") == Some(&expected.as_bytes()[..expected.len().min(15)]);
     same.then_some((holder, handle))
 }
 

@@ -13,7 +13,7 @@ use crate::error::{Doing, Error, Kind, Result};
 use crate::store::{Store, atomic, beneath, lock};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat, readlinkat};
-use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::sys::stat::{Mode, SFlag, fstat, lstat};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -186,8 +186,9 @@ fn planted(store: &Store, found: &Located) -> Result<Option<Planted>> {
     for link in &found.links {
         // A directory that is mounted in a container cannot be replaced from there: only what lies below it.
         let parent = Spot::of(link.parent().unwrap_or(Path::new("/")).to_owned());
-        for place in places.iter().filter(|place| place.spot.holds(&parent)) {
-            let words = format!("the link {}, which {} can write to", link.display(), place.who);
+        let can_be_theirs = |place: &&Writable| place.spot.holds(&parent) && !is_older(link, place);
+        for place in places.iter().filter(can_be_theirs) {
+            let words = format!("the link {}, which {} could write to", link.display(), place.who);
             let leads_out = !place.spot.holds(&end);
             if leads_out || first.is_none() {
                 first = Some(Planted { words, leads_out });
@@ -198,6 +199,16 @@ fn planted(store: &Store, found: &Located) -> Result<Option<Planted>> {
         }
     }
     Ok(first)
+}
+
+/// Whether a link has been where it is since before any container was given the place: then it is the owner's. Whoever makes, moves
+/// or exchanges a link sets its time of change (inode(7), ctime), and nobody can set that back; to move a directory that the link
+/// lies in sets the directory's.
+fn is_older(link: &Path, place: &Writable) -> bool {
+    let Some(since) = place.since else { return false };
+    let is_inside = |path: &&Path| path.starts_with(&place.spot.path) && **path != *place.spot.path;
+    let mut parts = link.ancestors().take_while(is_inside).peekable();
+    parts.peek().is_some() && parts.all(|part| lstat(part).is_ok_and(|stat| stat.st_ctime < since))
 }
 
 /// A path without links, and where it lies in its file system: a bind mount of the host's gives one place two paths.
@@ -225,22 +236,29 @@ impl Spot {
 struct Writable {
     spot: Spot,
     who: String,
+    /// Seconds since the epoch, when a container was first given it; `None` where nobody knows.
+    since: Option<i64>,
 }
 
 fn writable_places(store: &Store) -> Result<Vec<Writable>> {
-    let place = |path: PathBuf, who: String| {
+    let place = |path: PathBuf, who: String, since: Option<i64>| {
         let path = std::fs::canonicalize(&path).unwrap_or(path);
-        Writable { spot: Spot::of(path), who }
+        Writable { spot: Spot::of(path), who, since }
     };
+    let bound = bound(store)?;
+    let since = |path: &Path| bound.places.iter().filter(|one| path.starts_with(&one.path)).map(|one| one.since).min();
     let mut places = Vec::new();
     for container in container::list(store).map_err(unknown)? {
-        let paths = container.mounts.iter().filter_map(writable);
-        places.extend(paths.map(|path| place(path, format!("container {}", container.name))));
+        for path in container.mounts.iter().filter_map(writable) {
+            let since = since(&path);
+            places.push(place(path, format!("container {}", container.name), since));
+        }
     }
     // Volumes and writable layers; then what containers could write to that are gone.
-    places.push(place(store.root().to_owned(), "a container of this store".into()));
-    let gone = bound(store)?.paths.into_iter();
-    places.extend(gone.map(|path| place(path, format!("a container that is gone ({BOUND} of the store)"))));
+    places.push(place(store.root().to_owned(), "a container of this store".into(), None));
+    for one in bound.places {
+        places.push(place(one.path, format!("a container that is gone ({BOUND} of the store)"), Some(one.since)));
+    }
     Ok(places)
 }
 
@@ -262,7 +280,15 @@ fn writable(mount: &MountPoint) -> Option<PathBuf> {
 #[serde(rename_all = "PascalCase")]
 struct Bound {
     version: u32,
-    paths: Vec<PathBuf>,
+    places: Vec<Place>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Place {
+    path: PathBuf,
+    /// Seconds since the epoch: a link that has not changed since is no container's.
+    since: i64,
 }
 
 impl atomic::Versioned for Bound {
@@ -279,7 +305,7 @@ const MANY: usize = 1000;
 fn bound(store: &Store) -> Result<Bound> {
     match atomic::read_record(&store.root().join(BOUND)) {
         Err(error) if error.is_not_found() => {
-            Ok(Bound { version: <Bound as atomic::Versioned>::VERSION, paths: Vec::new() })
+            Ok(Bound { version: <Bound as atomic::Versioned>::VERSION, places: Vec::new() })
         }
         read => read,
     }
@@ -290,17 +316,17 @@ const BOUND: &str = "bound.json";
 /// Notes what a container can write to from now on.
 pub fn remember(store: &Store, mount: &MountPoint) -> Result<()> {
     let Some(path) = writable(mount) else { return Ok(()) };
-    let is_known = |bound: &Bound| bound.paths.iter().any(|known| path.starts_with(known));
+    let is_known = |bound: &Bound| bound.places.iter().any(|known| path.starts_with(&known.path));
     // What lies in a file that is bound is no link.
     if !path.is_dir() || bound(store).is_ok_and(|bound| is_known(&bound)) {
         return Ok(());
     }
     let _lock = lock::exclusive(&store.names())?;
     let mut bound = bound(store)?;
-    bound.paths.retain(|known| !known.starts_with(&path));
-    bound.paths.push(path);
-    if bound.paths.len() > MANY {
-        bound.paths.retain(|path| path.exists());
+    // What lies below it stays on record: it was given sooner.
+    bound.places.push(Place { path, since: jiff::Timestamp::now().as_second() });
+    if bound.places.len() > MANY {
+        bound.places.retain(|place| place.path.exists());
     }
     atomic::write_json(&store.root().join(BOUND), &bound)
 }
