@@ -140,7 +140,8 @@ pub fn current(store: &Store, container: &Container) -> Result<State> {
     let mut state = written(store, &container.id)?;
     match state.status {
         Status::Running if state.supervisor.has_surely_ended() => {
-            if super::unwatched::end(container, &state) {
+            let ended = super::unwatched::end(container, &state);
+            if ended {
                 gone(&mut state);
             }
         }
