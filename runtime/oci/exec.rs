@@ -53,10 +53,12 @@ pub fn exec(
             if entered.is_err() {
                 // It may be waiting for what never comes: a file system of the container's that does not answer.
                 let _ = calls::pidfd_send_signal(&pidfd, libc::SIGKILL);
+                entering::see_out(door, &pidfd);
             }
-            entering::see_out(door, &pidfd);
+            let door = Some((door, pidfd));
             let (pid, pidfd, console) = entered?;
-            Ok(Init { pid, pidfd, console, cgroup: entry.cgroup.path().to_owned(), gate: Some(ours), let_go: false })
+            let cgroup = entry.cgroup.path().to_owned();
+            Ok(Init { pid, pidfd, console, cgroup, gate: Some(ours), let_go: false, door })
         }
     }
 }
@@ -171,6 +173,7 @@ fn cross(entry: &mut Entry, socket: &OwnedFd) -> Result<std::convert::Infallible
     let entered = entry.plan.enter_directory();
     let environment = entry.plan.with_home();
     entry.plan.give_up_rights()?;
+    entry.plan.reset_signals();
     entry.plan.load_filter_early()?;
     process::with_nothing_open(0, &[socket], || {
         explain::step("joining a pid namespace counts for one's children only, so the program will be a child", "");
