@@ -279,16 +279,17 @@ impl<R: Read> Archive<R> {
 
     /// Bytes that follow a header in the archive.
     fn stored(&self, header: &Header, local: &Records) -> Result<u64> {
-        // These have none, whatever they say: of a hard link it is the size of the file, of a directory what it takes on a disk
-        // (pax(1), "ustar Interchange Format").
-        let type_ = header.entry_type();
-        if matches!(type_, EntryType::Link | EntryType::Symlink | EntryType::Directory | EntryType::Fifo)
-            || matches!(type_, EntryType::Char | EntryType::Block)
-        {
+        // A hard link has none, whatever it says: the size there is that of the file.
+        let kind = header.entry_type();
+        if kind == EntryType::Link {
             return Ok(0);
         }
+        // Nor have these: in the header of a directory it is what that took on a disk (pax(1), "ustar Interchange Format").
+        let has_none = matches!(kind, EntryType::Directory | EntryType::Symlink | EntryType::Fifo)
+            || matches!(kind, EntryType::Char | EntryType::Block);
         let size = match self.global.number_in(local, "size")? {
             Some(size) => size,
+            None if has_none => return Ok(0),
             None => number(&header.as_bytes()[124..136]).ok_or_else(|| Error::new("its size is not a number"))?,
         };
         // off_t has no more, and what is added to it here must not begin at zero again.
