@@ -179,6 +179,15 @@ fn a_size_beyond_any_file_s_and_headers_without_end_are_refused() {
     refused(&ebb, &globals, "global headers are longer than any honest ones");
 }
 
+/// Some archivers write what a directory took on their disk.
+#[test]
+fn a_directory_has_no_data_whatever_size_its_header_names() {
+    let ebb = with_two();
+    let tar = [header(b'5', "d", "", 4096, 0), header(b'0', "d/f", "", 0, 0), vec![0; 1024]].concat();
+    assert_eq!(ebb.run_with(&tar, ["volume", "import", "vase"]).code, 0);
+    assert!(data(&ebb, "vase").join("d/f").is_file());
+}
+
 #[test]
 fn the_archive_s_owner_counts_also_where_it_is_ours() {
     let ebb = with_two();
