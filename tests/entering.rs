@@ -12,6 +12,11 @@ fn just_being_started(ebb: &Ebb, name: &str) -> Terminal {
     let mut command = ebb.command();
     command.args(["--step", "run", "-d", "--name", name, "busybox", "sleep", "1000"]);
     let mut starting = Terminal::start(&command);
+    // Before its birth a command whose binary is the user's own mounts something, too.
+    while !starting.shows("⏎").contains("born into namespaces of its own") {
+        starting.types("\n");
+    }
+    starting.types("\n");
     while !starting.shows("⏎").contains("not seen outside") {
         starting.types("\n");
     }
