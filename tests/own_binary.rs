@@ -121,11 +121,10 @@ fn a_binary_without_a_name_runs_from_a_sealed_copy() {
 fn a_binary_that_no_container_owns_runs_as_it_is() {
     let ebb = Ebb::new();
     let binary = Path::new(env!("CARGO_BIN_EXE_ebb"));
-    if std::fs::metadata(binary).expect("the binary").uid() != 0 {
-        return common::skip("the tests' binary is not root's");
-    }
+    let is_roots = std::fs::metadata(binary).expect("the binary").uid() == 0;
     ebb.ok(["run", "-d", "--name", "box", "busybox", "sleep", "1000"]);
-    assert_eq!(supervisors_link(&ebb, "box"), binary.canonicalize().expect("it"));
+    // Where whoever runs the tests has built it themselves, it is one of those that are kept out of reach.
+    assert_eq!(supervisors_link(&ebb, "box") == binary.canonicalize().expect("it"), is_roots);
 }
 
 /// The caller's umask, words and environment are the same after the second execve as before it.
