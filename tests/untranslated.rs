@@ -37,7 +37,7 @@ fn a_bind_of_a_file_system_that_cannot_translate_ids_leaves_the_user_namespace()
 #[test]
 fn a_volume_that_names_such_a_directory_is_mounted_as_it_is_too() {
     let ebb = Ebb::new();
-    ebb.ok(["volume", "create", "-o", "type=none", "-o", "o=bind", "-o", "device=/sys/kernel", "kernel"]);
+    ebb.ok(["volume", "create", "-o", "type=none", "-o", "o=bind", "-o", "device=/sys/class", "kernel"]);
     let ran = ebb.run([
         "run",
         "--rm",
