@@ -98,7 +98,7 @@ impl Begun {
                 if let Some(birthplace) = self.birthplace.take() {
                     birthplace.keep();
                 }
-                Ok(Init { pid, pidfd, console, cgroup, gate: Some(socket), let_go, door: None })
+                Ok(Init { pid, pidfd, console, cgroup, gate: Some(socket), let_go })
             }
             (ready, newborn) => {
                 let error = ready.err().unwrap_or_else(|| Error::new("the first process is gone"));

@@ -53,12 +53,12 @@ pub fn exec(
             if entered.is_err() {
                 // It may be waiting for what never comes: a file system of the container's that does not answer.
                 let _ = calls::pidfd_send_signal(&pidfd, libc::SIGKILL);
-                entering::see_out(door, &pidfd);
             }
-            let door = Some((door, pidfd));
+            // Before the start: as long as the door lives it holds the socket, too, whose end says that execve has succeeded.
+            entering::see_out(door, &pidfd);
             let (pid, pidfd, console) = entered?;
             let cgroup = entry.cgroup.path().to_owned();
-            Ok(Init { pid, pidfd, console, cgroup, gate: Some(ours), let_go: false, door })
+            Ok(Init { pid, pidfd, console, cgroup, gate: Some(ours), let_go: false })
         }
     }
 }

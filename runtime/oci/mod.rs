@@ -72,8 +72,6 @@ pub struct Init {
     gate: Option<OwnedFd>,
     /// It has been let go already ([`CreateOptions::at_once`]).
     let_go: bool,
-    /// Of [`exec`]: the process that it came in through, which ends meanwhile, and is ours to reap.
-    door: Option<(Pid, OwnedFd)>,
 }
 
 impl Init {
@@ -84,25 +82,15 @@ impl Init {
         if !self.let_go {
             wire::send(&gate, &wire::Message::Start)?;
         }
-        let started = gate::finish(&gate);
-        self.reap_door();
-        started
+        gate::finish(&gate)
     }
 
     /// [`Init::start`] of what [`exec`] began, with the same `leash`: the container may kill or stop it before it execs.
     pub fn start_entered(&mut self, leash: Option<BorrowedFd>) -> Result<()> {
         let gate = self.gate.take().ok_or_else(|| Error::new("this process has been started already"))?;
         wire::send(&gate, &wire::Message::Start)?;
-        let started = entering::await_word(&gate, &self.pidfd, leash, exec::ENDED).and_then(|()| gate::finish(&gate));
-        self.reap_door();
-        started
-    }
-
-    /// While the program begins: to take a process apart takes the kernel its time.
-    fn reap_door(&mut self) {
-        if let Some((pid, pidfd)) = self.door.take() {
-            entering::see_out(pid, &pidfd);
-        }
+        entering::await_word(&gate, &self.pidfd, leash, exec::ENDED)?;
+        gate::finish(&gate)
     }
 }
 
