@@ -4,7 +4,7 @@
 mod common;
 
 use common::bundle::Bundle;
-use common::{Ebb, is_root};
+use common::{Ebb, is_root, tracer};
 use std::io::ErrorKind::ExecutableFileBusy;
 use std::io::Read;
 use std::os::fd::AsRawFd;
@@ -40,10 +40,11 @@ fn selfish(ebb: &Ebb) {
     });
 }
 
-/// Holds open the first program that is neither its own nor hidden from it, and writes to it when it may go.
+/// Holds open the first program that is neither its own nor hidden from it, and writes to it when it may go. (Without
+/// `command`, a shell ends when what it should open is hidden.)
 const ATTACKER: &str = "
     while :; do for p in /proc/[0-9]*; do
-        if [ -e $p/exe ] && ! [ $p/exe -ef /proc/1/exe ]; then exec 9<$p/exe && echo caught >/s/caught && break 2; fi
+        if [ -e $p/exe ] && ! [ $p/exe -ef /proc/1/exe ]; then command exec 9<$p/exe && echo caught >/s/caught && break 2; fi
     done 2>/dev/null; done
     while ! [ -e /s/go ]; do :; done
     { echo pwned >/proc/self/fd/9; } 2>/s/said
@@ -66,11 +67,15 @@ fn a_container_cannot_write_to_the_binary_that_an_upgrade_has_put_in_place() {
         let before = std::fs::read(&binary).expect("the new one");
 
         let is_there = |file: &str| ebb.run(["exec", &name, "test", "-e", file]).code == 0;
-        let caught = (0..200).any(|_| {
-            run(&ebb, &binary, &["exec", &name, "/entry"]);
-            is_there("/s/caught")
+        let mut exec = Command::new(&binary);
+        exec.args(["exec", &name, "/entry"]).env("EBB_ROOT", ebb.store()).stderr(std::process::Stdio::null());
+        // It stands still inside until it has been caught.
+        tracer::watch_what_they_become(&mut exec, &mut |_| {
+            while !is_there("/s/caught") {
+                assert_eq!(ebb.inspect(&name, "{{.State.Status}}"), "running", "{options:?}: the attacker has ended");
+            }
         });
-        assert!(caught, "{options:?}: the program was not seen running inside");
+        assert!(is_there("/s/caught"), "{options:?}: the program was not seen running inside");
         ebb.ok(["exec", &name, "touch", "/s/go"]);
         while !is_there("/s/done") {}
         assert!(std::fs::read(&binary).expect("it") == before, "{options:?}: it was overwritten");

@@ -13,8 +13,17 @@ use std::process::Command;
 /// Runs `command` to its end, and calls `look` with the pid of every process of it that lives in another pid namespace than
 /// ours, from its very birth, at each of its system calls, until it has become another program. Returns the exit code when all of them
 /// have ended.
-#[allow(clippy::zombie_processes)] // It is reaped by waitpid(2), as the others are.
 pub fn watch_those_who_come_in(command: &mut Command, look: &mut dyn FnMut(i32)) -> i32 {
+    watch(command, look, &mut |_| ())
+}
+
+/// The same, and calls `look` when such a process has become another program, which does nothing before `look` returns.
+pub fn watch_what_they_become(command: &mut Command, look: &mut dyn FnMut(i32)) -> i32 {
+    watch(command, &mut |_| (), look)
+}
+
+#[allow(clippy::zombie_processes)] // It is reaped by waitpid(2), as the others are.
+fn watch(command: &mut Command, look: &mut dyn FnMut(i32), look_at_program: &mut dyn FnMut(i32)) -> i32 {
     // SAFETY: PTRACE_TRACEME is a plain system call, which touches no memory of ours.
     unsafe { command.pre_exec(|| ptrace::traceme().map_err(Into::into)) };
     let child = command.spawn().expect("it starts");
@@ -48,6 +57,9 @@ pub fn watch_those_who_come_in(command: &mut Command, look: &mut dyn FnMut(i32))
             WaitStatus::PtraceEvent(pid, _, event) => {
                 if event == Event::PTRACE_EVENT_EXEC as i32 {
                     strangers.insert(pid);
+                    if is_elsewhere(pid.as_raw()) {
+                        look_at_program(pid.as_raw());
+                    }
                 }
                 (pid, None)
             }
