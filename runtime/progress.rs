@@ -4,8 +4,23 @@
 
 use crate::ansi;
 use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 const BAR: usize = 32;
+
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// From now on neither bars nor [`tell`] are seen: `--quiet`.
+pub fn keep_quiet() {
+    QUIET.store(true, Relaxed);
+}
+
+/// One line on stderr about the work that goes on.
+pub fn tell(line: &str) {
+    if !QUIET.load(Relaxed) {
+        eprintln!("{line}");
+    }
+}
 
 /// A bar for one step. Dropping it wipes the line.
 pub struct Progress {
@@ -70,7 +85,7 @@ fn line(label: &str, percent: u64, known: bool, screen: &Screen) -> String {
 }
 
 fn screen() -> Option<Screen> {
-    if !std::io::stderr().is_terminal() || !ansi::is_understood() {
+    if QUIET.load(Relaxed) || !std::io::stderr().is_terminal() || !ansi::is_understood() {
         return None;
     }
     let columns = crate::kernel::window_size(std::io::stderr()).map_or(0, |(_, columns)| columns.into());

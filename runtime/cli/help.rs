@@ -27,6 +27,13 @@ pub fn dress(path: &str, command: Command) -> Command {
         .args_override_self(true)
         // What follows a flag that takes a value is that value, whatever it looks like.
         .mut_args(|argument| if takes_one_value(&argument) { argument.allow_hyphen_values(true) } else { argument });
+    // By the long names, as in Docker's help, wherever an option is defined.
+    let mut names: Vec<String> = command.get_arguments().filter_map(Arg::get_long).map(str::to_owned).collect();
+    names.sort();
+    command = command.mut_args(|argument| {
+        let place = argument.get_long().and_then(|long| names.iter().position(|name| name == long));
+        argument.display_order(place.unwrap_or(names.len()))
+    });
     if let Some(ending) = ending(path, &command) {
         command = command.after_help(ending);
     }

@@ -3,6 +3,7 @@
 use super::{Execute, output};
 use crate::engine::image::{self, Pull as When, recipe};
 use crate::error::Result;
+use crate::progress;
 
 /// Make an image by its recipe
 #[derive(Debug, clap::Parser)]
@@ -19,6 +20,9 @@ pub struct Pull {
 impl Execute for Pull {
     fn execute(self) -> Result<i32> {
         let store = super::store()?;
+        if self.quiet {
+            progress::keep_quiet();
+        }
         let name = recipe::familiar(&self.name);
         // A name without a recipe is refused before anything is printed.
         recipe::of(&self.name).ok_or_else(|| recipe::none_makes(&name))?;

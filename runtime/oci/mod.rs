@@ -94,6 +94,9 @@ impl Init {
     }
 }
 
+/// What the names of all annotations begin with by which `engine` tells `oci` more than the specification can say.
+pub const OWN_ANNOTATIONS: &str = "dev.ebb.";
+
 /// The annotation of a bundle whose root is only to be changed by chroot(2): a lesson shows with it what pivot_root(2)
 /// is for. It is honoured in a user namespace only.
 pub const CHROOT_ONLY: &str = "dev.ebb.chroot-only";

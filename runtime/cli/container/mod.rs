@@ -10,6 +10,7 @@ mod options;
 mod pause;
 mod ps;
 mod rename;
+mod resources;
 mod rm;
 mod run;
 mod start;

@@ -1,5 +1,6 @@
 //! The options that `run` and `create` share, and what the engine is asked for in their words.
 
+use super::resources::{Changeable, Settled};
 use super::values;
 use crate::engine::container::create::{Health, Request};
 use crate::engine::container::limits;
@@ -8,6 +9,7 @@ use crate::engine::idmap;
 use crate::engine::image::Pull;
 use crate::engine::mounts;
 use crate::error::{Error, Kind, Result};
+use crate::progress;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -22,27 +24,30 @@ pub struct Options {
     /// Drop Linux capabilities
     #[arg(long, value_name = "list")]
     cap_drop: Vec<String>,
+    /// Add an annotation to the container (passed through to the OCI runtime)
+    #[arg(long, value_name = "map", value_parser = values::annotation)]
+    annotation: Vec<(String, String)>,
     /// Cgroup namespace to use (host|private)
     #[arg(long, value_name = "string", value_parser = ["host", "private"])]
     cgroupns: Option<String>,
     /// Write the container ID to the file
     #[arg(long, value_name = "string")]
     cidfile: Option<PathBuf>,
-    /// CPU shares (relative weight)
-    #[arg(short, long, value_name = "int", default_value_t = 0, hide_default_value = true)]
-    cpu_shares: i64,
-    /// Number of CPUs
-    #[arg(long, value_name = "decimal")]
-    cpus: Option<String>,
-    /// CPUs in which to allow execution (0-3, 0,1)
-    #[arg(long, value_name = "string", default_value = "", hide_default_value = true)]
-    cpuset_cpus: String,
     /// Add a host device to the container
     #[arg(long, value_name = "list")]
     device: Vec<String>,
     /// Set custom DNS servers
     #[arg(long, value_name = "list")]
     dns: Vec<String>,
+    /// Set DNS options
+    #[arg(long, visible_alias = "dns-opt", value_name = "list")]
+    dns_option: Vec<String>,
+    /// Set custom DNS search domains
+    #[arg(long, value_name = "list", value_parser = values::search_domain)]
+    dns_search: Vec<String>,
+    /// Container NIS domain name
+    #[arg(long, value_name = "string", default_value = "", hide_default_value = true)]
+    domainname: String,
     /// Overwrite the default ENTRYPOINT of the image
     #[arg(long, value_name = "string")]
     entrypoint: Option<String>,
@@ -55,6 +60,9 @@ pub struct Options {
     /// Expose a port or a range of ports
     #[arg(long, value_name = "list")]
     expose: Vec<String>,
+    /// GPU devices to add to the container ('all' to pass all GPUs)
+    #[arg(long, value_name = "gpu-request")]
+    gpus: Option<String>,
     /// Add additional groups to join
     #[arg(long, value_name = "list")]
     group_add: Vec<String>,
@@ -100,12 +108,6 @@ pub struct Options {
     /// Log driver options (max-size, max-file)
     #[arg(long, value_name = "list")]
     log_opt: Vec<String>,
-    /// Memory limit
-    #[arg(short, long, value_name = "bytes")]
-    memory: Option<String>,
-    /// Swap limit equal to memory plus swap: '-1' to enable unlimited swap
-    #[arg(long, value_name = "bytes", allow_hyphen_values = true)]
-    memory_swap: Option<String>,
     /// Attach a filesystem mount to the container (type=volume|bind|tmpfs,source=…,target=…,readonly,…)
     #[arg(long, value_name = "mount")]
     mount: Vec<String>,
@@ -125,9 +127,6 @@ pub struct Options {
     /// PID namespace to use (host|container:NAME)
     #[arg(long, value_name = "string")]
     pid: Option<String>,
-    /// Tune container pids limit (set -1 for unlimited)
-    #[arg(long, value_name = "int", allow_hyphen_values = true)]
-    pids_limit: Option<i64>,
     /// Set platform; only this machine's
     #[arg(long, value_name = "string")]
     platform: Option<String>,
@@ -143,6 +142,9 @@ pub struct Options {
     /// Make the image before running (always|missing|never)
     #[arg(long, value_name = "string", value_enum)]
     pull: Option<Pull>,
+    /// Suppress the pull output
+    #[arg(short, long)]
+    quiet: bool,
     /// Mount the container's root filesystem as read only
     #[arg(long)]
     read_only: bool,
@@ -167,6 +169,9 @@ pub struct Options {
     /// Timeout (in seconds) to stop a container
     #[arg(long, value_name = "int", allow_hyphen_values = true)]
     stop_timeout: Option<i64>,
+    /// Storage driver options for the container
+    #[arg(long, value_name = "list")]
+    storage_opt: Vec<String>,
     /// Sysctl options
     #[arg(long, value_name = "map")]
     sysctl: Vec<String>,
@@ -200,6 +205,10 @@ pub struct Options {
     /// Working directory inside the container
     #[arg(short, long, value_name = "string")]
     workdir: Option<String>,
+    #[command(flatten)]
+    limits: Changeable,
+    #[command(flatten)]
+    settled: Settled,
     /// The image; after it everything belongs to the command
     #[arg(value_names = ["IMAGE", "COMMAND"], required = true, num_args = 1.., trailing_var_arg = true)]
     words: Vec<String>,
@@ -217,6 +226,9 @@ impl Options {
     /// What the engine is to make.
     pub fn request(self, detached: bool) -> Result<Request> {
         self.refuse_what_is_not_yet()?;
+        if self.quiet {
+            progress::keep_quiet();
+        }
         let env = values::environment(&self.env_file, &self.env)?;
         let mut labels = BTreeMap::new();
         for file in &self.label_file {
@@ -246,6 +258,7 @@ impl Options {
             user: self.user,
             workdir: self.workdir,
             hostname: self.hostname.filter(|name| !name.is_empty()),
+            domainname: self.domainname,
             stop_signal: self.stop_signal,
             stop_timeout: self.stop_timeout,
             health,
@@ -284,6 +297,14 @@ impl Options {
                 return Err(Error::new(format!("network {other} not found: Ebb has none and host, more come later")));
             }
         }
+        if self.gpus.is_some() {
+            return Err(Error::new("--gpus: could not select device driver \"\" with capabilities: [[gpu]]")
+                .with_cure("Ebb knows no vendor's driver; --device shows a container single devices, such as /dev/dri/renderD128"));
+        }
+        if !self.storage_opt.is_empty() {
+            return Err(Error::new("--storage-opt is supported only for overlay over xfs with 'pquota' mount option")
+                .with_cure("`ebb volume create -o size=1g NAME` makes a volume of a limited size, --tmpfs PATH:size=64m a directory"));
+        }
         if !matches!(self.volume_driver.as_str(), "" | "local") {
             return Err(mounts::unknown_driver(&self.volume_driver));
         }
@@ -305,7 +326,7 @@ impl Options {
         let sysctls: Option<BTreeMap<_, _>> = self.sysctl.iter().map(option).collect();
         let sysctls = sysctls.ok_or_else(|| Error::new("invalid argument for --sysctl: it is name=value"))?;
         values::check_sysctls(&sysctls, &self.network, self.ipc.as_deref().unwrap_or_default())?;
-        Ok(HostConfig {
+        let mut host = HostConfig {
             binds: requests[..self.volume.len()].iter().filter_map(values::bind_text).collect(),
             container_id_file: self.cidfile.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
             log_config: LogConfig {
@@ -322,6 +343,9 @@ impl Options {
                 .clone()
                 .unwrap_or_else(|| if self.privileged { "host" } else { "private" }.into()),
             dns: self.dns.clone(),
+            dns_options: self.dns_option.clone(),
+            dns_search: self.dns_search.clone(),
+            annotations: self.annotation.iter().cloned().collect(),
             extra_hosts: self.add_host.clone(),
             group_add: self.group_add.clone(),
             ipc_mode: self.ipc.clone().unwrap_or_else(|| "private".into()),
@@ -346,14 +370,12 @@ impl Options {
             sysctls,
             runtime: if self.runtime == "ebb" { String::new() } else { self.runtime.clone() },
             init: self.init,
-            memory: size(&self.memory)?,
-            memory_swap: size(&self.memory_swap)?,
-            nano_cpus: self.cpus.as_deref().map_or(Ok(0), limits::nano_cpus)?,
-            cpu_shares: self.cpu_shares,
-            cpuset_cpus: self.cpuset_cpus.clone(),
-            pids_limit: self.pids_limit,
             ulimits: self.ulimit.clone(),
             devices: self.device.clone(),
-        })
+            ..HostConfig::default()
+        };
+        self.limits.changes()?.lay_over(&mut host);
+        self.settled.settle(&mut host);
+        Ok(host)
     }
 }

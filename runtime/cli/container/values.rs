@@ -1,6 +1,7 @@
 //! The words of options that need more than a number: sizes, limits, files of variables, sysctls.
 
-use crate::engine::container::record::Ulimit;
+use crate::engine::container::record::{DeviceLimit, Ulimit};
+use crate::engine::container::{limits, security};
 use crate::engine::mounts;
 use crate::error::{Doing, Error, Kind, Result};
 use std::collections::BTreeMap;
@@ -47,6 +48,67 @@ pub fn ulimit(text: &str) -> std::result::Result<Ulimit, String> {
         ));
     }
     Ok(ulimit)
+}
+
+/// `/dev/sda:1mb`, as `--device-read-bps` takes it.
+pub fn bytes_a_second(text: &str) -> std::result::Result<DeviceLimit, String> {
+    let (path, rate) = device_and_value(text)?;
+    let bytes = limits::memory(rate).ok().and_then(|bytes| u64::try_from(bytes).ok());
+    let bad = "Number must be a positive integer. Unit is optional and can be kb, mb, or gb";
+    let rate = bytes.ok_or_else(|| {
+        format!("invalid rate for device: {text}. The correct format is <device-path>:<number>[<unit>]. {bad}")
+    })?;
+    Ok(DeviceLimit { path, rate })
+}
+
+/// `/dev/sda:100`, as `--device-read-iops` takes it.
+pub fn operations_a_second(text: &str) -> std::result::Result<DeviceLimit, String> {
+    let (path, rate) = device_and_value(text)?;
+    let rate = rate.parse().map_err(|_| {
+        format!(
+            "invalid rate for device: {text}. The correct format is <device-path>:<number>. Number must be a positive integer"
+        )
+    })?;
+    Ok(DeviceLimit { path, rate })
+}
+
+/// `/dev/sda:500`, as `--blkio-weight-device` takes it.
+pub fn device_weight(text: &str) -> std::result::Result<DeviceLimit, String> {
+    let (path, weight) = device_and_value(text)?;
+    let is_weight = |weight: &u64| *weight == 0 || (10..=1000).contains(weight);
+    let rate = weight.parse().ok().filter(is_weight).ok_or_else(|| format!("invalid weight for device: {text}"))?;
+    Ok(DeviceLimit { path, rate })
+}
+
+fn device_and_value(text: &str) -> std::result::Result<(String, &str), String> {
+    let (path, value) = text.split_once(':').ok_or_else(|| format!("bad format: {text}"))?;
+    match path.starts_with("/dev/") {
+        true => Ok((path.to_owned(), value)),
+        false => Err(format!("bad format for device path: {text}")),
+    }
+}
+
+/// `c 1:3 rwm`
+pub fn device_rule(text: &str) -> std::result::Result<String, String> {
+    security::device_rule(text).map(|_| text.to_owned()).map_err(|error| error.message)
+}
+
+/// A domain of letters, digits, `-` and `_`; a dot alone is none at all.
+pub fn search_domain(text: &str) -> std::result::Result<String, String> {
+    let text = text.trim();
+    let label = |label: &str| {
+        let letters = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+        (1..=63).contains(&label.len()) && label.bytes().all(letters) && !label.starts_with('-')
+    };
+    let is_domain = text == "." || (text.len() <= 255 && text.trim_end_matches('.').split('.').all(label));
+    if is_domain { Ok(text.to_owned()) } else { Err(format!("{text} is not a valid domain")) }
+}
+
+/// `name=value`
+pub fn annotation(text: &str) -> std::result::Result<(String, String), String> {
+    let pair = text.split_once('=').filter(|(name, _)| !name.is_empty());
+    let (name, value) = pair.ok_or_else(|| format!("'{text}' must be formatted as key=value"))?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 pub fn bind_text(request: &mounts::Request) -> Option<String> {

@@ -43,6 +43,14 @@ pub fn describe(
 }
 
 /// The bundle's `linux.cgroupsPath`: below the place where this user may make cgroups.
+pub fn cgroup_of(container: &Container) -> String {
+    match container.host_config.cgroup_parent.trim_matches('/') {
+        "" => cgroups_path(&container.id),
+        parent => format!("/{parent}/{}", container.id),
+    }
+}
+
+/// The same, of a container that names no parent.
 pub fn cgroups_path(id: &str) -> String {
     format!("/ebb/{id}")
 }
@@ -68,6 +76,7 @@ pub fn spec(
     let mut spec = Spec::default();
     spec.set_version("1.2.0".into());
     let mut annotations = security::device_sources(host)?;
+    annotations.extend(host.annotations.clone());
     if host.init {
         annotations.insert(oci::HOLD_SIGNALS.into(), "true".into());
     }
@@ -79,6 +88,8 @@ pub fn spec(
     spec.set_root(Some(root));
     if host.uts_mode != "host" {
         spec.set_hostname(Some(container.config.hostname.clone()));
+        let domain = &container.config.domainname;
+        spec.set_domainname((!domain.is_empty()).then(|| domain.clone()));
     }
     let mut process = Process::default();
     let mut words = if host.init { vec![super::INIT_PATH.to_owned(), "--".to_owned()] } else { Vec::new() };
@@ -123,7 +134,8 @@ fn all_mounts(
     list.push(mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", kernel_ro])?);
     list.push(mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", kernel_ro])?);
     if host.ipc_mode == "host" {
-        for path in ["/dev/mqueue", "/dev/shm"] {
+        // A host need not have both.
+        for path in ["/dev/mqueue", "/dev/shm"].into_iter().filter(|path| Path::new(path).is_dir()) {
             list.push(mount(path, "bind", path, &["rbind", "nosuid", "noexec", "nodev"])?);
         }
     } else {
@@ -241,12 +253,12 @@ pub fn refuse_torn_layer(container: &Container, before: &state::State) -> Result
 
 fn linux(container: &Container, ids: &StoreIds, namespaces: &Namespaces) -> Result<Linux> {
     let host = &container.host_config;
-    let mut resources = resources(host);
+    let mut resources = resources(host)?;
     resources.set_devices(security::device_rules(host, namespaces.map.is_some())?);
     let mut linux = Linux::default();
     linux
         .set_namespaces(Some(namespaces.list.clone()))
-        .set_cgroups_path(Some(PathBuf::from(cgroups_path(&container.id))))
+        .set_cgroups_path(Some(PathBuf::from(cgroup_of(container))))
         .set_resources(Some(resources))
         .set_seccomp(security::seccomp(host, ids)?)
         .set_devices(Some(security::devices(host)?))
@@ -273,14 +285,14 @@ fn propagation(mounts: &[MountPoint]) -> Option<String> {
 }
 
 /// What the user limited, and Ebb's own limits where the user did not say and this user may limit at all.
-fn resources(host: &HostConfig) -> LinuxResources {
-    let mut resources = limits::resources(host);
+fn resources(host: &HostConfig) -> Result<LinuxResources> {
+    let mut resources = limits::resources(host)?;
     if resources.pids().is_none() && oci::cgroup::available().is_ok() && can_limit("pids") {
         let mut pids = LinuxPids::default();
         pids.set_limit(PIDS_LIMIT);
         resources.set_pids(Some(pids));
     }
-    resources
+    Ok(resources)
 }
 
 fn can_limit(controller: &str) -> bool {

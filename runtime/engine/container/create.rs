@@ -30,6 +30,7 @@ pub struct Request {
     pub user: Option<String>,
     pub workdir: Option<String>,
     pub hostname: Option<String>,
+    pub domainname: String,
     pub stop_signal: Option<String>,
     pub stop_timeout: Option<i64>,
     pub health: Health,
@@ -146,6 +147,18 @@ fn check(store: &Store, request: &Request) -> Result<()> {
     if let Some(name) = request.hostname.as_deref().filter(|name| !valid_hostname(name)) {
         return Err(Error::new(format!("invalid hostname: {name}")));
     }
+    if !request.domainname.is_empty() && !valid_hostname(&request.domainname) {
+        return Err(Error::new(format!("invalid domainname: {}", request.domainname)));
+    }
+    if let Some(name) = host.annotations.keys().find(|name| name.starts_with(crate::oci::OWN_ANNOTATIONS)) {
+        return Err(Error::new(format!(
+            "--annotation {name}: names that begin with {} are Ebb's own",
+            crate::oci::OWN_ANNOTATIONS
+        )));
+    }
+    if host.cgroup_parent.split('/').any(|part| part == "..") {
+        return Err(Error::new(format!("--cgroup-parent {} must not contain \"..\"", host.cgroup_parent)));
+    }
     limits::check(host)?;
     log::check(&host.log_config)?;
     security::check(host, &idmap::store_ids()?)?;
@@ -175,6 +188,7 @@ fn describe(id: &str, request: &Request, image: &Image) -> Result<Container> {
         attach_stdout: !request.detached,
         attach_stderr: !request.detached,
         stop_timeout: request.stop_timeout,
+        domainname: request.domainname.clone(),
         image: image.config.clone(),
     };
     if request.host.uts_mode == "host" {
@@ -311,15 +325,38 @@ fn hosts(name: &str, host: &HostConfig) -> Result<String> {
     Ok(text)
 }
 
+/// What the options name, and for the rest the host's own where the container shares its network: resolv.conf(5).
 fn resolv_conf(host: &HostConfig) -> String {
-    if !host.dns.is_empty() {
-        return host.dns.iter().map(|server| format!("nameserver {server}\n")).collect();
-    }
-    match host.network_mode.as_str() {
+    // Where the container has no network, there is nobody to ask.
+    let from_host = match host.network_mode.as_str() {
         "host" => std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default(),
-        // There is nobody to ask.
         _ => String::new(),
+    };
+    if host.dns.is_empty() && host.dns_search.is_empty() && host.dns_options.is_empty() {
+        return from_host;
     }
+    let own = |word: &str| -> String {
+        from_host
+            .lines()
+            .filter(|line| line.split_whitespace().next() == Some(word))
+            .map(|line| format!("{line}\n"))
+            .collect()
+    };
+    let mut text = match host.dns.is_empty() {
+        true => own("nameserver"),
+        false => host.dns.iter().map(|server| format!("nameserver {server}\n")).collect(),
+    };
+    match host.dns_search.iter().any(|domain| domain == ".") {
+        // A dot means that no domain is searched.
+        true => {}
+        false if host.dns_search.is_empty() => text.push_str(&own("search")),
+        false => text.push_str(&format!("search {}\n", host.dns_search.join(" "))),
+    }
+    match host.dns_options.is_empty() {
+        true => text.push_str(&own("options")),
+        false => text.push_str(&format!("options {}\n", host.dns_options.join(" "))),
+    }
+    text
 }
 
 /// The name that was asked for, or one that nobody has.

@@ -1,6 +1,6 @@
 //! What `inspect` says of a container: Docker's tree, built from the record, the state and the bundle.
 
-use super::record::{Config, Container, HostConfig, MountPoint};
+use super::record::{Config, Container, DeviceLimit, HostConfig, MountPoint};
 use super::state::{self, State, Status};
 use super::{dir, log, size};
 use crate::engine::{image, time};
@@ -103,8 +103,8 @@ fn of_host_config(config: &HostConfig, place: &Path) -> Value {
         "CapDrop": or_null(&config.cap_drop),
         "CgroupnsMode": config.cgroupns_mode,
         "Dns": config.dns,
-        "DnsOptions": [],
-        "DnsSearch": [],
+        "DnsOptions": config.dns_options,
+        "DnsSearch": config.dns_search,
         "ExtraHosts": or_null(&config.extra_hosts),
         "GroupAdd": or_null(&config.group_add),
         "IpcMode": config.ipc_mode,
@@ -123,6 +123,9 @@ fn of_host_config(config: &HostConfig, place: &Path) -> Value {
     if !config.mounts.is_empty() {
         tree["Mounts"] = json!(config.mounts);
     }
+    if !config.annotations.is_empty() {
+        tree["Annotations"] = json!(config.annotations);
+    }
     tree["UTSMode"] = json!(config.uts_mode);
     // Where the kernel cannot map the mounts, root's containers have the host's ids, unasked.
     let namespaces = bundle.pointer("/linux/namespaces").and_then(Value::as_array);
@@ -132,31 +135,53 @@ fn of_host_config(config: &HostConfig, place: &Path) -> Value {
     if !config.sysctls.is_empty() {
         tree["Sysctls"] = json!(config.sysctls);
     }
-    let rest = json!({
-        "Runtime": if config.runtime.is_empty() { "ebb" } else { &config.runtime },
-        "CpuShares": config.cpu_shares,
-        "Memory": config.memory,
-        "NanoCpus": config.nano_cpus,
-        "CgroupParent": "",
-        "CpusetCpus": config.cpuset_cpus,
-        "Devices": config.devices.iter().map(|device| of_device(device)).collect::<Vec<_>>(),
-        "MemorySwap": config.memory_swap,
-        "PidsLimit": config.pids_limit,
-        "Ulimits": or_null(&config.ulimits),
-        "MaskedPaths": bundle.pointer("/linux/maskedPaths").cloned().unwrap_or_default(),
-        "ReadonlyPaths": bundle.pointer("/linux/readonlyPaths").cloned().unwrap_or_default(),
-    });
-    append(&mut tree, rest);
+    append(&mut tree, of_limits(config, &bundle));
     if config.init {
         tree["Init"] = json!(true);
     }
     tree
 }
 
+/// What it may take of the machine.
+fn of_limits(config: &HostConfig, bundle: &Value) -> Value {
+    json!({
+        "Runtime": if config.runtime.is_empty() { "ebb" } else { &config.runtime },
+        "CpuShares": config.cpu_shares,
+        "Memory": config.memory,
+        "NanoCpus": config.nano_cpus,
+        "CgroupParent": config.cgroup_parent,
+        "BlkioWeight": config.blkio_weight,
+        "BlkioWeightDevice": of_rates(&config.blkio_weight_device, "Weight"),
+        "BlkioDeviceReadBps": of_rates(&config.blkio_device_read_bps, "Rate"),
+        "BlkioDeviceWriteBps": of_rates(&config.blkio_device_write_bps, "Rate"),
+        "BlkioDeviceReadIOps": of_rates(&config.blkio_device_read_iops, "Rate"),
+        "BlkioDeviceWriteIOps": of_rates(&config.blkio_device_write_iops, "Rate"),
+        "CpuPeriod": config.cpu_period,
+        "CpuQuota": config.cpu_quota,
+        "CpusetCpus": config.cpuset_cpus,
+        "CpusetMems": config.cpuset_mems,
+        "Devices": config.devices.iter().map(|device| of_device(device)).collect::<Vec<_>>(),
+        "DeviceCgroupRules": or_null(&config.device_cgroup_rules),
+        "MemoryReservation": config.memory_reservation,
+        "MemorySwap": config.memory_swap,
+        "MemorySwappiness": config.memory_swappiness,
+        "OomKillDisable": config.oom_kill_disable,
+        "PidsLimit": config.pids_limit,
+        "Ulimits": or_null(&config.ulimits),
+        "MaskedPaths": bundle.pointer("/linux/maskedPaths").cloned().unwrap_or_default(),
+        "ReadonlyPaths": bundle.pointer("/linux/readonlyPaths").cloned().unwrap_or_default(),
+    })
+}
+
 fn append(tree: &mut Value, rest: Value) {
     if let (Value::Object(tree), Value::Object(rest)) = (tree, rest) {
         tree.extend(rest);
     }
+}
+
+/// `[{"Path": "/dev/sda", "Rate": 1048576}]`
+fn of_rates(limits: &[DeviceLimit], key: &str) -> Value {
+    limits.iter().map(|limit| json!({"Path": limit.path, key: limit.rate})).collect()
 }
 
 /// `/dev/x[:/dev/y[:rwm]]`, as `--device` takes it.
@@ -211,7 +236,7 @@ fn of_config(config: &Config, image_name: &str) -> Value {
     let image = &config.image;
     let mut tree = json!({
         "Hostname": config.hostname,
-        "Domainname": "",
+        "Domainname": config.domainname,
         "User": image.user,
         "AttachStdin": config.attach_stdin,
         "AttachStdout": config.attach_stdout,

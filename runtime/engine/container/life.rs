@@ -180,7 +180,7 @@ impl Made {
 
 /// The cgroup that [`live`] will make, to be written down before it does.
 pub fn cgroup_to_be(container: &Container) -> String {
-    let path = bundle::cgroups_path(&container.id);
+    let path = bundle::cgroup_of(container);
     if is_ours(container) { oci::cgroup::name(&path) } else { path }
 }
 

@@ -58,6 +58,7 @@ pub struct Config {
     pub attach_stderr: bool,
     /// Seconds that `stop` waits; `None` is 10.
     pub stop_timeout: Option<i64>,
+    pub domainname: String,
     #[serde(flatten)]
     pub image: ImageConfig,
 }
@@ -78,6 +79,9 @@ pub struct HostConfig {
     pub cap_drop: Vec<String>,
     pub cgroupns_mode: String,
     pub dns: Vec<String>,
+    pub dns_options: Vec<String>,
+    pub dns_search: Vec<String>,
+    pub annotations: BTreeMap<String, String>,
     pub extra_hosts: Vec<String>,
     pub group_add: Vec<String>,
     pub ipc_mode: String,
@@ -106,10 +110,40 @@ pub struct HostConfig {
     #[serde(rename = "NanoCpus")]
     pub nano_cpus: i64,
     pub cpu_shares: i64,
+    /// Microseconds, as `cpu_quota`; 0 is the kernel's.
+    pub cpu_period: i64,
+    pub cpu_quota: i64,
     pub cpuset_cpus: String,
+    pub cpuset_mems: String,
+    /// Bytes that the kernel leaves to the container as long as it can.
+    pub memory_reservation: i64,
+    /// 0 to 100.
+    pub memory_swappiness: Option<i64>,
+    pub oom_kill_disable: bool,
     pub pids_limit: Option<i64>,
+    /// 10 to 1000; 0 is the kernel's.
+    pub blkio_weight: u16,
+    pub blkio_weight_device: Vec<DeviceLimit>,
+    pub blkio_device_read_bps: Vec<DeviceLimit>,
+    pub blkio_device_write_bps: Vec<DeviceLimit>,
+    #[serde(rename = "BlkioDeviceReadIOps")]
+    pub blkio_device_read_iops: Vec<DeviceLimit>,
+    #[serde(rename = "BlkioDeviceWriteIOps")]
+    pub blkio_device_write_iops: Vec<DeviceLimit>,
+    /// The cgroup in which the container's is made; empty is Ebb's own.
+    pub cgroup_parent: String,
     pub ulimits: Vec<Ulimit>,
     pub devices: Vec<String>,
+    /// `c 1:3 rwm`, as given.
+    pub device_cgroup_rules: Vec<String>,
+}
+
+/// `/dev/sda:1mb`: a block device of the host's, and bytes or operations a second, or a weight.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct DeviceLimit {
+    pub path: String,
+    pub rate: u64,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

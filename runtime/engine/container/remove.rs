@@ -131,7 +131,7 @@ fn set_aside(store: &Store, container: &Container, cgroup: String, volumes: bool
     let grave = tree::set_aside(store, &dir(store, &container.id), container.durability())?;
     super::names::release(store, &container.name, &container.id);
     if cgroup.is_empty() {
-        oci::cgroup::Birthplace::forget(&super::bundle::cgroups_path(&container.id));
+        oci::cgroup::Birthplace::forget(&super::bundle::cgroup_of(container));
     }
     // Not held over the volumes: who creates a container takes theirs first, and then its own.
     drop(lock);

@@ -1,6 +1,7 @@
 //! What a container may do to the kernel: capabilities, the seccomp filter, no_new_privs, devices, and what of /proc and
 //! /sys is hidden. The defaults are those of shared practice, and never wider than Docker's.
 
+use super::namespaces;
 use super::record::HostConfig;
 use crate::engine::idmap::StoreIds;
 use crate::error::{Doing, Error, Result};
@@ -92,7 +93,8 @@ pub fn check(host: &HostConfig, ids: &StoreIds) -> Result<()> {
     allowed(host)?;
     no_new_privileges(host)?;
     seccomp(host, ids)?;
-    devices(host).map(drop)
+    devices(host)?;
+    device_rules(host, !namespaces::has_hosts_root(host)).map(drop)
 }
 
 /// One `--security-opt`, in either of Docker's spellings.
@@ -209,7 +211,41 @@ pub fn device_rules(host: &HostConfig, has_user_namespace: bool) -> Result<Optio
         one.set_typ(Some(found.typ())).set_major(Some(found.major())).set_minor(Some(found.minor()));
         rules.push(one);
     }
+    for text in &host.device_cgroup_rules {
+        if has_user_namespace {
+            return Err(Error::new(format!(
+                "--device-cgroup-rule {text} cannot be honoured: in a user namespace the kernel makes no device"
+            ))
+            .with_cure("--device shows the container one device of the host's; as root --userns host takes rules"));
+        }
+        rules.push(device_rule(text)?);
+    }
     Ok((!has_user_namespace).then_some(rules))
+}
+
+/// `c 1:3 rwm`, `a *:* rwm`: which kind, which numbers (`*` is all), and what for.
+pub fn device_rule(text: &str) -> Result<LinuxDeviceCgroup> {
+    let bad = || Error::new(format!("invalid device cgroup format '{text}'"));
+    let [kind, numbers, letters] = text.split(' ').collect::<Vec<_>>()[..] else { return Err(bad()) };
+    let kind = match kind {
+        "a" => LinuxDeviceType::A,
+        "b" => LinuxDeviceType::B,
+        "c" => LinuxDeviceType::C,
+        _ => return Err(bad()),
+    };
+    let (major, minor) = numbers.split_once(':').ok_or_else(bad)?;
+    let number = |word: &str| match word {
+        "*" => Ok(None),
+        _ if word.bytes().all(|byte| byte.is_ascii_digit()) => word.parse::<i64>().map(Some).map_err(|_| bad()),
+        _ => Err(bad()),
+    };
+    if !(1..=3).contains(&letters.len()) || !letters.bytes().all(|letter| b"rwm".contains(&letter)) {
+        return Err(bad());
+    }
+    let built = LinuxDeviceCgroupBuilder::default().allow(true).typ(kind).access(letters).build();
+    let mut rule = built.doing(|| "describe a device rule")?;
+    rule.set_major(number(major)?).set_minor(number(minor)?);
+    Ok(rule)
 }
 
 /// A device's path on the host and inside. As with Docker, the second word may be the letters already.

@@ -23,6 +23,7 @@ pub mod whiteout;
 pub use inspect::inspect;
 
 use crate::error::{Doing, Error, Result};
+use crate::progress;
 use crate::store::lock::Lock;
 use crate::store::{Store, atomic};
 use serde::{Deserialize, Serialize};
@@ -142,7 +143,7 @@ pub fn ensure(store: &Store, reference: &str, pull: Pull) -> Result<Image> {
         found => {
             reference::normalise(reference)?;
             if found.is_err() && pull == Pull::Missing {
-                eprintln!("Unable to find image '{}' locally", recipe::familiar(reference));
+                progress::tell(&format!("Unable to find image '{}' locally", recipe::familiar(reference)));
             }
             let recipe = recipe::of(reference).ok_or_else(|| recipe::none_makes(reference))?;
             recipe::make(store, recipe, || find(store, reference).ok().filter(|_| pull != Pull::Always))

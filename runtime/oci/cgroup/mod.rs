@@ -290,10 +290,13 @@ fn there(cgroup: &str) -> Result<Host> {
 fn limit_asked(resources: &LinuxResources) -> Option<&'static str> {
     let memory = resources.memory().as_ref().is_some_and(|memory| {
         [memory.limit(), memory.reservation(), memory.swap()].iter().flatten().any(|bytes| *bytes > 0)
+            || memory.swappiness().is_some()
+            || memory.disable_oom_killer() == Some(true)
     });
     let cpu = resources.cpu().as_ref().is_some_and(|cpu| {
         cpu.shares().is_some_and(|shares| shares > 0)
             || cpu.quota().is_some_and(|quota| quota > 0)
+            || cpu.period().is_some_and(|period| period > 0)
             || [cpu.cpus(), cpu.mems()].into_iter().flatten().any(|list| !list.is_empty())
     });
     let asked = [

@@ -10,6 +10,7 @@ mod script;
 use super::reference::normalise;
 use super::{Image, ImageConfig, ImageFile};
 use crate::error::{Doing, Error, Result};
+use crate::progress;
 use crate::store::{Store, lock, tree};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -76,7 +77,7 @@ pub fn make(store: &Store, recipe: &Recipe, unless: impl Fn() -> Option<Image>) 
     if let Some(image) = unless() {
         return Ok(image);
     }
-    eprintln!("Making {name} as images/{}/recipe.sh says", recipe.name);
+    progress::tell(&format!("Making {name} as images/{}/recipe.sh says", recipe.name));
     let failed = || format!("make the image {name}");
     let made = script::run(&workshop.path, recipe).doing(failed)?;
     let root = workshop.path.join("root");
@@ -136,7 +137,7 @@ impl Workshop {
             if let Ok(lock) = lock::try_exclusive(&path) {
                 break lock;
             }
-            eprintln!("Waiting for another ebb, which is making {}", recipe.name);
+            progress::tell(&format!("Waiting for another ebb, which is making {}", recipe.name));
             match lock::exclusive(&path) {
                 Ok(lock) => break lock,
                 // The other one is through, and took its workshop away.

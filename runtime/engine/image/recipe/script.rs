@@ -3,7 +3,7 @@
 use super::Recipe;
 use crate::error::{Doing, Error, Result};
 use crate::programs;
-use crate::progress::Progress;
+use crate::progress::{self, Progress};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, killpg, raise, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -133,7 +133,7 @@ impl Told {
 
     fn step(&mut self, text: &str) {
         self.bar = None;
-        eprintln!("  {text}");
+        progress::tell(&format!("  {text}"));
         self.bar = Some(Progress::new("  ", 100));
     }
 

@@ -32,7 +32,8 @@ fn limit_memory(trees: &[Tree], cgroup: &str, resources: &LinuxResources) -> Res
     let Some(memory) = resources.memory() else { return Ok(()) };
     let asked = |bytes: Option<i64>| bytes.filter(|bytes| *bytes != 0);
     let (limit, swap) = (asked(memory.limit()), asked(memory.swap()));
-    if limit.is_none() && swap.is_none() && asked(memory.reservation()).is_none() {
+    let (swappiness, keeps_going) = (memory.swappiness(), memory.disable_oom_killer() == Some(true));
+    if [limit, swap, asked(memory.reservation())].iter().all(Option::is_none) && swappiness.is_none() && !keeps_going {
         return Ok(());
     }
     let here = directory_of(trees, "memory", cgroup)?;
@@ -55,10 +56,10 @@ fn limit_memory(trees: &[Tree], cgroup: &str, resources: &LinuxResources) -> Res
             set(&here, file, &bytes.to_string())?;
         }
     }
-    if let Some(swappiness) = memory.swappiness() {
+    if let Some(swappiness) = swappiness {
         set(&here, "memory.swappiness", &swappiness.to_string())?;
     }
-    if memory.disable_oom_killer() == Some(true) {
+    if keeps_going {
         set(&here, "memory.oom_control", "1")?;
     }
     Ok(())
