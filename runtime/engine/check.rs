@@ -1,7 +1,8 @@
 //! `system check`: is the store sound? Every record is read and held against what it names. `--repair` mends without
 //! losing a byte that may be somebody's: what cannot be read is moved aside, never removed, and what runs stays.
 
-use super::container::{self, bundle, exec, protocol, state};
+use super::container::record::Container;
+use super::container::{self, exec, living, state};
 use super::image::{self, layer};
 use super::volume::{self, Mended};
 use super::{id_ranges, leftovers, settings};
@@ -9,8 +10,6 @@ use crate::error::{Doing, Error, Kind, Result};
 use crate::oci;
 use crate::store::atomic::{self, Durability};
 use crate::store::{self, Store, lock};
-use nix::sys::socket::getsockopt;
-use nix::sys::socket::sockopt::PeerCredentials;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -52,6 +51,7 @@ pub fn check(store: &Store, repair: bool) -> Result<Report> {
     volumes(store, repair, &mut report)?;
     volume_trash(store, repair, &mut report)?;
     containers(store, repair, &mut report)?;
+    without_directory(store, repair, &mut report);
     names(store, repair, &mut report)?;
     remains(store, repair, &mut report)?;
     Ok(report)
@@ -211,9 +211,7 @@ fn containers(store: &Store, repair: bool, report: &mut Report) -> Result<()> {
         if found.id != id {
             report.find("container", &id, format!("its record says {}", found.id));
         }
-        if let Err(error) = state::current(store, &found) {
-            report.find("container", &found.name, error.message);
-        }
+        lost_state(store, repair, &found, report);
         for directory in ["upper", "work", "rootfs"].iter().filter(|name| !place.join(name).is_dir()) {
             report.find("container", &found.name, format!("it has no {directory}"));
         }
@@ -239,6 +237,41 @@ fn containers(store: &Store, repair: bool, report: &mut Report) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What its `state.json` does not tell any more, the kernel does; but only for as long as it runs.
+fn lost_state(store: &Store, repair: bool, found: &Container, report: &mut Report) {
+    let why = match state::read(store, &found.id) {
+        state::Read::Whole(_) => return,
+        state::Read::Unread(error) if error.is_not_found() => return,
+        state::Read::Unread(error) => {
+            report.find("container", &found.name, error.message);
+            return;
+        }
+        state::Read::Lost(why) => why,
+    };
+    let pid = living::of(store, &found.id).map(|living| living.pid());
+    let runs = pid.map_or_else(String::new, |pid| format!(", and it runs, as process {pid}"));
+    let finding = report.find("container", &found.name, format!("{why}{runs}"));
+    finding.harmless = pid.is_none();
+    if repair {
+        let written = state::change(store, &found.id, |_| {});
+        finding.mend(written.map(|state| format!("what the kernel knows was written down: {}", state.status.word())));
+    }
+}
+
+/// What runs without any record: nothing can be said of it, and nobody can stop it by a name. It is ended.
+fn without_directory(store: &Store, repair: bool, report: &mut Report) {
+    for living in living::without_directory(store) {
+        let (short, pid) = (store::id::short(&living.id).to_owned(), living.pid());
+        let finding = report.find("container", &short, format!("its directory is gone, and it runs, as process {pid}"));
+        if repair {
+            finding.mend(match living::end(&living) {
+                true => Ok("it was ended".to_owned()),
+                false => Err(Error::new(format!("process {pid} does not end although it was killed"))),
+            });
+        }
+    }
 }
 
 /// A link that leads to no container of that name counts for nothing, and goes when the name is taken.
@@ -307,7 +340,7 @@ fn remains(store: &Store, repair: bool, report: &mut Report) -> Result<()> {
 }
 
 /// The line that has given the host's ids of a running container of root's to a user since it was started.
-fn ids_given_away(store: &Store, found: &container::record::Container) -> Option<String> {
+fn ids_given_away(store: &Store, found: &Container) -> Option<String> {
     let is_root = nix::unistd::geteuid().is_root();
     let spec = (is_root && state::current(store, found).ok()?.is_running()).then(|| exec::bundle_spec(store, found));
     let map = oci::ids::of(&spec?.ok()?)?;
@@ -320,26 +353,19 @@ fn set_container_apart(store: &Store, place: &Path) -> Result<String> {
     let _lock = lock::exclusive(place)?;
     let state: Result<state::State> = atomic::read_record(&place.join("state.json"));
     let written = match state {
-        Ok(state) => [state.init, state.supervisor].into_iter().find(state::ProcessId::is_alive).map(|alive| alive.pid),
+        Ok(state) => [state.supervisor, state.init].into_iter().find(state::ProcessId::is_alive).map(|alive| alive.pid),
         Err(error) if error.kind == Kind::Newer => return Err(error),
         Err(_) => None,
     };
-    match written.or_else(|| living(place)) {
-        Some(pid) => Err(Error::conflict(format!("it runs, as process {pid}: end that first (`kill {pid}`)"))),
+    let id = place.file_name().unwrap_or_default().to_string_lossy();
+    match written.or_else(|| living::of(store, &id).map(|living| living.pid())) {
+        // The supervisor, which would start it again otherwise; and it does not hear SIGTERM.
+        Some(pid) => Err(Error::conflict(format!("it runs, as process {pid}: end that first (`kill -KILL {pid}`)"))),
         None if lock::try_shared(&place.join("rootfs")).is_err_and(|error| !error.is_not_found()) => {
             Err(Error::conflict("it is just being started: look again"))
         }
         None => set_apart(store, place),
     }
-}
-
-/// A process of the container, or its supervisor, where its own files cannot tell: the kernel knows who listens at its door,
-/// and who is in the cgroup of its name.
-fn living(place: &Path) -> Option<i32> {
-    let supervisor = protocol::knock(place).ok().and_then(|door| getsockopt(&door, PeerCredentials).ok());
-    let id = place.file_name().unwrap_or_default().to_string_lossy();
-    let in_cgroup = || oci::cgroup::processes(&oci::cgroup::name(&bundle::cgroups_path(&id))).ok()?.first().copied();
-    supervisor.map(|supervisor| supervisor.pid()).or_else(in_cgroup)
 }
 
 /// Moves what cannot be read out of the way, whole, where a person can look at it.

@@ -69,7 +69,7 @@ pub fn facts(store: &Store) -> Result<Value> {
 /// Containers that run, that are paused, and all the others.
 fn count(store: &Store) -> Result<[usize; 3]> {
     let mut counted = [0; 3];
-    for container in container::list(store)? {
+    for container in container::list_readable(store)?.containers {
         let place = match state::current(store, &container).map(|state| state.status) {
             Ok(Status::Running | Status::Restarting) => 0,
             Ok(Status::Paused) => 1,

@@ -1,12 +1,12 @@
 //! ps: the containers, one row each.
 
 use crate::cli::format::{filter::Filters, table, units};
-use crate::cli::{Execute, store};
+use crate::cli::{Execute, output, store};
 use crate::engine::container::record::Container;
 use crate::engine::container::state::{self, State, Status};
-use crate::engine::container::{self, size};
+use crate::engine::container::{self, living, size};
 use crate::engine::image;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::store::{Store, id};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -75,12 +75,31 @@ impl Execute for Ps {
         }
         let now = Timestamp::now();
         let mut rows = Vec::new();
-        for (container, state) in wanted.containers(&store)? {
+        let mut unread = Vec::new();
+        for (container, state) in wanted.containers(&store, &mut unread)? {
             rows.push(screen.row(&container, &state, now)?);
         }
         table::print(columns, &rows, format, self.quiet.then_some("ID"))?;
-        Ok(0)
+        unread.extend(unlisted(&store));
+        unread.iter().for_each(output::complain);
+        if unread.is_empty() { Ok(0) } else { Err(Error::of(Kind::Reported, "")) }
     }
+}
+
+/// What runs, and is in no list: its directory is gone. Looked for where a name leads to nothing.
+fn unlisted(store: &Store) -> Vec<Error> {
+    let leads_nowhere = |name: std::fs::DirEntry| {
+        std::fs::read_link(name.path()).is_ok_and(|id| !container::dir(store, &id.to_string_lossy()).exists())
+    };
+    if !std::fs::read_dir(store.names()).into_iter().flatten().flatten().any(leads_nowhere) {
+        return Vec::new();
+    }
+    let lost = |living: living::Living| {
+        let (short, pid) = (id::short(&living.id).to_owned(), living.pid());
+        Error::new(format!("container {short} runs, as process {pid}, and is in no list: its directory is gone"))
+            .with_cure(format!("`ebb system check --repair` or `ebb rm -f {short}` ends it"))
+    };
+    living::without_directory(store).into_iter().map(lost).collect()
 }
 
 /// The row of one container, without its size; `whole`, as `--no-trunc` has it.
@@ -131,10 +150,12 @@ impl Wanted {
         Ok(Wanted { all, most, before: before?, since: since?, ancestors, filters })
     }
 
-    /// Them, the newest first. One that goes away while we read is left out.
-    fn containers(&self, store: &Store) -> Result<Vec<(Container, State)>> {
+    /// Them, the newest first. One that goes away while we read is left out; one that cannot be read does not hide the others.
+    fn containers(&self, store: &Store, unread: &mut Vec<Error>) -> Result<Vec<(Container, State)>> {
         let mut found = Vec::new();
-        for container in container::list(store)? {
+        let mut listed = container::list_readable(store)?;
+        unread.append(&mut listed.unread);
+        for container in listed.containers {
             if self.most == Some(found.len()) {
                 break;
             }
@@ -142,7 +163,7 @@ impl Wanted {
                 Ok(state) if self.has(&container, &state) => found.push((container, state)),
                 Ok(_) => {}
                 Err(error) if error.is_not_found() => {}
-                Err(error) => return Err(error),
+                Err(error) => unread.push(error),
             }
         }
         Ok(found)

@@ -6,7 +6,7 @@ use crate::cli::volume::tell_trashed;
 use crate::cli::{Execute, confirm, for_each, output, store};
 use crate::engine::container::loss::{self, Kept, Loss};
 use crate::engine::container::record::Container;
-use crate::engine::container::{self, prune, remove};
+use crate::engine::container::{self, living, prune, remove};
 use crate::error::{Doing, Error, Result};
 use crate::store::Store;
 use serde_json::json;
@@ -63,6 +63,9 @@ impl Execute for Rm {
             });
             match removed {
                 Ok(()) => Ok(Some(name.to_owned())),
+                Err(error) if self.force && error.is_not_found() && end_lost(&store, name)? => {
+                    Ok(Some(name.to_owned()))
+                }
                 // As in Docker: said, but what was wanted is so.
                 Err(error) if self.force && error.is_not_found() => {
                     output::complain(&error);
@@ -85,6 +88,17 @@ fn find(store: &Store, name: &str) -> Result<Container> {
         return Err(Error::new("container name cannot be empty"));
     }
     container::find(store, name)
+}
+
+/// Ends a container whose directory is gone, if that is what runs under this name.
+fn end_lost(store: &Store, name: &str) -> Result<bool> {
+    match living::named(store, name) {
+        None => Ok(false),
+        Some(living) if living::end(&living) => Ok(true),
+        Some(living) => {
+            Err(Error::new(format!("process {} of {name} does not end although it was killed", living.pid())))
+        }
+    }
 }
 
 impl Rm {

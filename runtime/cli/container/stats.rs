@@ -80,7 +80,7 @@ impl Stats {
         }
         let shown =
             |container: &Container| self.all || state::current(store, container).is_ok_and(|state| state.is_running());
-        let all = container::list(store)?.into_iter().filter(shown);
+        let all = container::list_readable(store)?.containers.into_iter().filter(shown);
         Ok(all
             .filter_map(|container| stats::sample(store, &container).ok().map(|sample| (container, sample)))
             .collect())

@@ -27,6 +27,7 @@ pub mod keeper;
 pub mod leave_out;
 pub mod life;
 pub mod limits;
+pub mod living;
 pub mod log;
 pub mod loss;
 pub mod names;
@@ -84,19 +85,32 @@ pub fn find(store: &Store, name: &str) -> Result<Container> {
         return Err(Error::new("invalid container name or ID: value is empty"));
     }
     if let Ok(target) = std::fs::read_link(store.names().join(name)) {
-        match load(store, &target.to_string_lossy()) {
+        let id = target.to_string_lossy();
+        match load(store, &id) {
             Ok(container) if container.name == name => return Ok(container),
-            Err(error) if error.kind == Kind::Newer => return Err(error),
+            Err(error) if !error.is_not_found() && !is_emptied(store, &id) => return Err(unreadable(&id, error)),
             _ => {}
         }
     }
-    let missing = || Error::not_found(format!("No such container: {name}"));
+    let missing = || {
+        let error = Error::not_found(format!("No such container: {name}"));
+        match living::named(store, name) {
+            None => error,
+            Some(living) => {
+                let cure = format!(
+                    "its directory is gone, but it runs, as process {}: `ebb rm -f {name}` ends it",
+                    living.pid()
+                );
+                error.with_cure(cure)
+            }
+        }
+    };
     if !name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(missing());
     }
     let mut found = ids(store)?.into_iter().filter(|id| id.starts_with(name));
     match (found.next(), found.next()) {
-        (Some(id), None) => load(store, &id),
+        (Some(id), None) => load(store, &id).map_err(|error| unreadable(&id, error)),
         (Some(_), Some(_)) => Err(Error::new(format!("multiple IDs found with provided prefix: {name}"))),
         (None, _) => Err(missing()),
     }
@@ -121,19 +135,50 @@ pub fn load(store: &Store, id: &str) -> Result<Container> {
 /// All containers, the newest first. One that is removed while we read is left out, and so is one that meant nothing after
 /// a power cut. Of one that cannot be read nobody knows what it uses: an error, or a volume in use would be taken for idle.
 pub fn list(store: &Store) -> Result<Vec<Container>> {
-    let mut all = Vec::new();
+    let Listed { containers, unread } = list_readable(store)?;
+    match unread.into_iter().next() {
+        Some(error) => Err(error),
+        None => Ok(containers),
+    }
+}
+
+/// What can be read, and what is wrong with the others.
+pub struct Listed {
+    pub containers: Vec<Container>,
+    pub unread: Vec<Error>,
+}
+
+/// [`list`] for those who only show what there is: one bad record does not hide the others.
+pub fn list_readable(store: &Store) -> Result<Listed> {
+    let mut listed = Listed { containers: Vec::new(), unread: Vec::new() };
     for id in ids(store)? {
         match load(store, &id) {
-            Ok(container) => all.push(container),
-            Err(error) if error.is_not_found() || is_emptied(store, &id) => {}
-            Err(error) if error.kind == Kind::Newer => return Err(error),
-            Err(error) => {
-                return Err(error.with_cure("`ebb system check --repair` moves what cannot be read out of the way"));
+            Ok(container) => listed.containers.push(container),
+            Err(error) if error.is_not_found() || is_emptied(store, &id) => {
+                // Removed while we read; or it is only the record that is gone.
+                if let Some(living) = dir(store, &id).exists().then(|| living::of(store, &id)).flatten() {
+                    let (short, pid) = (crate::store::id::short(&id), living.pid());
+                    let error =
+                        Error::new(format!("the record of container {short} is gone, and it runs, as process {pid}"));
+                    listed
+                        .unread
+                        .push(error.with_cure(format!("`kill -KILL {pid}`, and then `ebb system check --repair`")));
+                }
             }
+            Err(error) => listed.unread.push(unreadable(&id, error)),
         }
     }
-    all.sort_by(|a, b| b.created.cmp(&a.created));
-    Ok(all)
+    listed.containers.sort_by(|a, b| b.created.cmp(&a.created));
+    Ok(listed)
+}
+
+/// What helps where the record of the container `id` cannot be read.
+fn unreadable(id: &str, error: Error) -> Error {
+    if matches!(error.kind, Kind::Newer | Kind::NotFound) {
+        return error;
+    }
+    let message = format!("the record of container {}: {}", crate::store::id::short(id), error.message);
+    Error::of(error.kind, message).with_cure("`ebb system check --repair` moves what cannot be read out of the way")
 }
 
 /// Whether a power cut has emptied its record: only what goes with `--rm` is published before it has reached the disk.

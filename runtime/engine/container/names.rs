@@ -3,7 +3,7 @@
 //! A link counts only while that container's own record says the same name, so that whatever was interrupted, a name
 //! finds one container or none, and one that finds none can be taken.
 
-use crate::error::{Doing, Error, Kind, Result};
+use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
 use crate::store::atomic::Durability;
 use crate::store::{Store, atomic, id, lock};
@@ -35,10 +35,23 @@ pub fn check_free(store: &Store, name: &str) -> Result<()> {
     let Ok(holder) = std::fs::read_link(store.names().join(name)) else { return Ok(()) };
     let holder = holder.to_string_lossy();
     match super::load(store, &holder) {
-        // Whose name it is, is not known.
-        Err(error) if error.kind == Kind::Newer => return Err(error).doing(|| format!("take the name {name}")),
         Ok(container) if container.name == name => {}
-        _ => return Ok(()),
+        Ok(_) => return Ok(()),
+        Err(error) if error.is_not_found() || super::is_emptied(store, &holder) => {
+            match super::living::of(store, &holder) {
+                // It has lost its record, and runs.
+                Some(living) => {
+                    return Err(Error::conflict(format!(
+                        "take the name {name}: the container that has it runs, as process {}, and its record is gone",
+                        living.pid()
+                    ))
+                    .with_cure(format!("`ebb rm -f {name}` or `ebb system check --repair`")));
+                }
+                None => return Ok(()),
+            }
+        }
+        // Whose name it is, is not known.
+        Err(error) => return Err(super::unreadable(&holder, error)).doing(|| format!("take the name {name}")),
     }
     Err(Error::conflict(format!(
         "Conflict. The container name \"/{name}\" is already in use by container \"{holder}\". You have to remove (or \

@@ -37,7 +37,8 @@ fn without_cgroup(init: i32) -> Result<Vec<i32>> {
     Ok(parents.keys().copied().filter(descends).collect())
 }
 
-fn all_pids() -> Result<Vec<i32>> {
+/// Of the whole machine.
+pub fn all_pids() -> Result<Vec<i32>> {
     let entries = std::fs::read_dir("/proc").doing(|| "read /proc")?;
     Ok(entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
 }

@@ -173,7 +173,7 @@ fn remove_anonymous_volumes(store: &Store, container: &Container) -> Result<Vec<
     let mut trashed = Vec::new();
     let mut result = Ok(());
     for mount in container.mounts.iter().filter(|mount| mount.kind == "volume" && mount.anonymous) {
-        match volume::remove(store, &mount.name, removal) {
+        match volume::remove_with_container(store, &mount.name, removal) {
             Ok(aside) => trashed.extend(aside),
             Err(error) if !error.is_not_found() && error.kind != crate::error::Kind::Conflict => {
                 result = result.and(Err(error));

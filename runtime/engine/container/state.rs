@@ -2,7 +2,7 @@
 
 use super::record::{Container, VERSION};
 use crate::engine::time;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::oci;
 pub use crate::oci::state::boot_id;
 use crate::store::atomic::Durability;
@@ -154,19 +154,58 @@ pub fn current(store: &Store, container: &Container) -> Result<State> {
     Ok(state)
 }
 
-/// What was written last. A container that never began has no file of state yet; one that a power cut has emptied says
-/// only that whatever ran has ended.
+/// What was written last. A container that never began has no file of state yet, and no bundle. Where a power cut has emptied
+/// the file, or somebody has removed or damaged it, the kernel says what there is.
 pub fn written(store: &Store, id: &str) -> Result<State> {
-    let dir = super::dir(store, id);
-    match atomic::read_record(&dir.join("state.json")) {
-        Err(error) if error.is_not_found() && dir.is_dir() => Ok(State::new()),
-        Err(_) if std::fs::metadata(dir.join("state.json")).is_ok_and(|meta| meta.len() == 0) => {
-            let mut state = State::new();
-            gone(&mut state);
-            Ok(state)
-        }
-        read => read,
+    match read(store, id) {
+        Read::Whole(state) => Ok(*state),
+        Read::Lost(_) => Ok(from_kernel(store, id)),
+        Read::Unread(error) => Err(error),
     }
+}
+
+/// What there is of a `state.json`.
+pub enum Read {
+    Whole(Box<State>),
+    /// It tells nothing any more: in these words.
+    Lost(&'static str),
+    /// It cannot be asked (an I/O error), a later Ebb wrote it, or the container is gone.
+    Unread(Error),
+}
+
+pub fn read(store: &Store, id: &str) -> Read {
+    let dir = super::dir(store, id);
+    let file = dir.join("state.json");
+    match atomic::read_record(&file) {
+        Ok(state) => Read::Whole(Box::new(state)),
+        Err(error) if error.kind == Kind::Newer => Read::Unread(error),
+        // Each start writes the bundle.
+        Err(error) if error.is_not_found() && dir.join("config.json").exists() => Read::Lost("its state.json is gone"),
+        Err(error) if error.is_not_found() && dir.is_dir() => Read::Whole(Box::new(State::new())),
+        Err(error) => match std::fs::read(&file) {
+            Ok(bytes) if bytes.is_empty() => Read::Lost("its state.json is empty, as a power cut may leave it"),
+            Ok(_) => Read::Lost("its state.json cannot be read"),
+            Err(_) => Read::Unread(error),
+        },
+    }
+}
+
+/// The state of a container whose file tells nothing: it runs, or it has ended at the latest when the file was changed.
+fn from_kernel(store: &Store, id: &str) -> State {
+    let dir = super::dir(store, id);
+    if let Some(living) = super::living::of(store, id) {
+        return super::living::state(living, super::load(store, id).ok().as_ref());
+    }
+    let changed = |name: &str| {
+        let time = std::fs::metadata(dir.join(name)).ok()?.modified().ok()?;
+        jiff::Timestamp::try_from(time).ok().map(time::format)
+    };
+    let last = changed("state.json").or_else(|| changed(""));
+    let mut state = State::new();
+    state.started_at = changed("config.json").or_else(|| last.clone()).unwrap_or(state.started_at);
+    state.finished_at = last.unwrap_or(state.finished_at);
+    gone(&mut state);
+    state
 }
 
 fn gone(state: &mut State) {

@@ -98,7 +98,7 @@ impl Reporter {
 
 fn supervise(store: &Store, container: &Container, client: Client, reporter: OwnedFd) -> Result<()> {
     let mut reporter = Reporter(Some(reporter));
-    let begun = detach(container).and_then(|signals| {
+    let begun = detach(store, container).and_then(|signals| {
         let starting = state::starting(store, container)?;
         Ok((signals, starting, refuse_running(store, container)?))
     });
@@ -137,10 +137,14 @@ fn supervise(store: &Store, container: &Container, client: Client, reporter: Own
 }
 
 /// Becomes a process of its own: no terminal, no descriptors of the command's, no signals but SIGTERM, which wakes a
-/// supervisor that waits between two lives.
-fn detach(container: &Container) -> Result<SignalFd> {
+/// supervisor that waits between two lives. It stands in its container's directory: by that the kernel knows whose it is,
+/// whatever becomes of the record (living.rs).
+fn detach(store: &Store, container: &Container) -> Result<SignalFd> {
     let_go()?;
-    nix::unistd::chdir("/").doing(|| "enter /")?;
+    let directory = super::dir(store, &container.id);
+    nix::unistd::chdir(&directory)
+        .doing(|| format!("enter {}", directory.display()))
+        .map_err(super::or_removed(container))?;
     // What `ps` and `top` on the host show of it. The words of the command, which may hold a secret (`-e TOKEN=…`), would be
     // shown to everybody for as long as the container lives.
     let name = format!("ebb:{}", container.name);

@@ -1,7 +1,7 @@
 //! The end of an image: names go first, then the image that has none, then the layers that nobody needs.
 
 use super::{Image, configs, ids, layer, lease, names, reference};
-use crate::engine::container::{self, record::Container};
+use crate::engine::container::{self, living, record::Container};
 use crate::error::{Doing, Error, Result};
 use crate::store::{Store, atomic, id};
 use std::collections::HashSet;
@@ -14,6 +14,7 @@ pub type Line = String;
 pub fn remove(store: &Store, text: &str, force: bool) -> Result<Vec<Line>> {
     let _alone = lease::alone(store)?;
     let image = super::find(store, text)?;
+    living::refuse(store, || format!("remove {text}"))?;
     let by_name = reference::normalise(text).ok().filter(|name| image.names.contains(name));
     let users: Vec<Container> =
         container::list(store)?.into_iter().filter(|container| container.image == image.id).collect();
@@ -101,6 +102,7 @@ pub struct Pruned {
 /// Removes the images that no container uses and that `wanted` picks.
 pub fn prune(store: &Store, wanted: impl Fn(&Image) -> bool) -> Result<Pruned> {
     let _alone = lease::alone(store)?;
+    living::refuse(store, || "remove unused images".to_owned())?;
     let used: HashSet<String> = container::list(store)?.into_iter().map(|container| container.image).collect();
     let mut pruned = Pruned { lines: Vec::new(), bytes: 0, result: Ok(()) };
     for image in super::list(store)?.into_iter().filter(|image| wanted(image) && !used.contains(&image.id)) {

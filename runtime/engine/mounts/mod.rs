@@ -5,7 +5,7 @@ mod copy_up;
 mod inherit;
 mod parse;
 mod parse_mount;
-mod peers;
+pub mod peers;
 mod resolve;
 mod sources;
 

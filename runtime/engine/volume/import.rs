@@ -5,7 +5,10 @@ use super::beside::Beside;
 use super::remove::mounted_below;
 use super::{Volume, check_name, get, is_plain, mountpoint, users};
 use crate::engine::container::record::Container;
-use crate::engine::container::state::{self, Status};
+use crate::engine::container::{
+    living,
+    state::{self, Status},
+};
 use crate::engine::image::compression;
 use crate::engine::image::digest::Digesting;
 use crate::engine::{container, idmap, leftovers, mounts};
@@ -97,6 +100,7 @@ fn may_be_replaced(store: &Store, volume: &Volume) -> Result<()> {
         return Err(Error::conflict(format!("import {name}: {} is mounted inside it", mount.display()))
             .with_cure(format!("umount {} first", mount.display())));
     }
+    living::refuse(store, || format!("import {name}"))?;
     refuse_running(store, name, &users(store, name)?)
 }
 

@@ -28,7 +28,7 @@ pub use import::{Imported, import};
 pub use inspect::inspect;
 pub use mend::{Mended, mend};
 pub use options::{Place, read as place};
-pub use remove::{Pruned, prune, remove, users};
+pub use remove::{Pruned, prune, remove, remove_with_container, users};
 pub use size::{Contents, contents};
 
 // What a volume can be beside itself: another one, one of another name, one that is gone and can come back.

@@ -4,7 +4,7 @@
 use super::trash::{self, Trashed};
 use super::{Volume, contents, get, list};
 use crate::engine::container::record::Container;
-use crate::engine::container::{self, state};
+use crate::engine::container::{self, living, state};
 use crate::engine::{idmap, settings};
 use crate::error::{Doing, Error, Result};
 use crate::oci;
@@ -30,6 +30,12 @@ pub enum Removal {
 
 /// Removes a volume that no container uses; refuses otherwise, naming who does. Returns what is in the trash now.
 pub fn remove(store: &Store, name: &str, removal: Removal) -> Result<Option<Trashed>> {
+    living::refuse(store, || format!("remove {name}"))?;
+    remove_with_container(store, name, removal)
+}
+
+/// [`remove`] of a volume that goes with its container: by the records alone, without a look at every process.
+pub fn remove_with_container(store: &Store, name: &str, removal: Removal) -> Result<Option<Trashed>> {
     let kept = removal == Removal::Trash && settings::read(store)?.trash_days > 0;
     // No container can come to use it while this is held: `create` holds the other half of it.
     let lock = lock::exclusive(&store.volumes())?;
@@ -117,6 +123,7 @@ pub fn prune(store: &Store, wanted: impl Fn(&Volume) -> bool) -> Result<Pruned> 
 /// [`prune`], to where `removal` says.
 pub fn prune_by(store: &Store, removal: Removal, wanted: impl Fn(&Volume) -> bool) -> Result<Pruned> {
     let mut pruned = Pruned { names: Vec::new(), bytes: 0, trashed: Vec::new(), result: Ok(()) };
+    living::refuse(store, || "remove unused volumes".to_owned())?;
     let used: Vec<String> = container::list(store)?
         .into_iter()
         .flat_map(|container| container.mounts)
@@ -127,7 +134,7 @@ pub fn prune_by(store: &Store, removal: Removal, wanted: impl Fn(&Volume) -> boo
         // What goes into the trash gives nothing back, and need not be measured.
         let size =
             if removal == Removal::Now { contents(store, &volume).map_or(0, |contents| contents.bytes) } else { 0 };
-        match remove(store, &volume.name, removal) {
+        match remove_with_container(store, &volume.name, removal) {
             Ok(trashed) => {
                 pruned.names.push(volume.name);
                 pruned.bytes += if trashed.is_none() { size } else { 0 };

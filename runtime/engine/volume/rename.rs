@@ -2,6 +2,7 @@
 
 use super::remove::in_use;
 use super::{ANONYMOUS, check_name, get, users};
+use crate::engine::container::living;
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
 use crate::store::{Store, atomic, lock};
@@ -20,6 +21,7 @@ pub fn rename(store: &Store, old: &str, new: &str) -> Result<()> {
     if old == new {
         return Err(Error::new(format!("rename {old}: that is its name already")));
     }
+    living::refuse(store, doing)?;
     let users = users(store, old)?;
     if !users.is_empty() {
         return Err(in_use(store, "rename", old, &users));
