@@ -126,3 +126,38 @@ fn one_that_never_ran_is_still_created_and_goes_where_it_was_to_be_removed_at_it
     assert!(ebb.fails(1, ["start", "box"]).contains("bind source path does not exist"));
     assert_eq!((ebb.ok(["ps", "-aq"]), ebb.leftovers()), (String::new(), Vec::new()));
 }
+
+#[test]
+fn what_goes_with_its_end_does_not_stay_where_its_supervisor_cannot_be_forked() {
+    let ebb = Ebb::new();
+    let refusing = |which: usize| {
+        let inject = format!("inject=clone3:error=EAGAIN:when={which}");
+        let mut strace = std::process::Command::new("strace");
+        strace.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=clone3", "-e", &inject]);
+        strace.arg(env!("CARGO_BIN_EXE_ebb")).args(["run", "--rm", "--name", "box", "busybox", "true"]);
+        let refused = common::answer(strace.env("EBB_ROOT", ebb.store()).current_dir(&ebb.dir));
+        // Whichever child it was that could not be born.
+        assert_eq!(ebb.ok(["ps", "-aq"]), "", "{}", refused.shown());
+        refused.code == 125 && refused.stderr.contains("fork the supervisor")
+    };
+    // Who is root has asked what the file system can do before, in a child.
+    assert!((1..=3).any(refusing), "the supervisor was forked by one of them");
+    assert!(std::fs::read_dir(ebb.store().join("names")).expect("it").next().is_none(), "its name is free");
+}
+
+#[test]
+fn what_goes_with_its_end_goes_with_its_supervisor_too_while_a_command_is_attached() {
+    let ebb = Ebb::new();
+    let run = ["run", "--rm", "--name", "box", "-v", "/anonymous", "busybox", "sh", "-c", "echo up; exec sleep 1000"];
+    let mut run = ebb.spawn(run);
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(run.stdout.take().expect("a pipe")));
+    assert_eq!(lines.next().expect("a line").expect("UTF-8"), "up");
+    let init = ebb.inspect("box", "{{.State.Pid}}");
+    let stat = std::fs::read_to_string(format!("/proc/{init}/stat")).expect("it runs");
+    let parent = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1)).expect("a parent");
+    let supervisor = nix::unistd::Pid::from_raw(parent.parse().expect("a pid"));
+    nix::sys::signal::kill(supervisor, nix::sys::signal::Signal::SIGKILL).expect("killed");
+    let ended = run.wait_with_output().expect("it ends");
+    assert_eq!(ended.status.code(), Some(125), "{}", String::from_utf8_lossy(&ended.stderr));
+    assert_eq!((ebb.ok(["ps", "-aq"]), ebb.ok(["volume", "ls", "-q"])), (String::new(), String::new()));
+}

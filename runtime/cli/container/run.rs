@@ -5,7 +5,7 @@ use crate::cli::{Execute, close_callers_descriptors, output, store};
 use crate::engine::container::attach::{self, Attachment, End};
 use crate::engine::container::record::{Container, MountPoint};
 use crate::engine::container::supervisor::{self, Client, Starting};
-use crate::engine::container::{self, create, namespaces, protocol, streams, terminal};
+use crate::engine::container::{self, create, namespaces, protocol, remove, streams, terminal};
 use crate::engine::mounts::{self, clean};
 use crate::engine::one_id;
 use crate::error::{Error, Result};
@@ -73,13 +73,14 @@ impl Execute for Run {
             output::line(&container.id)?;
             return Ok(0);
         }
-        let mut attachment = Attachment::new(&container, interactive, self.sig_proxy, &self.detach_keys)?;
+        let attached = Attachment::new(&container, interactive, self.sig_proxy, &self.detach_keys);
+        let mut attachment = attached.inspect_err(|_| take_along(&store, &container))?;
         if !self.attach.is_empty() {
             let named = |name: &str| self.attach.iter().any(|stream| stream == name);
             attachment.stdin &= named("stdin");
             (attachment.stdout, attachment.stderr) = (named("stdout"), named("stderr"));
         }
-        let (ours, theirs) = protocol::pair()?;
+        let (ours, theirs) = protocol::pair().inspect_err(|_| take_along(&store, &container))?;
         start(&store, &container, Some(theirs))?;
         match attachment.run(&ours)? {
             End::Exited(code) => Ok(code),
@@ -87,10 +88,13 @@ impl Execute for Run {
             End::Forced => Ok(forced(&container.name)),
             End::HungUp => Ok(streams::HUNG_UP),
             End::Unheard(unheard) => Ok(unheard.say()),
-            End::Lost => Err(Error::new(format!(
-                "the supervisor of container {} was killed, and the container with it",
-                container.name
-            ))),
+            End::Lost => {
+                take_along(&store, &container);
+                Err(Error::new(format!(
+                    "the supervisor of container {} was killed, and the container with it",
+                    container.name
+                )))
+            }
         }
     }
 }
@@ -111,7 +115,14 @@ fn start(store: &Store, container: &Container, attached: Option<OwnedFd>) -> Res
         error
     });
     synced.inspect_err(|_| create::take_back(store, container))?;
-    started
+    started.inspect_err(|_| take_along(store, container))
+}
+
+/// What was to go with its end (`--rm`), and has no supervisor that would see to it: none could be forked, or it was killed.
+fn take_along(store: &Store, container: &Container) {
+    if container.host_config.auto_remove {
+        let _ = remove::erase(store, container, true);
+    }
 }
 
 /// Said to a person, once a store: with one id a container's walls are fewer, and nothing that it prints shows it.

@@ -208,11 +208,11 @@ impl Place {
 
 /// The container whose supervisor this is. Of a directory that was removed the kernel still knows the name, and what it lay in.
 fn supervised(pid: i32, place: &Place, here: &Path) -> Option<String> {
+    let directory = std::fs::read_link(format!("/proc/{pid}/cwd")).ok()?;
+    let id = of_directory(directory.file_name()?.to_str()?.trim_end_matches(" (deleted)"))?;
     if !is_supervisor(pid) {
         return None;
     }
-    let directory = std::fs::read_link(format!("/proc/{pid}/cwd")).ok()?;
-    let id = of_directory(directory.file_name()?.to_str()?.trim_end_matches(" (deleted)"))?;
     let above = std::fs::metadata(format!("/proc/{pid}/cwd/.."));
     let is_inside = above.is_ok_and(|above| (above.dev(), above.ino()) == place.file);
     // `containers/` itself may have been removed, and made again. A path of another mount namespace proves nothing.
