@@ -5,7 +5,7 @@ use crate::cli::{Execute, close_callers_descriptors, output, store};
 use crate::engine::container::attach::{self, Attachment, End};
 use crate::engine::container::record::{Container, MountPoint};
 use crate::engine::container::supervisor::{self, Client, Starting};
-use crate::engine::container::{self, create, namespaces, protocol, remove, streams, terminal};
+use crate::engine::container::{self, create, namespaces, protocol, remove, streams, terminal, unwatched};
 use crate::engine::mounts::{self, clean};
 use crate::engine::one_id;
 use crate::error::{Error, Result};
@@ -121,6 +121,7 @@ fn start(store: &Store, container: &Container, attached: Option<OwnedFd>) -> Res
 /// What was to go with its end (`--rm`), and has no supervisor that would see to it: none could be forked, or it was killed.
 fn take_along(store: &Store, container: &Container) {
     if container.host_config.auto_remove {
+        let _ = unwatched::await_supervisor(store, container);
         let _ = remove::erase(store, container, true);
     }
 }

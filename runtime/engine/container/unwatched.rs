@@ -73,6 +73,12 @@ pub fn end_stuck(store: &Store, container: &Container, state: &State) -> Result<
     Ok(())
 }
 
+/// A supervisor that is killed closes its socket before it has ended, as the kernel sees it.
+pub fn await_supervisor(store: &Store, container: &Container) -> Result<()> {
+    let supervisor = state::written(store, &container.id)?.supervisor.open();
+    supervisor.map_or(Ok(()), |supervisor| ended_within(&supervisor, Some(PATIENCE)).map(drop))
+}
+
 fn is_at_it(state: &State) -> bool {
     matches!(state.status, Status::Running | Status::Paused | Status::Restarting)
 }
