@@ -2,6 +2,7 @@
 
 #![allow(dead_code)] // Each test file is a crate of its own and uses a part of this.
 
+pub mod archives;
 pub mod bundle;
 pub mod dice;
 pub mod hostile;

@@ -1,0 +1,153 @@
+//! What is in an archive is what is in the image, and what `save` gives back.
+
+mod common;
+
+use common::hostile::Tar;
+use common::{Ebb, archives};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::process::Command;
+
+/// What a container of the image sees: each path with a file's contents or a link's target; directories end in a slash.
+fn tree(ebb: &Ebb, image: &str) -> BTreeMap<String, Vec<u8>> {
+    let id = ebb.ok(["create", image, "x"]);
+    let exported = ebb.command().args(["export", &id]).output().expect("exported").stdout;
+    ebb.ok(["rm", &id]);
+    let mut found = BTreeMap::new();
+    let mut archive = tar::Archive::new(&exported[..]);
+    for entry in archive.entries().expect("a tar") {
+        let mut entry = entry.expect("whole");
+        let path = entry.path().expect("a path").to_str().expect("UTF-8").to_owned();
+        let mut contents = Vec::new();
+        match entry.link_name_bytes() {
+            Some(link) => contents.extend_from_slice(&link),
+            None => drop(entry.read_to_end(&mut contents).expect("read")),
+        }
+        found.insert(path, contents);
+    }
+    found
+}
+
+/// What the tree has at these paths.
+fn seen(ebb: &Ebb, image: &str, paths: &[&str]) -> Vec<String> {
+    let tree = tree(ebb, image);
+    let text = |path: &&str| tree.get(*path).map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    paths.iter().map(|path| text(path).unwrap_or_else(|| "nothing".into())).collect()
+}
+
+/// The bytes of the layer with this content, as `save` gives them.
+fn saved(ebb: &Ebb, image: &str, layer: &[u8]) -> Option<Vec<u8>> {
+    let answer = ebb.command().args(["save", image]).output().expect("saved");
+    assert!(answer.status.success(), "{}", String::from_utf8_lossy(&answer.stderr));
+    archives::member(&answer.stdout, &format!("blobs/sha256/{}", archives::digest(layer)))
+}
+
+#[test]
+fn sparse_files_of_every_format_come_in_as_they_were_and_go_out_bit_by_bit() {
+    let ebb = Ebb::empty();
+    let source = ebb.dir.join("tree");
+    std::fs::create_dir(&source).expect("a directory");
+    std::fs::File::create(source.join("hole")).and_then(|file| file.set_len(1 << 20)).expect("a hole");
+    // So many stretches that their map takes more than one block of the archive.
+    let mut holes = std::fs::File::create(source.join("holes")).expect("a file");
+    for number in 0..200u64 {
+        holes.seek(SeekFrom::Start(number * 16384 + 8192)).expect("there");
+        holes.write_all(format!("stretch {number}").as_bytes()).expect("written");
+    }
+    holes.set_len(4 << 20).expect("longer");
+    std::fs::write(source.join("last"), "behind them").expect("written");
+    let wanted = ["hole", "holes", "last"].map(|name| std::fs::read(source.join(name)).expect("it"));
+    let posix = |version| ["--format=posix".to_owned(), format!("--sparse-version={version}")];
+    for format in [vec!["--format=gnu".to_owned()], posix("0.0").into(), posix("0.1").into(), posix("1.0").into()] {
+        let mut tar = Command::new("tar");
+        tar.arg("-S").args(&format).args(["-C", "tree", "-c", "."]).current_dir(&ebb.dir);
+        let layer = tar.output().expect("tar").stdout;
+        assert!(layer.len() < 2 << 20, "{format:?}: it knows holes");
+        let check = |name: &str| {
+            ebb.ok(["create", "--name", "box", name, "x"]);
+            for (path, wanted) in ["hole", "holes", "last"].iter().zip(&wanted) {
+                ebb.ok(["cp", &format!("box:/{path}"), "out"]);
+                let found = std::fs::read(ebb.dir.join("out")).expect("copied");
+                assert!(&found == wanted, "{format:?}: {path} of {name}");
+            }
+            ebb.ok(["rm", "box"]);
+            assert!(saved(&ebb, name, &layer).as_ref() == Some(&layer), "{format:?}: {name} is saved");
+            ebb.ok(["rmi", name]);
+        };
+        ebb.run_with(&layer, ["import", "-", "imported"]);
+        check("imported:latest");
+        let layers = [layer.clone()];
+        let archive = archives::docker(&["loaded:1"], &archives::config(&layers, json!({})), &layers);
+        ebb.run_with(&archive, ["load"]);
+        check("loaded:1");
+        std::fs::write(ebb.dir.join("archive.tar"), &archive).expect("written");
+        ebb.ok(["load", "-i", "archive.tar"]);
+        check("loaded:1");
+    }
+}
+
+#[test]
+fn a_layer_that_has_a_path_twice_is_saved_bit_by_bit() {
+    let ebb = Ebb::empty();
+    let file = |tar: Tar, name: &str, content: &str| tar.file(name, content);
+    let entry = |tar: Tar, kind: u8, name: &str, link: &str| tar.entry(kind, name, link, b"");
+    let one = || file(Tar::default(), "a", "first");
+    let within = || file(entry(Tar::default(), b'5', "d", ""), "d/a", "within");
+    // By way of a link, which then leads elsewhere.
+    let led = |to: &str| entry(entry(file(within(), "e/a", "other"), b'2', "l", "d"), b'2', "x", to);
+    let cases: Vec<(&str, Tar, &[&str], &[&str])> = vec![
+        ("a file", file(one(), "a", "second!"), &["a"], &["second!"]),
+        ("three times", file(file(one(), "a", "2"), "a", "third"), &["a"], &["third"]),
+        ("a directory", file(entry(one(), b'5', "a", ""), "a/b", "below"), &["a/b"], &["below"]),
+        ("a link", entry(one(), b'2', "a", "b"), &["a"], &["b"]),
+        ("a FIFO", entry(one(), b'6', "a", ""), &["a"], &[""]),
+        ("a hard link", entry(file(one(), "b", "of b"), b'1', "a", "b"), &["a"], &["of b"]),
+        ("its target", file(entry(one(), b'1', "b", "a"), "a", "new"), &["a", "b"], &["new", "first"]),
+        ("a tree", file(within(), "d", "a file"), &["d", "d/a"], &["a file", "nothing"]),
+        ("a tree by a link of it", entry(within(), b'1', "d", "d/a"), &["d"], &["within"]),
+        (
+            "a link to a directory",
+            file(entry(file(led("e"), "l/b", "by l"), b'2', "l", "e"), "l/b", "by e"),
+            &["d/b", "e/b", "l"],
+            &["by l", "by e", "e"],
+        ),
+        (
+            "what a link leads to",
+            file(file(file(led("e"), "l/b", "by l"), "d", "a file"), "x/b", "by x"),
+            &["d", "e/b"],
+            &["a file", "by x"],
+        ),
+        ("a file, and its directory", file(file(file(within(), "d/a", "2"), "d/a", "3"), "d", "4"), &["d"], &["4"]),
+    ];
+    for (what, tar, paths, wanted) in cases {
+        let layer = tar.end();
+        let answer = ebb.run_with(&layer, ["import", "-", "twice"]);
+        assert_eq!(answer.code, 0, "{what}: {}", answer.shown());
+        assert_eq!(seen(&ebb, "twice", paths), wanted, "{what}");
+        assert!(saved(&ebb, "twice", &layer).as_ref() == Some(&layer), "{what}");
+        let moved = ebb.command().args(["save", "twice"]).output().expect("saved").stdout;
+        ebb.ok(["rmi", "twice"]);
+        // What was set aside goes with its layer.
+        assert_eq!(ebb.ok(["system", "check"]), "0 containers, 0 volumes, 0 images: sound", "{what}");
+        let answer = ebb.run_with(&moved, ["load", "-q"]);
+        assert_eq!(answer.code, 0, "{what}: {}", answer.shown());
+        assert_eq!(seen(&ebb, "twice", paths), wanted, "{what}: loaded again");
+        ebb.ok(["rmi", "twice"]);
+    }
+}
+
+#[test]
+fn a_directory_that_a_layer_has_twice_is_as_its_last_entry_says() {
+    let ebb = Ebb::empty();
+    let directory = |tar: Tar, time: &str| tar.pax(&[&format!("mtime={time}")]).entry(b'5', "d", "", b"");
+    let layer = directory(directory(Tar::default(), "1000").file("d/f", "f"), "2000").end();
+    let answer = ebb.run_with(&layer, ["import", "-", "twice"]);
+    assert_eq!(answer.code, 0, "{}", answer.shown());
+    let id = ebb.ok(["create", "twice", "x"]);
+    let exported = ebb.command().args(["export", &id]).output().expect("exported").stdout;
+    let mut archive = tar::Archive::new(&exported[..]);
+    let mut entries = archive.entries().expect("a tar").map(|entry| entry.expect("whole"));
+    let found = entries.find(|entry| entry.path().is_ok_and(|path| path.to_str() == Some("d/"))).expect("it");
+    assert_eq!(found.header().mtime().ok(), Some(2000));
+}
