@@ -4,6 +4,7 @@
 //! images/layers/sha256/DIFF_ID/
 //!   fs/            the tree
 //!   split.zst      its tar without the contents of its files (split.rs)
+//!   replaced/      what its tar itself put something else in the place of, if it did
 //!   layer.json     sizes
 //! ```
 
@@ -31,6 +32,13 @@ pub struct Facts {
     pub tar_size: u64,
     /// Where ownership could not be kept, since the user had one id only.
     pub flattened: bool,
+    /// So many paths of its tar came again as something else.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub replaced: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl atomic::Versioned for Facts {
@@ -62,17 +70,14 @@ impl Drop for Made {
     }
 }
 
-fn place(store: &Store, diff_id: &str) -> PathBuf {
+/// A layer's directory.
+pub fn place(store: &Store, diff_id: &str) -> PathBuf {
     store.images().join("layers/sha256").join(diff_id.strip_prefix("sha256:").unwrap_or(diff_id))
 }
 
 /// The tree of a layer.
 pub fn tree(store: &Store, diff_id: &str) -> PathBuf {
     place(store, diff_id).join("fs")
-}
-
-pub fn split_of(store: &Store, diff_id: &str) -> PathBuf {
-    place(store, diff_id).join("split.zst")
 }
 
 pub fn facts(store: &Store, diff_id: &str) -> Result<Facts> {
@@ -118,10 +123,10 @@ pub(super) fn fill(directory: &Path, tar: impl Read, flattened: bool) -> Result<
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(&root, mode).doing(|| "make the layer's tree")?;
     let recorder = split::Recorder::create(&directory.join("split.zst"), Digesting::new(tar))?;
-    let (recorder, size) = unpack::unpack(recorder, &root, Limits { flattened })?;
+    let (recorder, unpack::Made { size, replaced }) = unpack::unpack(recorder, &root, Limits { flattened })?;
     let digesting = recorder.finish()?;
     let tar_size = digesting.length;
-    let facts = Facts { version: <Facts as atomic::Versioned>::VERSION, size, tar_size, flattened };
+    let facts = Facts { version: <Facts as atomic::Versioned>::VERSION, size, tar_size, flattened, replaced };
     // It reaches the disk with the tree, before the layer has its name.
     atomic::fill_json(&directory.join("layer.json"), &facts, Durability::Unsynced)?;
     Ok(digesting.finish())

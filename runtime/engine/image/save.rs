@@ -114,12 +114,13 @@ fn add_blob(tar: &mut Tar, written: &mut BTreeSet<String>, bytes: &[u8]) -> Resu
 }
 
 fn add_layer(store: &Store, tar: &mut Tar, diff_id: &str, size: u64) -> Result<()> {
-    let splice = Splice::open(&layer::split_of(store, diff_id), &layer::tree(store, diff_id))?;
+    let splice = Splice::open(&layer::place(store, diff_id), layer::facts(store, diff_id)?.replaced > 0)?;
     let mut digesting = Digesting::new(splice);
     let name = format!("blobs/sha256/{}", diff_id.trim_start_matches("sha256:"));
     tar.append_data(&mut header(size), name, digesting.by_ref().take(size)).doing(|| "write it")?;
     if format!("sha256:{}", digesting.finish()) != diff_id {
-        return Err(Error::new("the layer in the store has been changed: its digest is another one now"));
+        return Err(Error::new("the layer in the store has been changed: its digest is another one now")
+            .with_cure("`ebb rmi` its images, and load them again"));
     }
     Ok(())
 }

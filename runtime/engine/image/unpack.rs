@@ -10,10 +10,11 @@ use crate::store::descent::shown;
 use crate::store::early::Early;
 use crate::store::{attribute, beneath, bounds};
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::sys::stat::{Mode, SFlag, UtimensatFlags, fchmod, futimens, mkdirat, mknodat, utimensat};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, renameat};
+use nix::sys::stat::{Mode, SFlag, UtimensatFlags, fchmod, fstatat, futimens, mkdirat, mknodat, utimensat};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, LinkatFlags, Uid, UnlinkatFlags, fchown, fchownat, ftruncate, linkat, symlinkat, unlinkat};
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Write};
@@ -32,16 +33,28 @@ pub struct Limits {
 
 const DIRECTORY: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
 
-/// Unpacks the tar behind `recorder` into `root`. Returns the bytes of all files.
-pub fn unpack<R: Read>(recorder: Recorder<R>, root: &Path, limits: Limits) -> Result<(Recorder<R>, u64)> {
+/// What was made of a tar.
+pub struct Made {
+    /// Bytes of all files.
+    pub size: u64,
+    /// So many paths came again as something else. What had them first lies in `replaced/`, beside the root.
+    pub replaced: u64,
+}
+
+/// Unpacks the tar behind `recorder` into `root`.
+pub fn unpack<R: Read>(recorder: Recorder<R>, root: &Path, limits: Limits) -> Result<(Recorder<R>, Made)> {
+    let opened = beneath::root(root)?;
     let mut target = Target {
-        root: Rc::new(beneath::root(root)?),
+        path: path_of(&opened),
+        root: Rc::new(opened),
+        aside: root.with_file_name("replaced"),
         tap: recorder.tap(),
         limits,
         parent: None,
         directories: Vec::new(),
         kept: 0,
         size: 0,
+        replaced: 0,
         holes: 0,
         early: Early::below(File::open(root).doing(|| "open the layer's tree")?),
         buffer: Buffer::new(128 * 1024),
@@ -61,28 +74,40 @@ pub fn unpack<R: Read>(recorder: Recorder<R>, root: &Path, limits: Limits) -> Re
     }
     target.settle_directories()?;
     target.tell_incapable();
-    let size = target.size;
+    let made = Made { size: target.size, replaced: target.replaced };
     drop(target);
-    Ok((archive.into_inner(), size))
+    Ok((archive.into_inner(), made))
 }
 
 struct Target {
     root: Rc<OwnedFd>,
+    /// Where that lies, if the kernel tells.
+    path: Option<PathBuf>,
+    /// Where what is replaced goes.
+    aside: PathBuf,
     tap: Tap,
     limits: Limits,
     /// The directory of the last entry, which most often is that of the next.
-    parent: Option<(PathBuf, Rc<OwnedFd>)>,
+    parent: Option<(PathBuf, Rc<Parent>)>,
     /// Their times change with everything that is put into them, and so are set at the end.
     directories: Vec<(PathBuf, TimeSpec)>,
     /// Bytes of their names.
     kept: usize,
     size: u64,
+    replaced: u64,
     /// Bytes of the sparse files, holes included.
     holes: u64,
     early: Early,
     buffer: Buffer,
     /// The first file whose capabilities could not be set, and how many there are.
     incapable: Option<(PathBuf, u64)>,
+}
+
+/// A directory that something is put into.
+struct Parent {
+    fd: OwnedFd,
+    /// Its path in the layer, without links: those may be replaced, and then lead elsewhere.
+    path: PathBuf,
 }
 
 impl Target {
@@ -98,7 +123,7 @@ impl Target {
         };
         let parent = self.enter(path.parent().unwrap_or(Path::new("")))?;
         if let Some(hidden) = whiteout::hidden(name)? {
-            return whiteout::make(&parent, hidden);
+            return whiteout::make(&parent.fd, hidden);
         }
         match member.kind {
             Kind::Directory => self.directory(member, &parent, name),
@@ -113,42 +138,60 @@ impl Target {
     }
 
     /// The directory at `path`, made where it is missing; symlinks in it lead to where they lead inside the layer.
-    fn enter(&mut self, path: &Path) -> Result<Rc<OwnedFd>> {
-        if let Some((known, fd)) = &self.parent
+    fn enter(&mut self, path: &Path) -> Result<Rc<Parent>> {
+        if let Some((known, parent)) = &self.parent
             && known == path
         {
-            return Ok(fd.clone());
+            return Ok(parent.clone());
         }
-        let fd = Rc::new(beneath::make_dirs(&self.root, path, Mode::from_bits_truncate(0o755))?);
-        self.parent = Some((path.to_owned(), fd.clone()));
-        Ok(fd)
+        let fd = beneath::make_dirs(&self.root, path, Mode::from_bits_truncate(0o755))?;
+        // The kernel does not tell a path that is too long for its calls.
+        let real = path_of(&fd).zip(self.path.as_ref());
+        let real = real.and_then(|(real, root)| real.strip_prefix(root).ok().map(Path::to_owned));
+        let parent = Rc::new(Parent { fd, path: real.unwrap_or_else(|| path.to_owned()) });
+        self.parent = Some((path.to_owned(), parent.clone()));
+        Ok(parent)
     }
 
     /// Takes away what has this name. A name is never written through.
-    fn clear(&mut self, parent: &OwnedFd, name: &OsStr) -> Result<()> {
-        match unlinkat(parent, name, UnlinkatFlags::NoRemoveDir) {
-            Ok(()) => self.parent = None,
-            Err(Errno::ENOENT) => {}
-            Err(Errno::EISDIR | Errno::EPERM) => {
-                self.parent = None;
-                let place = Path::new("/proc/self/fd").join(parent.as_raw_fd().to_string());
-                crate::store::tree::remove(&place.join(name))?;
-            }
-            Err(errno) => return Err(errno).doing(|| "replace what was there"),
+    fn clear(&mut self, parent: &Parent, name: &OsStr) -> Result<()> {
+        let stat = match fstatat(&parent.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Err(Errno::ENOENT) => return Ok(()),
+            found => found.doing(|| "look at what was there")?,
+        };
+        self.parent = None;
+        let removed = match SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT {
+            SFlag::S_IFREG if stat.st_size > 0 => Err(Errno::ENOTEMPTY),
+            SFlag::S_IFDIR => unlinkat(&parent.fd, name, UnlinkatFlags::RemoveDir),
+            _ => unlinkat(&parent.fd, name, UnlinkatFlags::NoRemoveDir),
+        };
+        match removed {
+            Err(Errno::ENOTEMPTY | Errno::EEXIST) => self.set_aside(parent, name),
+            removed => removed.doing(|| "replace what was there"),
         }
-        Ok(())
     }
 
-    fn directory(&mut self, member: &Member, parent: &OwnedFd, name: &OsStr) -> Result<()> {
+    /// The record has no contents of files: those of what is replaced are kept, or `save` could not give the tar back.
+    fn set_aside(&mut self, parent: &Parent, name: &OsStr) -> Result<()> {
+        if self.replaced == 0 {
+            std::fs::create_dir(&self.aside).doing(|| "make a place for what is replaced")?;
+        }
+        self.replaced += 1;
+        let place = self.aside.join(self.replaced.to_string());
+        renameat(&parent.fd, name, AT_FDCWD, &place).doing(|| "set aside what was there")?;
+        self.tap.moved(&parent.path.join(name), self.replaced).doing(|| "write the layer's record")
+    }
+
+    fn directory(&mut self, member: &Member, parent: &Parent, name: &OsStr) -> Result<()> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let mut hides_lower = false;
-        let opened = match openat(parent, name, flags, Mode::empty()) {
+        let opened = match openat(&parent.fd, name, flags, Mode::empty()) {
             Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => {
                 // A whiteout of this very layer and a directory of that name: a new directory, that hides the old one.
-                hides_lower = whiteout::is_one(parent, name);
+                hides_lower = whiteout::is_one(&parent.fd, name);
                 self.clear(parent, name)?;
-                mkdirat(parent, name, Mode::S_IRWXU).doing(|| "make the directory")?;
-                openat(parent, name, flags, Mode::empty())
+                mkdirat(&parent.fd, name, Mode::S_IRWXU).doing(|| "make the directory")?;
+                openat(&parent.fd, name, flags, Mode::empty())
             }
             result => result,
         };
@@ -161,19 +204,19 @@ impl Target {
         &mut self,
         archive: &mut Archive<Recorder<R>>,
         member: &Member,
-        parent: &OwnedFd,
+        parent: &Parent,
         name: &OsStr,
     ) -> Result<()> {
         self.clear(parent, name)?;
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let opened = openat(parent, name, flags, Mode::S_IRUSR | Mode::S_IWUSR).doing(|| "make the file")?;
+        let opened = openat(&parent.fd, name, flags, Mode::S_IRUSR | Mode::S_IWUSR).doing(|| "make the file")?;
         let mut file = File::from(opened);
         let stored = archive.left();
         match &member.map {
             Some(map) => self.fill_sparse(archive, member, map, &file)?,
             None => {
                 if stored > 0 {
-                    self.tap.skip(&member.path, stored).doing(|| "write the layer's record")?;
+                    self.tap.skip(&parent.path.join(name), stored).doing(|| "write the layer's record")?;
                 }
                 loop {
                     match archive.read(&mut self.buffer).doing(|| "read it")? {
@@ -214,32 +257,32 @@ impl Target {
         Ok(())
     }
 
-    fn symlink(&mut self, member: &Member, parent: &OwnedFd, name: &OsStr) -> Result<()> {
+    fn symlink(&mut self, member: &Member, parent: &Parent, name: &OsStr) -> Result<()> {
         if member.link.as_os_str().is_empty() {
             return Err(Error::new("a symlink without a target"));
         }
         self.clear(parent, name)?;
         self.parent = None;
-        symlinkat(member.link.as_path(), parent, name).doing(|| "make the symlink")?;
-        self.own_at(member, parent, name)
+        symlinkat(member.link.as_path(), &parent.fd, name).doing(|| "make the symlink")?;
+        self.own_at(member, &parent.fd, name)
     }
 
     /// The target is a name in the same layer; neither its last part nor anything outside is ever linked to.
-    fn hard_link(&mut self, member: &Member, parent: &OwnedFd, name: &OsStr) -> Result<()> {
+    fn hard_link(&mut self, member: &Member, parent: &Parent, name: &OsStr) -> Result<()> {
         let target = &member.link;
         let missing = || format!("link it to {}", target.display());
         let target_name = target.file_name().ok_or_else(|| Error::new("a hard link to the root"))?;
         let above = beneath::open(&self.root, target.parent().unwrap_or(Path::new("")), DIRECTORY, Mode::empty());
         let above = above.doing(missing)?;
         self.clear(parent, name)?;
-        linkat(&above, target_name, parent, name, LinkatFlags::empty()).doing(missing)
+        linkat(&above, target_name, &parent.fd, name, LinkatFlags::empty()).doing(missing)
     }
 
-    fn fifo(&mut self, member: &Member, parent: &OwnedFd, name: &OsStr) -> Result<()> {
+    fn fifo(&mut self, member: &Member, parent: &Parent, name: &OsStr) -> Result<()> {
         self.clear(parent, name)?;
         let mode = Mode::from_bits_truncate(member.mode);
-        mknodat(parent, name, SFlag::S_IFIFO, mode, 0).doing(|| "make the FIFO")?;
-        self.own_at(member, parent, name)
+        mknodat(&parent.fd, name, SFlag::S_IFIFO, mode, 0).doing(|| "make the FIFO")?;
+        self.own_at(member, &parent.fd, name)
     }
 
     /// Owner and times of what cannot be opened.
@@ -286,7 +329,9 @@ impl Target {
     }
 
     fn settle_directories(&self) -> Result<()> {
-        for (path, time) in self.directories.iter().rev() {
+        // Of one that the tar has twice, the last word counts.
+        let mut seen = HashSet::new();
+        for (path, time) in self.directories.iter().rev().filter(|(path, _)| seen.insert(path)) {
             let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
             // One that a later entry replaced has no time to set any more.
             if let Ok(directory) = beneath::open(&*self.root, path, flags, Mode::empty()) {
@@ -307,6 +352,11 @@ impl Target {
             );
         }
     }
+}
+
+/// Where an open directory lies.
+fn path_of(directory: &OwnedFd) -> Option<PathBuf> {
+    std::fs::read_link(Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string())).ok()
 }
 
 fn owner(member: &Member) -> (Uid, Gid) {
