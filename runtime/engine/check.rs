@@ -48,6 +48,7 @@ pub fn check(store: &Store, repair: bool) -> Result<Report> {
     let mut report = Report::default();
     place(store, &mut report);
     images(store, &mut report)?;
+    image_names(store, repair, &mut report)?;
     volumes(store, repair, &mut report)?;
     volume_trash(store, repair, &mut report)?;
     containers(store, repair, &mut report)?;
@@ -272,6 +273,23 @@ fn without_directory(store: &Store, repair: bool, report: &mut Report) {
             });
         }
     }
+}
+
+/// A name that is spelled like an image's id would have that id mean another image.
+fn image_names(store: &Store, repair: bool, report: &mut Report) -> Result<()> {
+    // One that cannot be read is told of by `images`.
+    let Ok(index) = image::names::read(store) else { return Ok(()) };
+    for name in image::names::like_ids(&index) {
+        let means = index.get(&name).map_or("", String::as_str);
+        let wrong =
+            format!("the name of {means} is spelled like an id, and leads nowhere: `ebb system check --repair`");
+        let finding = report.find("image", &name, wrong);
+        if repair {
+            let taken = image::names::change(store, |index| drop(index.remove(&name)));
+            finding.mend(taken.map(|()| "the name is gone, and the image is there under its id".into()));
+        }
+    }
+    Ok(())
 }
 
 /// A link that leads to no container of that name counts for nothing, and goes when the name is taken.

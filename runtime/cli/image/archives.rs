@@ -78,7 +78,7 @@ impl Execute for Save {
         let mut wanted: Vec<(Image, Vec<String>)> = Vec::new();
         for text in &self.images {
             let image = image::find(&store, text)?;
-            let name = reference::normalise(text).ok().filter(|name| image.names.contains(name));
+            let name = reference::given(text).ok().filter(|name| image.names.contains(name));
             match wanted.iter_mut().find(|(known, _)| known.id == image.id) {
                 Some((_, names)) => names.extend(name),
                 None => wanted.push((image, name.into_iter().collect())),
@@ -116,7 +116,7 @@ impl Execute for Import {
         for text in &self.change {
             change::apply(&mut config, text)?;
         }
-        let name = self.name.as_deref().map(reference::normalise).transpose()?;
+        let name = self.name.as_deref().map(reference::given).transpose()?;
         let file = match self.file.as_str() {
             "-" => stdin()?,
             path => File::open(path).doing(|| format!("open {path}"))?,

@@ -20,7 +20,7 @@ pub struct Tag {
 
 impl Execute for Tag {
     fn execute(self) -> Result<i32> {
-        let name = reference::normalise(&self.target)?;
+        let name = reference::given(&self.target)?;
         if self.target.contains('@') {
             return Err(Error::new("refusing to create a tag with a digest reference"));
         }

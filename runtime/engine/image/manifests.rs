@@ -106,7 +106,13 @@ impl Documents<'_> {
         if config.diff_ids.len() != layers.len() || config.diff_ids.iter().any(|id| !reference::valid_digest(id)) {
             return Err(Error::new("the image's configuration and its layers do not agree"));
         }
-        let names = names.iter().map(|name| reference::normalise(name)).collect::<Result<Vec<_>>>()?;
+        // containerd may call an image by its own id, which is true, and no name.
+        let own = |name: &str| reference::valid_digest(name) && name == format!("sha256:{}", digest::of(&config.bytes));
+        let names = names.iter().filter(|name| !own(name)).map(|name| {
+            let name = name.as_str();
+            reference::given(name).doing(|| format!("an image of the archive is to be {name:?}"))
+        });
+        let names = names.collect::<Result<Vec<_>>>()?;
         match self.found.iter_mut().find(|found| Rc::ptr_eq(&found.config, &config) && found.layers == layers) {
             Some(found) => found.names.extend(names),
             None => self.found.push(Found { config, layers, names }),
@@ -140,7 +146,11 @@ impl Documents<'_> {
         let entries: Vec<Entry> = serde_json::from_slice(&text).doing(|| "read manifest.json of the archive")?;
         self.count(entries.len())?;
         for entry in entries {
-            self.add(&entry.config, entry.layers, &entry.repo_tags.unwrap_or_default())?;
+            let names = entry.repo_tags.unwrap_or_default();
+            if let Some(name) = names.iter().find(|name| name.contains('@')) {
+                return Err(Error::new(format!("invalid tag {name:?}")));
+            }
+            self.add(&entry.config, entry.layers, &names)?;
         }
         Ok(())
     }
@@ -228,11 +238,12 @@ impl Platform {
 }
 
 impl Descriptor {
-    /// containerd writes the whole name, other tools only a tag.
+    /// containerd writes the whole name, other tools only a tag. What it knows by a digest has no tag for that.
     fn name(&self) -> Option<String> {
         let name = self.annotations.get("io.containerd.image.name");
         let name = name.or_else(|| self.annotations.get("org.opencontainers.image.ref.name"));
-        name.filter(|name| name.contains([':', '/']) && reference::normalise(name).is_ok()).cloned()
+        name.filter(|name| name.contains([':', '/']) && !name.contains('@') && reference::normalise(name).is_ok())
+            .cloned()
     }
 }
 

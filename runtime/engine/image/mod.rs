@@ -104,24 +104,34 @@ pub enum Pull {
 pub fn find(store: &Store, reference: &str) -> Result<Image> {
     let index = names::read(store)?;
     let missing = || Error::not_found(format!("No such image: {}", shown(reference)));
-    if let Ok(name) = reference::normalise(reference)
-        && !reference.contains('@')
+    // An id is never shadowed by a name: neither a whole one, nor one as a list shows it.
+    let whole = reference::digest(reference).map(str::to_owned);
+    let whole = whole.or_else(|| reference::is_id(reference).then(|| format!("sha256:{reference}")));
+    if let Some(id) = whole {
+        return load(store, &id, &index).map_err(|error| if error.is_not_found() { missing() } else { error });
+    }
+    if reference::is_listed_id(reference)
+        && let Ok(Some(id)) = by_prefix(store, reference)
+    {
+        return load(store, &id, &index);
+    }
+    if let Ok(name) = reference::given(reference)
         && let Some(id) = index.get(&name)
     {
         return load(store, id, &index);
-    }
-    if let Some(digest) = reference::digest(reference) {
-        return load(store, digest, &index).map_err(|error| if error.is_not_found() { missing() } else { error });
     }
     let prefix = reference.strip_prefix("sha256:").unwrap_or(reference);
     if prefix.is_empty() || prefix.len() > 64 || !prefix.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(missing());
     }
+    by_prefix(store, prefix)?.map_or_else(|| Err(missing()), |id| load(store, &id, &index))
+}
+
+fn by_prefix(store: &Store, prefix: &str) -> Result<Option<String>> {
     let mut found = ids(store)?.into_iter().filter(|id| id["sha256:".len()..].starts_with(prefix));
     match (found.next(), found.next()) {
-        (Some(id), None) => load(store, &id, &index),
-        (Some(_), Some(_)) => Err(Error::new(format!("multiple IDs found with provided prefix: {reference}"))),
-        (None, _) => Err(missing()),
+        (Some(_), Some(_)) => Err(Error::new(format!("multiple IDs found with provided prefix: {prefix}"))),
+        (one, _) => Ok(one),
     }
 }
 
@@ -243,7 +253,7 @@ pub fn add_layer(
     name: Option<&str>,
     comment: &str,
 ) -> Result<Image> {
-    let name = name.map(reference::normalise).transpose()?;
+    let name = name.map(reference::given).transpose()?;
     let unpacked = layer::unpack(store, tar, None)?;
     let now = crate::engine::time::now();
     file.created.get_or_insert_with(|| now.clone());

@@ -1,5 +1,6 @@
 //! images/names.json: which name means which image. One small file, replaced whole, under the lock of images/.
 
+use super::reference;
 use crate::error::Result;
 use crate::store::atomic::{self, Versioned};
 use crate::store::{Store, lock};
@@ -60,6 +61,11 @@ pub fn set(store: &Store, name: &str, id: &str) -> Result<()> {
 /// [`set`] of several names, in one change.
 pub fn set_all(store: &Store, names: &[String], id: &str) -> Result<()> {
     change(store, |index| index.extend(names.iter().map(|name| (name.clone(), id.to_owned()))))
+}
+
+/// Names that are spelled like ids, as an earlier Ebb let archives give them: nothing is found by them.
+pub fn like_ids(index: &Index) -> Vec<String> {
+    index.keys().filter(|name| reference::given(name).is_err()).cloned().collect()
 }
 
 /// Changes the names under the lock.

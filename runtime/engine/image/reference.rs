@@ -23,6 +23,33 @@ pub fn normalise(text: &str) -> Result<String> {
     Ok(format!("{repository}:{}", tag.unwrap_or("latest")))
 }
 
+/// [`normalise`] of a name that an image is to have: none that is spelled like an image's id, which must never mean another
+/// image. (Docker refuses them in these words.)
+pub fn given(text: &str) -> Result<String> {
+    let name = normalise(text)?;
+    match split(&name).0 {
+        "sha256" => Err(Error::new("refusing to create an ambiguous tag using digest algorithm as name")
+            .with_cure(format!("{text:?} is spelled like the id of an image"))),
+        repository if is_id(repository) => Err(Error::new(format!(
+            "invalid repository name ({repository}), cannot specify 64-byte hexadecimal strings"
+        ))),
+        _ => Ok(name),
+    }
+}
+
+/// Whether it is spelled as a whole id, without `sha256:`.
+pub fn is_id(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(is_hex)
+}
+
+/// Whether it is spelled as the id of an image that `ebb images` lists, or as more of one.
+pub fn is_listed_id(text: &str) -> bool {
+    (LISTED..=64).contains(&text.len()) && text.bytes().all(is_hex)
+}
+
+/// Digits of an id in a list.
+const LISTED: usize = 12;
+
 /// Repository and tag. A colon before the last slash belongs to a registry's port.
 pub fn split(name: &str) -> (&str, Option<&str>) {
     match name.rsplit_once(':') {
@@ -38,7 +65,7 @@ pub fn digest(text: &str) -> Option<&str> {
 }
 
 pub fn valid_digest(text: &str) -> bool {
-    text.strip_prefix("sha256:").is_some_and(|hex| hex.len() == 64 && hex.bytes().all(is_hex))
+    text.strip_prefix("sha256:").is_some_and(is_id)
 }
 
 fn is_hex(byte: u8) -> bool {
@@ -83,6 +110,19 @@ mod tests {
     fn what_is_no_name_is_refused() {
         for text in ["", "Nginx", "a//b", "-a", "a:", "a:b:c", "a b", "../a", "a@sha256:12", "a:.b", "a/"] {
             assert!(normalise(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_spelled_like_an_id_is_no_name_to_give() {
+        let id = "0123456789abcdef".repeat(4);
+        for text in
+            [&format!("sha256:{id}"), &id, &format!("{id}:1"), "sha256", "sha256:latest", "docker.io/library/sha256"]
+        {
+            assert!(given(text).is_err(), "{text}");
+        }
+        for text in [&id[1..], "sha256x:1", "me/sha256:1", &format!("me/{id}")] {
+            assert!(given(text).is_ok(), "{text}");
         }
     }
 }

@@ -15,7 +15,7 @@ pub fn remove(store: &Store, text: &str, force: bool) -> Result<Vec<Line>> {
     let _alone = lease::alone(store)?;
     let image = super::find(store, text)?;
     living::refuse(store, || format!("remove {text}"))?;
-    let by_name = reference::normalise(text).ok().filter(|name| image.names.contains(name));
+    let by_name = reference::given(text).ok().filter(|name| image.names.contains(name));
     let users: Vec<Container> =
         container::list(store)?.into_iter().filter(|container| container.image == image.id).collect();
     if let Some(name) = &by_name
