@@ -355,3 +355,42 @@ fn a_container_that_ends_in_the_very_moment_gives_its_files_all_the_same() {
         ebb.ok(["rm", "-f", "box"]);
     }
 }
+
+/// Their sizes are 0, or a page's: what is in them is known when they have been read.
+#[test]
+fn what_the_kernel_writes_while_it_is_read_is_copied_to_its_end() {
+    let ebb = Ebb::new();
+    let long = "x".repeat(10_000);
+    let script = "trap : TERM; echo up; while :; do sleep 1000; done";
+    ebb.ok(["run", "-d", "--name", "box", "busybox", "sh", "-c", script, &long]);
+    ebb.await_line("box", "up");
+    for path in
+        ["/proc/version", "/sys/class/net/lo/mtu", "/sys/kernel/mm/transparent_hugepage/enabled", "/proc/1/cmdline"]
+    {
+        let wanted = ebb.command().args(["exec", "box", "cat", path]).output().expect("read").stdout;
+        assert!(!wanted.is_empty(), "{path}");
+        ebb.ok(["cp", &format!("box:{path}"), "out"]);
+        assert!(std::fs::read(ebb.dir.join("out")).expect("copied") == wanted, "{path}");
+        std::fs::remove_file(ebb.dir.join("out")).expect("removed");
+        let tar = ebb.command().args(["cp", &format!("box:{path}"), "-"]).output().expect("packed").stdout;
+        let mut archive = tar::Archive::new(&tar[..]);
+        let mut found = Vec::new();
+        let mut entries = archive.entries().expect("a tar");
+        entries.next().expect("one").expect("whole").read_to_end(&mut found).expect("read");
+        assert!(found == wanted && entries.next().is_none(), "{path}");
+    }
+    // With what is in a directory, and from the host into a container.
+    ebb.ok(["cp", "box:/proc/sys/kernel/random", "."]);
+    let wanted = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("it");
+    assert_eq!(read(&ebb, "random/boot_id"), wanted);
+    std::fs::set_permissions(ebb.dir.join("random"), PermissionsExt::from_mode(0o755)).expect("ours");
+    ebb.ok(["cp", "/proc/sys/kernel/random/boot_id", "box:/"]);
+    assert_eq!(inside(&ebb, "cat /boot_id"), wanted.trim_end());
+}
+
+/// One word for each page that a process could ever have: 256 GiB of them.
+#[test]
+fn a_file_of_the_kernels_without_an_end_is_refused() {
+    let said = with_box().fails(1, ["cp", "/proc/self/pagemap", "box:/"]);
+    assert!(said.contains("the kernel has more than 64 MiB to say in it"), "{said}");
+}

@@ -16,6 +16,7 @@
 //! | [`IMAGES_IN_ARCHIVE`], [`LAYERS_IN_IMAGE`] | images, layers | one configuration named again and again |
 //! | [`MEMBERS_IN_ARCHIVE`] | members | an archive's table of contents that fills the memory |
 //! | [`PATH_TOLD`] | bytes | a container's tree so deep that the paths of its directories fill the memory |
+//! | [`COMPOSED`] | bytes | a file of the kernel's that never ends (/proc/kcore), which must be read before its size is known |
 //! | [`ARGUMENT`], [`ARGUMENTS`] | bytes | an environment that execve(2) would refuse, merged at a great cost |
 //! | [`VOLUMES_OF_IMAGE`] | volumes | a container that takes a hundred thousand mounts |
 
@@ -63,6 +64,9 @@ pub const LAYERS_IN_IMAGE: usize = 500;
 
 /// Members of an archive of images: a layer, a configuration and a manifest each.
 pub const MEMBERS_IN_ARCHIVE: usize = 100_000;
+
+/// Bytes of a file that the kernel writes while it is read. /proc/kallsyms has 15 MB.
+pub const COMPOSED: usize = 64 << 20;
 
 /// Bytes of one argument or variable, and of all of them with their pointers: execve(2) takes no more (MAX_ARG_STRLEN, and three
 /// quarters of the 8 MiB of _STK_LIM).

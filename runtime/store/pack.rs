@@ -6,6 +6,8 @@ mod blocks;
 mod entry;
 mod sparse;
 
+use super::bounds;
+use super::buffer::Buffer;
 use super::descent::{Descent, refuse_too_long, shown};
 use crate::error::{Doing, Error, Result};
 use blocks::Blocks;
@@ -16,11 +18,13 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
-use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, PROC_SUPER_MAGIC, SYSFS_MAGIC, fstatfs};
+use nix::sys::statfs::{
+    CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, DEBUGFS_MAGIC, PROC_SUPER_MAGIC, SYSFS_MAGIC, TRACEFS_MAGIC, fstatfs,
+};
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -47,13 +51,15 @@ pub struct Pack<W: Write> {
     changed: Option<(PathBuf, u64)>,
     /// That of what came first.
     device: Option<u64>,
+    /// Whether the kernel shows itself on this device: that of the last file that took no blocks.
+    composes: Option<(u64, bool)>,
 }
 
 /// Whether the kernel shows itself there (/proc, /sys): what is below is no file of anybody's, and some of it has no end. Who
 /// asks for a part of it gets that.
 fn is_kernels(directory: &File) -> bool {
-    let kinds = [PROC_SUPER_MAGIC, SYSFS_MAGIC, CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC];
-    fstatfs(directory).is_ok_and(|stat| kinds.contains(&stat.filesystem_type()))
+    let all = [PROC_SUPER_MAGIC, SYSFS_MAGIC, CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, DEBUGFS_MAGIC, TRACEFS_MAGIC];
+    fstatfs(directory).is_ok_and(|stat| all.contains(&stat.filesystem_type()))
 }
 
 const OPEN: OFlag = OFlag::O_RDONLY.union(OFlag::O_NONBLOCK).union(OFlag::O_NOCTTY).union(OFlag::O_CLOEXEC);
@@ -70,7 +76,7 @@ impl<W: Write> Pack<W> {
     }
 
     pub fn keeping(out: W, keep: Keep) -> Pack<W> {
-        Pack { out: Blocks::new(out), keep, links: HashMap::new(), changed: None, device: None }
+        Pack { out: Blocks::new(out), keep, links: HashMap::new(), changed: None, device: None, composes: None }
     }
 
     /// What it is written to, which has all by now that was packed so far.
@@ -235,10 +241,24 @@ impl<W: Write> Pack<W> {
         Ok(true)
     }
 
+    /// Whether the kernel writes this file while it is read.
+    fn is_composed(&mut self, file: &File, stat: &FileStat) -> bool {
+        match self.composes {
+            Some((device, composes)) if device == stat.st_dev => composes,
+            _ => self.composes.insert((stat.st_dev, is_kernels(file))).1,
+        }
+    }
+
     fn regular(&mut self, file: &File, stat: &FileStat, path: &Path) -> Result<()> {
         let size = u64::try_from(stat.st_size).unwrap_or(0);
         let mut entry = Entry::new(path, stat, EntryType::Regular, self.keep);
         entry.attributes(file)?;
+        if stat.st_blocks == 0 && self.is_composed(file, stat) {
+            let contents = composed(file, stat)?;
+            entry.write(&mut self.out, contents.len() as u64).doing(|| "write it")?;
+            self.out.bytes(&contents).doing(|| "write it")?;
+            return self.out.pad().doing(|| "write it");
+        }
         let holes = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512) < size;
         match if holes { sparse::map(file, size).doing(|| "look for its holes")? } else { None } {
             Some(map) => {
@@ -262,6 +282,29 @@ impl<W: Write> Pack<W> {
             self.changed = Some((first, count + 1));
         }
         Ok(())
+    }
+}
+
+/// Such a file has no size, or one page's, until it has been read. One that nobody may read is written to only.
+fn composed(file: &File, stat: &FileStat) -> Result<Vec<u8>> {
+    let mut contents = Vec::new();
+    if stat.st_mode & 0o444 == 0 {
+        return Ok(contents);
+    }
+    // By large pieces: some files give all that they have to the first read, and nothing to the next.
+    let mut buffer = Buffer::new(128 << 10);
+    loop {
+        match (&*file).read(&mut buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Ok(0) => return Ok(contents),
+            read => contents.extend_from_slice(&buffer[..read.doing(|| "read it")?]),
+        }
+        if contents.len() > bounds::COMPOSED {
+            let most = bounds::COMPOSED >> 20;
+            return Err(Error::new(format!(
+                "the kernel has more than {most} MiB to say in it, or never comes to its end"
+            )));
+        }
     }
 }
 
