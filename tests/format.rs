@@ -109,3 +109,72 @@ fn info_and_version_answer_templates_too() {
     let json: serde_json::Value = serde_json::from_str(&ebb.ok(["info", "-f", "json"])).expect("JSON");
     assert_eq!(json["DockerRootDir"], ebb.store().to_str().expect("UTF-8"));
 }
+
+/// A template is typed by a person, and often made by a program. Whatever it says, the process ends with an answer: it is
+/// not aborted, it does not fill the memory, and it does not run for ever.
+#[test]
+fn no_template_aborts_fills_the_memory_or_runs_for_ever() {
+    use std::os::unix::process::CommandExt;
+    let (ebb, _) = with_container();
+    let doubling = r#"{{$x := "aaaaaaaa"}}{{range 90}}{{$x = print $x $x}}{{end}}"#;
+    let letters = format!(r#"{{{{$x := printf "%1000000d" 1}}}}{{{{$l := split $x ""}}}}{{{{join $l {}}}}}"#, "$x");
+    let list = r#"{{printf "%1000000s" (split (printf "%100000d" 1) "")}}"#;
+    for template in [
+        doubling,
+        &letters,
+        list,
+        &r#"{{printf "%1000000d" 1}}"#.repeat(4000),
+        &format!("{{{{printf \"{}\" {}}}}}", "%1000000d".repeat(2000), "1 ".repeat(2000)),
+        r#"{{range 1000000}}{{range 1000000}}{{range 1000000}}{{end}}{{end}}{{end}}"#,
+        r#"{{range 1000000000}}{{$.Id}}{{end}}"#,
+        &format!("{}{}", "{{range 1000000}}".repeat(90), "{{end}}".repeat(90)),
+        &format!("{{{{$x := pad \"a\" 1000000 1000000}}}}{{{{print {}}}}}", "$x ".repeat(5000)),
+    ] {
+        let mut command = ebb.command();
+        command.args(["inspect", "-f", template, "web"]);
+        // SAFETY: setrlimit(2) may be called between fork and exec. 1 GiB holds what an answer may take, many times.
+        unsafe {
+            command.pre_exec(|| {
+                nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_AS, 1 << 30, 1 << 30)?;
+                Ok(())
+            })
+        };
+        let answer = common::answer(&mut command);
+        let shown = &template[..template.len().min(100)];
+        assert_eq!(answer.code, 1, "{shown}: {}", answer.stderr);
+        assert!(answer.stderr.contains("more than 64 MiB"), "{shown}: {}", answer.stderr);
+    }
+}
+
+#[test]
+fn widths_and_precisions_are_gos_however_large() {
+    let (ebb, _) = with_container();
+    for (template, length, tail) in [
+        (r#"{{printf "%.65536f" 1.0}}"#, 65_538, "00"),
+        (r#"{{printf "%.*f" 65536 1.5}}"#, 65_538, "00"),
+        (r#"{{printf "%.1000000f" 0.1}}"#, 1_000_002, "00"),
+        (r#"{{printf "%1000000.3f" 0.5}}"#, 1_000_000, " 0.500"),
+        (r#"{{printf "%*d" -6 7}}"#, 6, "7     "),
+        (r#"{{printf "%.*f" -3 0.5}}"#, 8, "0.500000"),
+        (r#"{{printf "%.99999999f" 0.5}}"#, 29, "%!(NOVERB)%!(EXTRA float64=0.5)"),
+        (r#"{{printf "%*d" 1000001 7}}"#, 13, "%!(BADWIDTH)7"),
+        (r#"{{printf "%.*f" 1000001 0.5}}"#, 20, "%!(BADPREC)0.500000"),
+        (r#"{{printf "%.*d" "x" 7}}"#, 12, "%!(BADPREC)7"),
+    ] {
+        let shown = ebb.ok(["inspect", "-f", template, "web"]);
+        let end = &shown[shown.len().saturating_sub(tail.len())..];
+        assert!(end == tail && (shown.len() == length || tail.contains('!')), "{template}: {} {end}", shown.len());
+    }
+}
+
+/// What a row holds, a container or an image may have chosen.
+#[test]
+fn a_table_of_many_columns_or_wide_cells_is_laid_out() {
+    let (ebb, _) = with_container();
+    let table = |columns: &str| ebb.run(["ps", "-a", "--format", &format!("table {columns}")]);
+    let many = table(&format!("{{{{.Names}}}}{}x", "\t".repeat(30_000)));
+    assert_eq!((many.code, many.stdout.lines().count()), (0, 2), "{}", many.stderr);
+    assert!(many.stdout.lines().all(|line| line.len() == 300_001));
+    let wide = table("{{printf \"%100000d\" 1}}\t{{.Names}}");
+    assert!(wide.stdout.lines().all(|line| line.starts_with("   ") && line.len() > 100_003), "{}", wide.stderr);
+}

@@ -18,6 +18,7 @@
 //! | [`PATH_TOLD`] | bytes | a container's tree so deep that the paths of its directories fill the memory |
 //! | [`COMPOSED`] | bytes | a file of the kernel's that never ends (/proc/kcore), which must be read before its size is known |
 //! | [`ARGUMENT`], [`ARGUMENTS`] | bytes | an environment that execve(2) would refuse, merged at a great cost |
+//! | [`TEMPLATE`] | bytes | a `--format` that doubles a text, or repeats itself a million million times |
 //! | [`VOLUMES_OF_IMAGE`] | volumes | a container that takes a hundred thousand mounts |
 
 /// Bytes of one pax header or long name, which is kept in memory, and the records in it, some 100 bytes of memory each. An
@@ -77,6 +78,10 @@ pub const ARGUMENTS: usize = 6 << 20;
 /// directories in one another as a container can make would have as many paths, each longer than the one before: gigabytes. One line,
 /// which ends in `/…`, stands for all of them in a directory.
 pub const PATH_TOLD: usize = 4096;
+
+/// Bytes that all values of a template may take together, each round of a loop counting as some: a template of 30 bytes can ask for
+/// more than any memory holds. What people ask for are some kilobytes.
+pub const TEMPLATE: usize = 64 << 20;
 
 /// Anonymous volumes that an image has made for each of its containers: a directory and a mount each. Honest ones declare five.
 pub const VOLUMES_OF_IMAGE: usize = 1_000;

@@ -164,7 +164,7 @@ fn whole_story(loss: &Loss) -> String {
             }
         });
     }
-    table::aligned(&text)
+    table::aligned(&text).unwrap_or(text)
 }
 
 /// What went and what stayed, in one line.

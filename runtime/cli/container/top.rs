@@ -37,7 +37,9 @@ fn aligned(rows: &[&[String]]) -> String {
     for row in rows {
         let Some((last, others)) = row.split_last() else { continue };
         for (word, width) in others.iter().zip(&widths) {
-            text.push_str(&format!("{word:<width$}"));
+            // A process writes its own arguments, and Rust's formatting ends the program at a width of 65536.
+            text.push_str(word);
+            text.extend(std::iter::repeat_n(' ', width.saturating_sub(word.chars().count())));
         }
         text.push_str(last);
         text.push('\n');

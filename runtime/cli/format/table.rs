@@ -2,7 +2,8 @@
 
 use super::template::{Datum, Fields, Template};
 use crate::cli::output;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::store::bounds;
 use serde_json::{Map, Value};
 
 /// Prints `rows` (one object each, with Docker's keys) as `format` says: nothing or `table` for the default table of
@@ -32,8 +33,11 @@ pub fn render(columns: &[(&str, &str)], rows: &[Value], format: Option<&str>, qu
     for row in rows {
         shown.push_str(&template.execute(&Datum::of(&sorted(row)), Fields::OfRow)?);
         shown.push('\n');
+        if shown.len() > bounds::TEMPLATE {
+            return Err(Error::new(format!("the rows would take more than {} MiB", bounds::TEMPLATE >> 20)));
+        }
     }
-    Ok(if is_table { aligned(&shown) } else { shown })
+    if is_table { aligned(&shown) } else { Ok(shown) }
 }
 
 /// Refuses a template that asks for a key which no row can have, even where there are no rows.
@@ -82,62 +86,36 @@ const LEAST_WIDTH: usize = 10;
 const PADDING: usize = 3;
 
 /// Turns tabs into columns, as Go's tabwriter does: a column is as wide as its widest cell and three spaces, and ten at
-/// least; what follows the last tab of a line belongs to no column.
-pub fn aligned(text: &str) -> String {
-    let ends_with_newline = text.ends_with('\n');
-    let lines: Vec<Vec<&str>> =
-        text.strip_suffix('\n').unwrap_or(text).split('\n').map(|line| line.split('\t').collect()).collect();
-    let mut shown = Aligned { lines: &lines, widths: Vec::new(), text: String::new() };
-    shown.block(0, lines.len());
-    if !ends_with_newline {
-        shown.text.pop();
-    }
-    shown.text
-}
-
-struct Aligned<'a> {
-    lines: &'a [Vec<&'a str>],
-    /// Of the columns to the left of the one being laid out.
-    widths: Vec<usize>,
-    text: String,
-}
-
-impl Aligned<'_> {
-    /// Lays out the lines `from..to`, whose first columns have the widths found so far.
-    fn block(&mut self, mut from: usize, to: usize) {
-        let column = self.widths.len();
-        let has_cell = |line: usize| self.lines[line].len() > column + 1;
-        let mut line = from;
-        while line < to {
-            if !has_cell(line) {
-                line += 1;
-                continue;
-            }
-            let end = (line..to).find(|line| !has_cell(*line)).unwrap_or(to);
-            let widest = (line..end).map(|line| self.lines[line][column].chars().count() + PADDING).max().unwrap_or(0);
-            let (lines, widths) = (self.lines, &self.widths);
-            let mut inner =
-                Aligned { lines, widths: [&widths[..], &[widest.max(LEAST_WIDTH)]].concat(), text: String::new() };
-            inner.block(line, end);
-            self.write(from, line);
-            self.text.push_str(&inner.text);
-            from = end;
-            line = end;
-        }
-        self.write(from, to);
-    }
-
-    fn write(&mut self, from: usize, to: usize) {
-        for line in &self.lines[from..to] {
-            for (index, cell) in line.iter().enumerate() {
-                self.text.push_str(cell);
-                if let Some(width) = self.widths.get(index) {
-                    self.text.extend(std::iter::repeat_n(' ', width.saturating_sub(cell.chars().count())));
-                }
-            }
-            self.text.push('\n');
+/// least; what follows the last tab of a line belongs to no column. A column ends at a line that has no cell in it.
+pub fn aligned(text: &str) -> Result<String> {
+    let lines: Vec<Vec<&str>> = text.split('\n').map(|line| line.split('\t').collect()).collect();
+    let mut widths: Vec<Vec<usize>> = lines.iter().map(|line| vec![0; line.len() - 1]).collect();
+    for column in 0..widths.iter().map(Vec::len).max().unwrap_or(0) {
+        let mut from = 0;
+        while from < lines.len() {
+            let end = (from..lines.len()).find(|line| widths[*line].len() <= column).unwrap_or(lines.len());
+            let wide = (from..end).map(|line| lines[line][column].chars().count() + PADDING).max().unwrap_or(0);
+            widths[from..end].iter_mut().for_each(|widths| widths[column] = wide.max(LEAST_WIDTH));
+            from = end + 1;
         }
     }
+    // One wide cell makes all others of its column as wide.
+    if widths.iter().flatten().sum::<usize>() > bounds::TEMPLATE {
+        return Err(Error::new(format!("the table would take more than {} MiB", bounds::TEMPLATE >> 20)));
+    }
+    let mut shown = String::new();
+    for (line, widths) in lines.iter().zip(&widths) {
+        for (index, cell) in line.iter().enumerate() {
+            shown.push_str(cell);
+            if let Some(width) = widths.get(index) {
+                shown.extend(std::iter::repeat_n(' ', width.saturating_sub(cell.chars().count())));
+            }
+        }
+        shown.push('\n');
+    }
+    // The last newline of the text is not one more line.
+    shown.pop();
+    Ok(shown)
 }
 
 #[cfg(test)]
@@ -194,9 +172,9 @@ mod tests {
 
     #[test]
     fn a_column_ends_where_a_line_lacks_it() {
-        assert_eq!(aligned("a\tb\nlonger than ten\tc\n"), "a                 b\nlonger than ten   c\n");
-        assert_eq!(aligned("a\tb\nno cell here\nc\td\n"), "a         b\nno cell here\nc         d\n");
-        assert_eq!(aligned("a\t\n"), "a         \n");
-        assert_eq!(aligned(""), "");
+        assert_eq!(aligned("a\tb\nlonger than ten\tc\n").unwrap(), "a                 b\nlonger than ten   c\n");
+        assert_eq!(aligned("a\tb\nno cell here\nc\td\n").unwrap(), "a         b\nno cell here\nc         d\n");
+        assert_eq!(aligned("a\t\n").unwrap(), "a         \n");
+        assert_eq!(aligned("").unwrap(), "");
     }
 }

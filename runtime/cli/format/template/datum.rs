@@ -142,6 +142,18 @@ impl Datum {
         }
     }
 
+    /// About how many bytes of memory it takes.
+    pub fn weight(&self) -> usize {
+        let inside = match self {
+            Datum::Text(text) => text.len(),
+            Datum::List(Some(items)) => items.iter().map(Datum::weight).sum(),
+            Datum::Map(Some(entries)) => entries.iter().map(|(key, value)| key.len() + value.weight()).sum(),
+            Datum::Struct(fields) => fields.iter().map(|(key, value)| key.len() + value.weight()).sum(),
+            _ => 0,
+        };
+        size_of::<Datum>() + inside
+    }
+
     /// Go's idea of truth: not false, not zero, not empty.
     pub fn is_true(&self) -> bool {
         match self {

@@ -2,12 +2,13 @@
 
 use super::datum::{Datum, left_out};
 use super::tree::{Branch, Command, Node, Operand, Pipe, What};
-use super::{Fault, Fields, functions, print};
+use super::{Fault, Fields, functions, print, too_long};
+use crate::store::bounds;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 pub fn execute(nodes: &[Node], data: &Datum, fields: Fields) -> Result<String, Fault> {
-    let mut walk = Walk { shown: String::new(), variables: vec![("$".into(), data.clone())], fields };
+    let mut walk = Walk { shown: String::new(), variables: vec![("$".into(), data.clone())], fields, spent: 0 };
     walk.list(nodes, data)?;
     Ok(walk.shown)
 }
@@ -17,7 +18,12 @@ struct Walk {
     /// The innermost last.
     variables: Vec<(String, Datum)>,
     fields: Fields,
+    /// Bytes that all values together have taken.
+    spent: usize,
 }
+
+/// What one round of a loop counts as, beside what it makes.
+const ROUND: usize = 64;
 
 /// How a list of nodes ended.
 #[derive(PartialEq)]
@@ -32,12 +38,14 @@ impl Walk {
         for node in nodes {
             let flow = match node {
                 Node::Text(text) => {
+                    self.spend(text.len()).map_err(|message| fault(0, &"text", message))?;
                     self.shown.push_str(text);
                     Flow::On
                 }
                 Node::Action(pipe) => {
                     let value = self.pipe(pipe, dot)?;
                     if pipe.variables.is_empty() {
+                        self.spend(value.weight()).map_err(|message| fault(pipe.position(), pipe, message))?;
                         self.shown.push_str(&print::shown(&value));
                     }
                     Flow::On
@@ -55,6 +63,12 @@ impl Walk {
         Ok(Flow::On)
     }
 
+    /// Refuses what would take more than a template may, before it is made.
+    fn spend(&mut self, bytes: usize) -> Result<(), String> {
+        self.spent = self.spent.saturating_add(bytes);
+        if self.spent > bounds::TEMPLATE { Err(too_long()) } else { Ok(()) }
+    }
+
     /// `if` and `with`, which differ in what the dot is inside.
     fn choice(&mut self, branch: &Branch, dot: &Datum, moves_dot: bool) -> Result<Flow, Fault> {
         let depth = self.variables.len();
@@ -70,26 +84,26 @@ impl Walk {
     fn range(&mut self, branch: &Branch, dot: &Datum) -> Result<Flow, Fault> {
         let depth = self.variables.len();
         let value = self.pipe(&branch.pipe, dot)?;
-        let pairs: Vec<(Datum, Datum)> = match &value {
+        let pairs: Box<dyn Iterator<Item = (Datum, Datum)>> = match &value {
             Datum::List(items) => {
                 let items = items.as_ref().map_or(&[][..], |items| items.as_slice());
-                items.iter().enumerate().map(|(index, item)| (Datum::Int(index as i64), item.clone())).collect()
+                Box::new(items.iter().enumerate().map(|(index, item)| (Datum::Int(index as i64), item.clone())))
             }
             Datum::Map(entries) => {
                 let entries = entries.iter().flat_map(|entries| entries.iter());
-                entries.map(|(key, value)| (Datum::text(key), value.clone())).collect()
+                Box::new(entries.map(|(key, value)| (Datum::text(key), value.clone())))
             }
-            Datum::Int(count) => {
-                (0..(*count).min(1_000_000)).map(|number| (Datum::Int(number), Datum::Int(number))).collect()
-            }
-            Datum::Missing | Datum::Nil => Vec::new(),
+            Datum::Int(count) => Box::new((0..*count).map(|number| (Datum::Int(number), Datum::Int(number)))),
+            Datum::Missing | Datum::Nil => Box::new(std::iter::empty()),
             other => {
-                let position = branch.pipe.commands.first().map_or(0, Command::position);
-                return Err(fault(position, &branch.pipe, format!("range can't iterate over {}", print::plain(other))));
+                let message = format!("range can't iterate over {}", print::plain(other));
+                return Err(fault(branch.pipe.position(), &branch.pipe, message));
             }
         };
-        let is_empty = pairs.is_empty();
+        let mut is_empty = true;
         for (key, item) in pairs {
+            is_empty = false;
+            self.spend(ROUND).map_err(|message| fault(branch.pipe.position(), &branch.pipe, message))?;
             self.bind(branch, depth, &key, &item);
             let flow = self.list(&branch.body, &item)?;
             self.variables.truncate(depth + branch.pipe.variables.len());
@@ -190,11 +204,13 @@ impl Walk {
                 .map_err(|message| fault(command.position(), command, message))?;
         }
         values.extend(piped);
-        match (stops_at, values.last()) {
-            (Some(_), Some(last)) => Ok(last.clone()),
-            _ => functions::call(name, &values, self.fields)
-                .map_err(|message| fault(command.position(), command, format!("error calling {name}: {message}"))),
+        if let (Some(_), Some(last)) = (stops_at, values.last()) {
+            return Ok(last.clone());
         }
+        self.spend(values.iter().map(Datum::weight).sum())
+            .and_then(|()| functions::call(name, &values, self.fields))
+            .and_then(|answer| self.spend(answer.weight()).map(|()| answer))
+            .map_err(|message| fault(command.position(), command, format!("error calling {name}: {message}")))
     }
 
     fn operand(&mut self, operand: &Operand, dot: &Datum) -> Result<Datum, Fault> {

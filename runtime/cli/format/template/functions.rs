@@ -1,10 +1,11 @@
 //! The functions that a template may call: Go's own, and those that Docker adds.
 
-use super::Fields;
 use super::compare;
 use super::datum::Datum;
 use super::print;
 use super::printf::printf;
+use super::{Fields, too_long};
+use crate::store::bounds;
 use std::cmp::Ordering;
 
 /// Every function, how many arguments it takes, and of what type; a function with no most takes any number more.
@@ -114,7 +115,7 @@ pub fn call(name: &str, values: &[Datum], fields: Fields) -> Result<Datum, Strin
         ("slice", [value, ends @ ..]) => slice(value, ends),
         ("print", values) => Ok(Datum::text(print::joined(values))),
         ("println", values) => Ok(Datum::text(values.iter().map(print::plain).collect::<Vec<_>>().join(" ") + "\n")),
-        ("printf", [format, values @ ..]) => Ok(Datum::text(printf(text(name, format)?, values))),
+        ("printf", [format, values @ ..]) => printf(text(name, format)?, values).map(Datum::text),
         ("html", values) => Ok(Datum::text(html(&spoken(values)))),
         ("js", values) => Ok(Datum::text(script(&spoken(values)))),
         ("urlquery", values) => Ok(Datum::text(url_query(&spoken(values)))),
@@ -171,6 +172,9 @@ fn join(list: &Datum, separator: &str) -> Result<Datum, String> {
     match list {
         Datum::List(items) => {
             let items = items.as_ref().map_or(&[][..], |items| items.as_slice());
+            if items.len().saturating_mul(separator.len()) > bounds::TEMPLATE {
+                return Err(too_long());
+            }
             Ok(Datum::text(items.iter().map(print::plain).collect::<Vec<_>>().join(separator)))
         }
         // A table's headers are strings where the rows may have lists.

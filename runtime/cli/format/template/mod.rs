@@ -18,6 +18,7 @@ pub use datum::Datum;
 pub use print::quoted;
 
 use crate::error::{Error, Result};
+use crate::store::bounds;
 use serde_json::Value;
 
 /// Fills `template` with `value`, as `inspect --format` does. No newline is added.
@@ -83,6 +84,11 @@ impl Template {
     pub fn header(&self, headers: &Value) -> Result<String> {
         self.execute(&Datum::of(headers), Fields::OfHeader)
     }
+}
+
+/// The words of what has grown beyond its bound.
+fn too_long() -> String {
+    format!("the template takes more than {} MiB", bounds::TEMPLATE >> 20)
 }
 
 fn line_of(text: &str, position: usize) -> usize {

@@ -1,12 +1,16 @@
 //! Go's fmt.Sprintf: `%s %q %d %v %x %f %t %c %T`, with flags, width and precision.
 
 use super::datum::Datum;
-use super::print;
+use super::{print, too_long};
+use crate::store::bounds;
 
 /// More than this many spaces or digits is a mistake; Go says so too.
 const WIDEST: usize = 1_000_000;
 
-pub fn printf(format: &str, values: &[Datum]) -> String {
+/// A binary fraction has no more decimals than this: what follows is zeros.
+const MOST_DECIMALS: usize = 1_074;
+
+pub fn printf(format: &str, values: &[Datum]) -> Result<String, String> {
     let mut shown = String::new();
     let mut values = values.iter();
     let mut letters = format.chars().peekable();
@@ -16,20 +20,25 @@ pub fn printf(format: &str, values: &[Datum]) -> String {
             continue;
         }
         let verb = Verb::read(&mut letters, &mut values);
+        shown.push_str(verb.fault);
         match verb.letter {
             None => shown.push_str("%!(NOVERB)"),
             Some('%') => shown.push('%'),
             Some(letter) => match values.next() {
+                Some(value) if verb.least_length(value) > bounds::TEMPLATE => return Err(too_long()),
                 Some(value) => shown.push_str(&verb.show(letter, value)),
                 None => shown.push_str(&format!("%!{letter}(MISSING)")),
             },
+        }
+        if shown.len() > bounds::TEMPLATE {
+            return Err(too_long());
         }
     }
     let extra: Vec<_> = values.map(|value| format!("{}={}", value.kind(), print::plain(value))).collect();
     if !extra.is_empty() {
         shown.push_str(&format!("%!(EXTRA {})", extra.join(", ")));
     }
-    shown
+    Ok(shown)
 }
 
 #[derive(Default)]
@@ -42,6 +51,42 @@ struct Verb {
     width: Option<usize>,
     precision: Option<usize>,
     letter: Option<char>,
+    /// What Go says of a `*` that is no number, or a very large one.
+    fault: &'static str,
+}
+
+/// What stands where a width or a precision may stand.
+enum Number {
+    None,
+    Some(i64),
+    /// Of a `*`: no whole number, or too large.
+    Bad,
+    /// Digits without an end: Go takes the rest of the format for them.
+    Endless,
+}
+
+impl Number {
+    fn read<'a>(
+        letters: &mut std::iter::Peekable<std::str::Chars>,
+        values: &mut impl Iterator<Item = &'a Datum>,
+    ) -> Number {
+        if letters.next_if_eq(&'*').is_some() {
+            return match values.next() {
+                Some(Datum::Int(number)) if number.unsigned_abs() <= WIDEST as u64 => Number::Some(*number),
+                _ => Number::Bad,
+            };
+        }
+        let mut number = None;
+        while let Some(digit) = letters.peek().and_then(|letter| letter.to_digit(10)) {
+            if number.is_some_and(|number| number > WIDEST as i64) {
+                letters.by_ref().for_each(drop);
+                return Number::Endless;
+            }
+            letters.next();
+            number = Some(number.unwrap_or(0) * 10 + i64::from(digit));
+        }
+        number.map_or(Number::None, Number::Some)
+    }
 }
 
 impl Verb {
@@ -61,26 +106,32 @@ impl Verb {
             }
             letters.next();
         }
-        let mut number = |letters: &mut std::iter::Peekable<std::str::Chars>| {
-            if letters.next_if_eq(&'*').is_some() {
-                return match values.next() {
-                    Some(Datum::Int(number)) => Some((*number).unsigned_abs() as usize),
-                    _ => None,
-                };
+        match Number::read(letters, values) {
+            Number::Some(width) => {
+                verb.minus |= width < 0;
+                verb.width = Some(width.unsigned_abs() as usize);
             }
-            let mut number = None;
-            while let Some(digit) = letters.peek().and_then(|letter| letter.to_digit(10)) {
-                letters.next();
-                number = Some(number.unwrap_or(0usize).saturating_mul(10).saturating_add(digit as usize));
-            }
-            number
-        };
-        verb.width = number(letters).map(|width| width.min(WIDEST));
+            Number::Bad => verb.fault = "%!(BADWIDTH)",
+            Number::None | Number::Endless => {}
+        }
         if letters.next_if_eq(&'.').is_some() {
-            verb.precision = Some(number(letters).unwrap_or(0).min(WIDEST));
+            match Number::read(letters, values) {
+                Number::Some(precision) => verb.precision = usize::try_from(precision).ok(),
+                Number::Bad => verb.fault = "%!(BADPREC)",
+                Number::None | Number::Endless => verb.precision = Some(0),
+            }
         }
         verb.letter = letters.next();
         verb
+    }
+
+    /// How long the answer is at least: each part of a list has the width of its own.
+    fn least_length(&self, value: &Datum) -> usize {
+        let parts = match value {
+            Datum::List(Some(items)) => items.len(),
+            _ => 1,
+        };
+        parts.saturating_mul(self.width.unwrap_or(0))
     }
 
     fn show(&self, letter: char, value: &Datum) -> String {
@@ -107,7 +158,7 @@ impl Verb {
                 self.padded(letter.to_string())
             }
             ('f' | 'F', Datum::Float(number)) => {
-                self.number(signed(format!("{number:.*}", self.precision.unwrap_or(6)), *number < 0.0))
+                self.number(signed(decimals(*number, self.precision.unwrap_or(6)), *number < 0.0))
             }
             ('v' | 'g', Datum::Float(number)) => self.number(signed(print::float(*number), *number < 0.0)),
             ('v' | 't', Datum::Bool(value)) => self.padded(value.to_string()),
@@ -145,4 +196,11 @@ impl Verb {
             false => format!("{}{text}", " ".repeat(missing)),
         }
     }
+}
+
+/// Rust's formatting ends the program at a precision of 65536.
+fn decimals(number: f64, places: usize) -> String {
+    let exact = format!("{number:.*}", places.min(MOST_DECIMALS));
+    let zeros = if number.is_finite() { places.saturating_sub(MOST_DECIMALS) } else { 0 };
+    exact + &"0".repeat(zeros)
 }

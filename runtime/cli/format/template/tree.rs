@@ -61,6 +61,12 @@ pub enum What {
     Chain(Box<Operand>, Vec<String>),
 }
 
+impl Pipe {
+    pub fn position(&self) -> usize {
+        self.commands.first().map_or(0, Command::position)
+    }
+}
+
 impl Command {
     pub fn position(&self) -> usize {
         self.words.first().map_or(0, |word| word.position)
