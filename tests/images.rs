@@ -271,6 +271,24 @@ fn tag_rmi_and_prune_say_what_they_did() {
 }
 
 #[test]
+fn a_reference_is_asked_for_by_a_shells_pattern_in_linear_time() {
+    let ebb = Ebb::new();
+    let long = "a".repeat(100);
+    ebb.ok(["tag", "busybox", &long]);
+    ebb.ok(["tag", "busybox", "team/tool:1.2"]);
+    let named = |pattern: &str| {
+        let filter = format!("reference={pattern}");
+        ebb.ok(["images", "--filter", &filter, "--format", "{{.Repository}}:{{.Tag}}"]).replace('\n', " ")
+    };
+    assert_eq!(named("team/*"), "team/tool:1.2");
+    assert_eq!(named("t*"), "", "a star does not cross a slash");
+    assert_eq!(named("*/t[a-o]ol:1.?"), "team/tool:1.2");
+    assert_eq!(named(&format!("{}z", "*a".repeat(40))), "");
+    assert_eq!(named(&format!("{}*", "*a".repeat(40))), format!("{long}:latest"));
+    assert!(ebb.fails(1, ["images", "--filter", "reference=[z-a]"]).contains("syntax error in pattern \"[z-a]\""));
+}
+
+#[test]
 fn import_makes_an_image_of_a_root() {
     let ebb = Ebb::empty();
     let tar = layer(&[("etc/motd", "hello\n")]);

@@ -141,6 +141,41 @@ fn filters_of_one_key_are_or_ed_and_of_two_keys_and_ed() {
     assert_eq!(ebb.ok(["ps", "--filter", "status=exited", "--format", "{{.Names}}"]), "web-2\ndb");
 }
 
+/// `docker ps -aq -f name=… | xargs docker rm`: what is matched is what is removed.
+#[test]
+fn a_name_is_asked_for_by_a_regular_expression() {
+    let ebb = Ebb::empty();
+    let long = "a".repeat(200);
+    for (name, id) in [("web-1", "aa"), ("web-10", "bb"), ("web-2", "cc"), ("w.b", "dd"), (&long, "ee")] {
+        Record::new(name).put(&ebb, id);
+    }
+    let names = |filter: &str| {
+        let answer = ebb.run(["ps", "-a", "--format", "{{.Names}}", "--filter", filter]);
+        assert_eq!(answer.code, 0, "{}", answer.shown());
+        let mut names: Vec<_> = answer.stdout.lines().map(str::to_owned).collect();
+        names.sort();
+        (names.join(" "), answer.stderr)
+    };
+    for (filter, expected) in [
+        ("name=^web-(1|10)$", "web-1 web-10"),
+        ("name=^/web-[12]$", "web-1 web-2"),
+        (r"name=web-\d{2}", "web-10"),
+        ("name=(?i)WEB-2", "web-2"),
+        (r"name=^w\.b$", "w.b"),
+        ("name=^(a|aa)+$", &long),
+        ("name=a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*z", ""),
+        ("name=((a*)*)*z", ""),
+        ("name=", &format!("{long} w.b web-1 web-10 web-2")),
+        ("id=^a+", "web-1"),
+    ] {
+        assert_eq!(names(filter), (expected.to_owned(), String::new()), "{filter}");
+    }
+    for bad in ["name=web-(", "name=*", "name=a{100000}{100000}"] {
+        let (found, warning) = names(bad);
+        assert!(found.is_empty() && warning.contains("is no regular expression: "), "{bad}: {found} {warning}");
+    }
+}
+
 #[test]
 fn a_filter_that_is_not_known_is_refused() {
     let ebb = Ebb::empty();

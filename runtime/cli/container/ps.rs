@@ -182,7 +182,7 @@ impl Wanted {
         };
         (self.all || is_up)
             && filters.any_pattern("id", &container.id)
-            && filters.any("name", |pattern| is_named(pattern, &container.name))
+            && is_named(filters, &container.name)
             && filters.labels(&container.config.image.labels)
             && filters.any("status", |status| status == state.status.word())
             && filters.any("exited", |code| has_ended && code.parse() == Ok(state.exit_code))
@@ -196,9 +196,8 @@ impl Wanted {
 }
 
 /// As Docker, with or without the slash that its names have inside.
-fn is_named(pattern: &str, name: &str) -> bool {
-    use crate::cli::format::filter::matches;
-    matches(pattern, name) || matches(pattern, &format!("/{name}"))
+fn is_named(filters: &Filters, name: &str) -> bool {
+    filters.any_pattern("name", name) || filters.any_pattern("name", &format!("/{name}"))
 }
 
 impl Ancestor {

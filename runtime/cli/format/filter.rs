@@ -1,15 +1,22 @@
 //! `--filter key=value`: the same key repeated means "or", different keys mean "and"; labels are all asked for, as in Docker.
 
+use crate::cli::output;
 use crate::engine::moment;
 use crate::error::{Error, Kind, Result};
 use jiff::Timestamp;
+use regex::bytes::{Regex, RegexBuilder};
 use std::collections::BTreeMap;
 
 /// What the user wants to see.
 #[derive(Debug, Default, Clone)]
 pub struct Filters {
     by_key: BTreeMap<String, Vec<String>>,
+    /// What was asked of [`PATTERNS`], read once.
+    patterns: BTreeMap<String, Vec<Regex>>,
 }
+
+/// The keys whose values Docker takes for regular expressions.
+const PATTERNS: [&str; 2] = ["id", "name"];
 
 impl Filters {
     /// Refuses what is no `key=value`, and a key that is not in `allowed`.
@@ -26,6 +33,13 @@ impl Filters {
             if !allowed.contains(&key.as_str()) {
                 return Err(Error::new(format!("invalid filter '{key}'"))
                     .with_cure(format!("known filters: {}", allowed.join(", "))));
+            }
+            if PATTERNS.contains(&key.as_str()) {
+                match expression(value.trim()) {
+                    Ok(pattern) => filters.patterns.entry(key.clone()).or_default().push(pattern),
+                    // Docker says nothing, and finds nothing but what is spelled so.
+                    Err(why) => output::complain(&format!("WARNING: {key}={value} is no regular expression: {why}")),
+                }
             }
             filters.by_key.entry(key).or_default().push(value.trim().to_owned());
         }
@@ -62,9 +76,10 @@ impl Filters {
         !self.has(key) || self.values(key).iter().map(String::as_str).any(holds)
     }
 
-    /// Whether `text` matches one of the patterns asked of `key` (see [`matches`]).
+    /// Whether nothing was asked of `key`, or `text` is what was asked, or one of the regular expressions asked matches it.
     pub fn any_pattern(&self, key: &str, text: &str) -> bool {
-        self.any(key, |pattern| matches(pattern, text))
+        let patterns = self.patterns.get(key).map_or(&[][..], Vec::as_slice);
+        self.any(key, |wanted| wanted == text) || patterns.iter().any(|pattern| pattern.is_match(text.as_bytes()))
     }
 
     /// Whether every `label=KEY` and `label=KEY=VALUE` holds, and no `label!=…` does.
@@ -94,34 +109,37 @@ impl Filters {
     }
 }
 
-/// Whether `pattern` occurs in `text`. Docker takes it as a regular expression; of these, `^`, `$`, `.`, `*`, `+` and `?`
-/// are known here.
-pub fn matches(pattern: &str, text: &str) -> bool {
-    let pattern: Vec<char> = pattern.chars().collect();
-    let text: Vec<char> = text.chars().collect();
-    match pattern.first() {
-        Some('^') => matches_here(&pattern[1..], &text),
-        _ => (0..=text.len()).any(|start| matches_here(&pattern, &text[start..])),
+/// A pattern of a shell's, as Go's path.Match takes it: `*` and `?` do not match a slash.
+pub fn shell_pattern(pattern: &str) -> Result<Regex> {
+    let mut expression = String::from("^");
+    let mut letters = pattern.chars().peekable();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '*' => expression.push_str("[^/]*"),
+            '?' => expression.push_str("[^/]"),
+            '[' => {
+                expression.push('[');
+                for letter in letters.by_ref().take_while(|letter| *letter != ']') {
+                    // What means something to a regular expression only (`[a&&b]`, `[[:alpha:]]`) does not here.
+                    let special = matches!(letter, '&' | '~' | '[');
+                    expression.push_str(if special { "\\" } else { "" });
+                    expression.push(letter);
+                }
+                expression.push(']');
+            }
+            '\\' => expression.push_str(&regex::escape(&letters.next().map(String::from).unwrap_or_default())),
+            letter => expression.push_str(&regex::escape(letter.encode_utf8(&mut [0; 4]))),
+        }
     }
+    self::expression(&(expression + "$")).map_err(|_| Error::new(format!("syntax error in pattern {pattern:?}")))
 }
 
-fn matches_here(pattern: &[char], text: &[char]) -> bool {
-    let fits = |wanted: char, found: char| wanted == '.' || wanted == found;
-    match pattern {
-        [] => true,
-        ['$'] => text.is_empty(),
-        ['\\', literal, rest @ ..] => text.first() == Some(literal) && matches_here(rest, &text[1..]),
-        [one, count @ ('*' | '+' | '?'), rest @ ..] => {
-            let most = text.iter().take_while(|found| fits(*one, **found)).count();
-            let (least, most) = match count {
-                '*' => (0, most),
-                '+' => (1, most),
-                _ => (0, most.min(1)),
-            };
-            (least..=most).any(|taken| matches_here(rest, &text[taken..]))
-        }
-        [one, rest @ ..] => text.first().is_some_and(|found| fits(*one, *found)) && matches_here(rest, &text[1..]),
-    }
+/// Linear in the length of the text, whatever the expression; its letters are bytes, as those of names are.
+fn expression(text: &str) -> std::result::Result<Regex, String> {
+    RegexBuilder::new(text).unicode(false).build().map_err(|error| match error {
+        regex::Error::Syntax(said) => said.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned(),
+        other => other.to_string(),
+    })
 }
 
 #[cfg(test)]
@@ -134,23 +152,24 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_a_pattern() {
+    fn a_shells_pattern_does_not_cross_a_slash() {
         for (pattern, text, expected) in [
-            ("web", "my-web-1", true),
-            ("^web", "my-web-1", false),
-            ("^web$", "web", true),
-            ("^web$", "web1", false),
-            ("w.b", "wxb", true),
-            ("^w.*1$", "web-1", true),
-            ("a+b", "aab", true),
-            ("a+b", "b", false),
-            ("a?b$", "b", true),
-            ("", "anything", true),
-            ("a\\.b", "a.b", true),
-            ("a\\.b", "axb", false),
+            ("web", "web", true),
+            ("web", "web-1", false),
+            ("*", "a/b", false),
+            ("*/*", "a/b", true),
+            ("a?c", "abc", true),
+            ("a?c", "a/c", false),
+            ("a.c", "abc", false),
+            ("w[a-f]b", "web", true),
+            ("w[^e]b", "web", false),
+            ("a\\*b", "a*b", true),
+            ("a\\*b", "axb", false),
         ] {
-            assert_eq!(matches(pattern, text), expected, "{pattern} {text}");
+            let found = shell_pattern(pattern).unwrap();
+            assert_eq!(found.is_match(text.as_bytes()), expected, "{pattern} {text}");
         }
+        assert!(shell_pattern("[z-a]").unwrap_err().message.contains("syntax error in pattern"));
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! ls, inspect and history: what images there are, and what is in them.
 
-use crate::cli::format::filter::Filters;
+use crate::cli::format::filter::{self, Filters};
 use crate::cli::format::{inspect, table, units};
 use crate::cli::{Execute, store};
 use crate::engine::image::{self, Image, reference};
 use crate::error::{Error, Result};
 use crate::store::id;
 use jiff::Timestamp;
+use regex::bytes::Regex;
 use serde_json::{Value, json};
 
 /// List images
@@ -47,6 +48,9 @@ impl Execute for Ls {
         };
         let (before, since) = (moment("before")?, moment("since")?);
         let dangling = filters.boolean("dangling")?;
+        let asked = self.name.as_deref().map(Reference::read).transpose()?;
+        let references: Vec<_> =
+            filters.values("reference").iter().map(|text| Reference::read(text)).collect::<Result<_>>()?;
         let mut rows = Vec::new();
         for image in image::list(&store)? {
             let fits = dangling.is_none_or(|wanted| wanted == image.names.is_empty())
@@ -57,8 +61,8 @@ impl Execute for Ls {
                 continue;
             }
             let named = |name: &&String| {
-                self.name.as_deref().is_none_or(|wanted| matches(wanted, name))
-                    && (!filters.has("reference") || filters.any("reference", |wanted| matches(wanted, name)))
+                asked.as_ref().is_none_or(|wanted| wanted.is(name))
+                    && (references.is_empty() || references.iter().any(|wanted| wanted.is(name)))
             };
             let names: Vec<&String> = image.names.iter().filter(named).collect();
             rows.extend(names.iter().map(|name| row(&image, Some(name), self.no_trunc)));
@@ -81,24 +85,26 @@ impl Execute for Ls {
 }
 
 /// `nginx` means all its tags; `*` any text without a slash, as in a shell.
-fn matches(wanted: &str, name: &str) -> bool {
-    let (repository, tag) = reference::split(name);
-    let (wanted, wanted_tag) = reference::split(wanted);
-    let wanted = wanted.strip_prefix("docker.io/").unwrap_or(wanted);
-    let wanted = wanted.strip_prefix("library/").unwrap_or(wanted);
-    glob(wanted.as_bytes(), repository.as_bytes())
-        && wanted_tag.is_none_or(|wanted| glob(wanted.as_bytes(), tag.unwrap_or_default().as_bytes()))
+struct Reference {
+    repository: Regex,
+    tag: Option<Regex>,
 }
 
-fn glob(pattern: &[u8], text: &[u8]) -> bool {
-    match (pattern.split_first(), text.split_first()) {
-        (None, None) => true,
-        (Some((b'*', rest)), _) => {
-            glob(rest, text) || text.split_first().is_some_and(|(first, more)| *first != b'/' && glob(pattern, more))
-        }
-        (Some((b'?', rest)), Some((_, more))) => glob(rest, more),
-        (Some((wanted, rest)), Some((found, more))) => wanted == found && glob(rest, more),
-        _ => false,
+impl Reference {
+    fn read(wanted: &str) -> Result<Reference> {
+        let (repository, tag) = reference::split(wanted);
+        let repository = repository.strip_prefix("docker.io/").unwrap_or(repository);
+        let repository = repository.strip_prefix("library/").unwrap_or(repository);
+        Ok(Reference {
+            repository: filter::shell_pattern(repository)?,
+            tag: tag.map(filter::shell_pattern).transpose()?,
+        })
+    }
+
+    fn is(&self, name: &str) -> bool {
+        let (repository, tag) = reference::split(name);
+        self.repository.is_match(repository.as_bytes())
+            && self.tag.as_ref().is_none_or(|wanted| wanted.is_match(tag.unwrap_or_default().as_bytes()))
     }
 }
 
