@@ -2,7 +2,8 @@
 
 mod common;
 
-use common::layers::image;
+use common::layers::{image, image_changed};
+use common::terminal::Terminal;
 use common::{Ebb, has_one_id};
 use std::os::unix::fs::PermissionsExt;
 
@@ -34,15 +35,71 @@ fn words_that_mean_nothing_are_refused_in_dockers_words() {
             &["--mount", "foo"],
             "invalid argument \"foo\" for \"--mount\" flag: invalid field 'foo' must be a key=value pair",
         ),
+        (&["--shm-size", "-1"], "invalid argument \"-1\" for \"--shm-size\" flag: invalid size: '-1'"),
+        (&["--shm-size=x"], "invalid argument \"x\" for \"--shm-size\" flag: invalid size: 'x'"),
+        (&["--dns", "x"], "invalid argument \"x\" for \"--dns\" flag: IP address is not correctly formatted: x"),
+        (&["-l", "=x"], "invalid argument \"=x\" for \"-l, --label\" flag: invalid label '=x': empty name"),
+        (&["-l", "a b=x"], "invalid argument \"a b=x\" for \"-l, --label\" flag: label 'a b' contains whitespaces"),
+        (
+            &["--expose", "99999"],
+            "ebb: invalid range format for --expose: 99999, error: strconv.ParseUint: parsing \"99999\": value out of range",
+        ),
+        (
+            &["--expose", "NaN/tcp"],
+            "ebb: invalid range format for --expose: NaN/tcp, error: strconv.ParseUint: parsing \"NaN\": invalid syntax",
+        ),
+        (
+            &["--expose", "9-8"],
+            "ebb: invalid range format for --expose: 9-8, error: invalid range specified for port: 9-8",
+        ),
+        (&["--expose", "80:80"], "ebb: invalid port format for --expose: 80:80"),
     ] {
         let said = ebb.fails(125, [&["create"], words, &["busybox", "true"]].concat());
         assert_eq!(said.lines().next(), Some(wanted));
     }
+    ebb.ok(["create", "--name", "ports", "--expose", "80-82/udp", "--expose", "7", "--dns", "::1", "busybox"]);
+    assert_eq!(
+        ebb.inspect("ports", "{{json .Config.ExposedPorts}} {{.HostConfig.Dns}}"),
+        r#"{"7/tcp":{},"80/udp":{},"81/udp":{},"82/udp":{}} [::1]"#
+    );
+    ebb.ok(["rm", "ports"]);
+    let said = ebb.fails(125, ["volume", "create", "--label", "=x", "vol"]);
+    assert!(said.starts_with("invalid argument \"=x\" for \"--label\" flag: invalid label '=x': empty name"), "{said}");
     assert_eq!(ebb.ok(["ps", "-a", "--format", "{{.Names}}"]), "box", "and nothing was made");
     assert!(ebb.ok(["volume", "ls", "-q"]).is_empty());
 }
 
 /// `rm -f "$UNSET"` is a mistake, not something that is gone already.
+/// What an image says may be no signal; what a person types must be one.
+#[test]
+fn a_container_whose_image_names_no_signal_is_stopped_by_term() {
+    let ebb = Ebb::new();
+    image_changed(&ebb, "odd", &[], |config| config["StopSignal"] = "SIGNONSENSE".into());
+    let program = "trap 'exit 7' TERM; echo ready; while :; do read -t 1 x; done";
+    ebb.ok(["run", "-d", "-i", "--name", "box", "odd", "sh", "-c", program]);
+    ebb.await_line("box", "ready");
+    ebb.ok(["stop", "box"]);
+    assert_eq!(ebb.inspect("box", "{{.State.ExitCode}} {{.Config.StopSignal}}"), "7 SIGNONSENSE");
+    let said = ebb.fails(125, ["create", "--stop-signal", "NONSENSE", "busybox"]);
+    assert!(said.contains("Invalid signal: NONSENSE"), "{said}");
+}
+
+/// Scripts and compose files that are shared by many hosts have it everywhere.
+#[test]
+fn a_label_for_selinux_is_taken_in_silence_and_explained_once_on_a_terminal() {
+    let ebb = Ebb::new();
+    let words = ["create", "-v", "v1:/x:z", "-v", "v2:/y:Z", "busybox"];
+    let answer = ebb.run(words);
+    assert_eq!((answer.code, answer.stderr.as_str()), (0, ""), "{}", answer.shown());
+    let mut command = ebb.command();
+    command.args(words);
+    let mut terminal = Terminal::start(&command).plain();
+    terminal.shows(":z at /x changes nothing");
+    assert!(!terminal.shows("\r\n").contains("changes nothing"));
+    let rest = terminal.shows("\r\n");
+    assert!(!rest.contains("changes nothing") && rest.trim().len() == 64, "{rest}");
+}
+
 #[test]
 fn an_empty_name_is_refused_in_dockers_words_also_by_force() {
     let ebb = Ebb::empty();

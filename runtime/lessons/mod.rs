@@ -13,7 +13,9 @@ pub mod screen;
 pub mod shell;
 
 use crate::error::{Doing, Error, Result};
+use crate::store::bounds;
 use parse::Lesson;
+use std::path::Path;
 
 /// Every lesson, in the order of its number: its directory's name and its text. `tests/lessons.rs` holds this list
 /// against the directories.
@@ -39,7 +41,7 @@ pub fn find(name: &str) -> Result<Lesson> {
         }
     }
     if name.contains('/') || name.ends_with(".md") {
-        let text = std::fs::read_to_string(name).doing(|| format!("read the lesson {name}"))?;
+        let text = bounds::read_named(Path::new(name)).doing(|| format!("read the lesson {name}"))?;
         return parse::lesson(0, name, name, &text);
     }
     Err(Error::new(format!("no such lesson: {name}")).with_cure("`ebb lesson` lists them"))

@@ -4,7 +4,7 @@ use super::state::{self, Container, Record, Status};
 use super::{CreateOptions, Io, cgroup, hooks};
 use crate::error::{Doing, Error, Result};
 use crate::explain::calls;
-use crate::store::{atomic, lock, tree};
+use crate::store::{atomic, bounds, lock, tree};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use oci_spec::runtime::{Hook, Spec};
 use std::fs::File;
@@ -22,7 +22,7 @@ pub struct Created {
 /// Reads and checks a bundle's configuration.
 pub fn load(bundle: &Path) -> Result<Spec> {
     let path = bundle.join("config.json");
-    let text = match std::fs::read_to_string(&path) {
+    let text = match bounds::read_named(&path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && bundle.is_dir() => {
             return Err(Error::not_found("JSON specification file config.json not found"));
         }

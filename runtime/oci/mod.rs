@@ -45,6 +45,7 @@ pub use namespaces::{is_in_first_user_namespace, mounts_of};
 pub use options::{IDMAP_WHERE_POSSIBLE, NO_LINKS, SUBPATH, is_own_word, owner_option, subpath_option};
 
 use crate::error::{Doing, Error, Result};
+use crate::store::bounds;
 use nix::unistd::Pid;
 use oci_spec::runtime::{Process, Spec};
 use serde::{Serialize, de::DeserializeOwned};
@@ -238,8 +239,8 @@ pub fn map_ids_for_a_try(path: &Path, recursive: bool) -> Result<()> {
 /// Reads `bundle/config.json`.
 pub fn read_bundle(bundle: &Path) -> Result<Spec> {
     let path = bundle.join("config.json");
-    let bytes = std::fs::read(&path).doing(|| format!("read {}", path.display()))?;
-    let spec: Spec = serde_json::from_slice(&bytes).doing(|| format!("read {}", path.display()))?;
+    let text = bounds::read_named(&path).doing(|| format!("read {}", path.display()))?;
+    let spec: Spec = serde_json::from_str(&text).doing(|| format!("read {}", path.display()))?;
     spec.process().as_ref().map_or(Ok(()), refuse_no_id)?;
     Ok(spec)
 }

@@ -18,8 +18,12 @@
 //! | [`PATH_TOLD`] | bytes | a container's tree so deep that the paths of its directories fill the memory |
 //! | [`COMPOSED`] | bytes | a file of the kernel's that never ends (/proc/kcore), which must be read before its size is known |
 //! | [`ARGUMENT`], [`ARGUMENTS`] | bytes | an environment that execve(2) would refuse, merged at a great cost |
+//! | [`NAMED_FILE`] | bytes | a file that an option names, and that never ends: `--env-file /dev/zero` |
 //! | [`TEMPLATE`] | bytes | a `--format` that doubles a text, or repeats itself a million million times |
 //! | [`VOLUMES_OF_IMAGE`] | volumes | a container that takes a hundred thousand mounts |
+
+use std::io::Read;
+use std::path::Path;
 
 /// Bytes of one pax header or long name, which is kept in memory, and the records in it, some 100 bytes of memory each. An
 /// honest one holds a path, an owner, times, and extended attributes of at most 64 KiB each.
@@ -78,6 +82,26 @@ pub const ARGUMENTS: usize = 6 << 20;
 /// directories in one another as a container can make would have as many paths, each longer than the one before: gigabytes. One line,
 /// which ends in `/…`, stands for all of them in a directory.
 pub const PATH_TOLD: usize = 4096;
+
+/// Bytes of a file that an option names and that is read as a whole: variables, labels, a seccomp profile, a bundle.
+pub const NAMED_FILE: u64 = 16 << 20;
+
+/// Reads a file that an option names, which may be a device or a pipe.
+pub fn read_named(path: &Path) -> std::io::Result<String> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(NAMED_FILE + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > NAMED_FILE {
+        return Err(std::io::Error::other(format!(
+            "it has more than {} MiB, and none such is so large",
+            NAMED_FILE >> 20
+        )));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let line =
+            1 + error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
+        std::io::Error::other(format!("invalid utf8 bytes at line {line}"))
+    })
+}
 
 /// Bytes that all values of a template may take together, each round of a loop counting as some: a template of 30 bytes can ask for
 /// more than any memory holds. What people ask for are some kilobytes.

@@ -18,7 +18,7 @@ mod stats;
 mod stop;
 mod top;
 mod update;
-mod values;
+pub mod values;
 mod wait;
 
 pub use cp::Cp;

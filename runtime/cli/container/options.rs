@@ -37,7 +37,7 @@ pub struct Options {
     #[arg(long, value_name = "list")]
     device: Vec<String>,
     /// Set custom DNS servers
-    #[arg(long, value_name = "list")]
+    #[arg(long, value_name = "list", value_parser = values::address)]
     dns: Vec<String>,
     /// Set DNS options
     #[arg(long, visible_alias = "dns-opt", value_name = "list")]
@@ -97,7 +97,7 @@ pub struct Options {
     #[arg(long, value_name = "string", value_parser = ["private", "host", "shareable", "none"])]
     ipc: Option<String>,
     /// Set meta data on a container
-    #[arg(short, long, value_name = "list")]
+    #[arg(short, long, value_name = "list", value_parser = values::label)]
     label: Vec<String>,
     /// Read in a line delimited file of labels
     #[arg(long, value_name = "list")]
@@ -161,8 +161,8 @@ pub struct Options {
     #[arg(long, value_name = "list")]
     security_opt: Vec<String>,
     /// Size of /dev/shm
-    #[arg(long, value_name = "bytes")]
-    shm_size: Option<String>,
+    #[arg(long, value_name = "bytes", allow_hyphen_values = true, value_parser = values::size)]
+    shm_size: Option<i64>,
     /// Signal to stop the container
     #[arg(long, value_name = "string")]
     stop_signal: Option<String>,
@@ -262,7 +262,7 @@ impl Options {
             stop_signal: self.stop_signal,
             stop_timeout: self.stop_timeout,
             health,
-            expose: self.expose,
+            expose: values::exposed(&self.expose)?,
             tty: self.tty,
             interactive: self.interactive,
             detached,
@@ -363,10 +363,7 @@ impl Options {
             volume_driver: self.volume_driver.clone(),
             uts_mode: self.uts.clone(),
             userns_mode: self.userns.clone(),
-            shm_size: match size(&self.shm_size)? {
-                0 => 64 << 20,
-                size => size,
-            },
+            shm_size: self.shm_size.filter(|size| *size > 0).unwrap_or(64 << 20),
             sysctls,
             runtime: if self.runtime == "ebb" { String::new() } else { self.runtime.clone() },
             init: self.init,

@@ -4,8 +4,10 @@ use crate::engine::container::record::{DeviceLimit, Ulimit};
 use crate::engine::container::{limits, security};
 use crate::engine::mounts;
 use crate::error::{Doing, Error, Kind, Result};
+use crate::store::bounds;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::num::IntErrorKind;
+use std::path::{Path, PathBuf};
 
 pub fn duration(text: &str) -> std::result::Result<i64, String> {
     crate::cli::format::units::parse_duration(text).map_err(|error| error.to_string())
@@ -145,26 +147,100 @@ pub fn check_sysctls(sysctls: &BTreeMap<String, String>, network: &str, ipc: &st
     Ok(())
 }
 
-pub fn lines(file: &PathBuf) -> Result<Vec<String>> {
-    let text = std::fs::read_to_string(file).doing(|| format!("open {}", file.display()))?;
-    let line = |line: &str| line.trim_start().to_owned();
-    Ok(text.lines().map(line).filter(|line| !line.is_empty() && !line.starts_with('#')).collect())
+/// The lines of `--env-file` and `--label-file`, by Docker's rules.
+pub fn lines(file: &Path) -> Result<Vec<String>> {
+    let text = bounds::read_named(file).doing(|| format!("open {}", file.display()))?;
+    let mut entries = Vec::new();
+    for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
+        let line = line.trim_start();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        entry(line).map_err(|message| {
+            Error::new(message).with_cure(format!(
+                "line {} of {}: one is NAME=value, or NAME alone; what follows the = is the value as it is",
+                index + 1,
+                file.display()
+            ))
+        })?;
+        entries.push(line.to_owned());
+    }
+    Ok(entries)
+}
+
+/// Refuses what has no name, or one that no shell could name.
+fn entry(line: &str) -> std::result::Result<(), String> {
+    let name = line.split('=').next().unwrap_or_default();
+    match name {
+        "" => Err(format!("no variable name on line '{line}'")),
+        name if name.contains([' ', '\t']) => Err(format!("variable '{name}' contains whitespaces")),
+        // A program's environment ends each entry with one.
+        name if line.contains('\0') => Err(format!("variable '{name}' contains a NUL character")),
+        _ => Ok(()),
+    }
 }
 
 /// What `--env-file` and `-e` say, the later over the earlier.
 pub fn environment(files: &[PathBuf], entries: &[String]) -> Result<Vec<String>> {
     let mut env = Vec::new();
     for file in files {
-        for line in lines(file)? {
-            if variable(&line).is_err() {
-                return Err(Error::new(format!("no variable name on line '{line}'"))
-                    .with_cure(format!("a line of {} is NAME=value, or NAME alone", file.display())));
-            }
-            env.extend(passed_on(&line));
-        }
+        env.extend(lines(file)?.iter().filter_map(|line| passed_on(line)));
     }
     env.extend(entries.iter().filter_map(|entry| passed_on(entry)));
     Ok(env)
+}
+
+/// A label, which has a name.
+pub fn label(text: &str) -> std::result::Result<String, String> {
+    let name = text.split('=').next().unwrap_or_default().trim_start_matches([' ', '\t']);
+    match name {
+        "" => Err(format!("invalid label '{text}': empty name")),
+        name if name.contains([' ', '\t']) => Err(format!("label '{name}' contains whitespaces")),
+        _ => Ok(text.to_owned()),
+    }
+}
+
+/// The address of a server.
+pub fn address(text: &str) -> std::result::Result<String, String> {
+    let address = text.trim().parse::<std::net::IpAddr>();
+    address.map(|address| address.to_string()).map_err(|_| format!("IP address is not correctly formatted: {text}"))
+}
+
+/// Bytes, of which there is at least none.
+pub fn size(text: &str) -> std::result::Result<i64, String> {
+    limits::memory(text).ok().filter(|bytes| *bytes >= 0).ok_or_else(|| format!("invalid size: '{text}'"))
+}
+
+/// `--expose 80`, `53/udp`, `8000-8010`: a name for each port.
+pub fn exposed(texts: &[String]) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for text in texts {
+        if text.contains(':') {
+            return Err(Error::new(format!("invalid port format for --expose: {text}")));
+        }
+        let (ports, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+        let protocol = if protocol.is_empty() { "tcp" } else { protocol };
+        let range = port_range(ports)
+            .map_err(|why| Error::new(format!("invalid range format for --expose: {text}, error: {why}")))?;
+        names.extend(range.map(|port| format!("{port}/{protocol}")));
+    }
+    Ok(names)
+}
+
+/// With the words of Go's strconv, which Docker shows.
+fn port_range(ports: &str) -> std::result::Result<std::ops::RangeInclusive<u16>, String> {
+    let number = |text: &str| {
+        text.parse::<u16>().map_err(|error| {
+            let what = if *error.kind() == IntErrorKind::PosOverflow { "value out of range" } else { "invalid syntax" };
+            format!("strconv.ParseUint: parsing {text:?}: {what}")
+        })
+    };
+    if ports.is_empty() {
+        return Err("empty string specified for ports".to_owned());
+    }
+    let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
+    let (first, last) = (number(first)?, number(last)?);
+    if last < first { Err(format!("invalid range specified for port: {ports}")) } else { Ok(first..=last) }
 }
 
 /// What has a name to be a variable by.

@@ -6,6 +6,7 @@ use crate::error::{Doing, Error, Kind, Result};
 use crate::kernel;
 use crate::oci::state::Status;
 use crate::oci::{self, Io, binary};
+use crate::store::bounds;
 use nix::unistd::Pid;
 use oci_spec::runtime::{Capability, LinuxCapabilities, Process};
 use std::path::PathBuf;
@@ -92,7 +93,9 @@ impl Exec {
         let spec = container.spec()?;
         binary::keep_from(&spec)?;
         let process = match &self.process {
-            Some(file) => crate::store::atomic::read_json(file)?,
+            Some(file) => bounds::read_named(file)
+                .and_then(|text| Ok(serde_json::from_str(&text)?))
+                .doing(|| format!("read {}", file.display()))?,
             None => self.described_by_options(spec.process().clone().unwrap_or_default())?,
         };
         let named = [self.console_socket.as_deref(), self.pid_file.as_deref()];

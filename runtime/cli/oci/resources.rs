@@ -5,6 +5,7 @@ use crate::engine::container::limits;
 use crate::error::{Doing, Error, Result};
 use crate::oci::cgroup;
 use crate::oci::state::{Container, Status};
+use crate::store::bounds;
 use oci_spec::runtime::LinuxResources;
 use serde_json::{Value, json};
 use std::io::Read;
@@ -130,9 +131,9 @@ fn from_file(file: &PathBuf) -> Result<LinuxResources> {
     let what = || format!("read the resources from {}", file.display());
     let mut text = String::new();
     if file.as_os_str() == "-" {
-        std::io::stdin().read_to_string(&mut text).doing(what)?;
+        std::io::stdin().take(bounds::NAMED_FILE).read_to_string(&mut text).doing(what)?;
     } else {
-        text = std::fs::read_to_string(file).doing(what)?;
+        text = bounds::read_named(file).doing(what)?;
     }
     serde_json::from_str(&text).doing(what)
 }

@@ -1,5 +1,6 @@
 //! volume create.
 
+use crate::cli::container::values;
 use crate::cli::{Execute, output, store};
 use crate::engine::{mounts, volume};
 use crate::error::{Doing, Error, Result};
@@ -19,7 +20,7 @@ pub struct Create {
     #[arg(short, long, value_name = "string", default_value = "local")]
     driver: String,
     /// Set metadata for a volume
-    #[arg(long, value_name = "list")]
+    #[arg(long, value_name = "list", value_parser = values::label)]
     label: Vec<String>,
     /// Set driver specific options
     #[arg(short, long, value_name = "map")]

@@ -34,6 +34,7 @@ pub struct Request {
     pub stop_signal: Option<String>,
     pub stop_timeout: Option<i64>,
     pub health: Health,
+    /// `80/tcp`
     pub expose: Vec<String>,
     pub tty: bool,
     pub interactive: bool,
@@ -199,7 +200,7 @@ fn describe(id: &str, request: &Request, image: &Image) -> Result<Container> {
     environment::lay_over(&mut own.env, &request.env);
     own.labels.extend(request.labels.clone());
     own.volumes.extend(without_source(request).map(|path| (path, serde_json::json!({}))));
-    own.exposed_ports.extend(request.expose.iter().map(|port| (port_name(port), serde_json::json!({}))));
+    own.exposed_ports.extend(request.expose.iter().map(|port| (port.clone(), serde_json::json!({}))));
     let set = |slot: &mut String, value: &Option<String>| {
         if let Some(value) = value {
             slot.clone_from(value);
@@ -259,10 +260,6 @@ fn image_is_bounded(config: &ImageConfig) -> Result<()> {
         true => Ok(()),
         false => Err(Error::new("the working directory is longer than a path may be")),
     }
-}
-
-fn port_name(port: &str) -> String {
-    if port.contains('/') { port.to_owned() } else { format!("{port}/tcp") }
 }
 
 fn health(asked: &Health, image: Option<Healthcheck>) -> Option<Healthcheck> {

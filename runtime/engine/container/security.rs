@@ -6,12 +6,14 @@ use super::record::HostConfig;
 use crate::engine::idmap::StoreIds;
 use crate::error::{Doing, Error, Result};
 use crate::oci;
+use crate::store::bounds;
 use oci_spec::runtime::{
     Capabilities, Capability, LinuxCapabilities, LinuxCapabilitiesBuilder, LinuxDevice, LinuxDeviceBuilder,
     LinuxDeviceCgroup, LinuxDeviceCgroupBuilder, LinuxDeviceType, LinuxSeccomp,
 };
 use std::collections::{HashMap, HashSet};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
 use std::str::FromStr;
 
 /// Podman's eleven: three fewer than Docker's (no MKNOD, NET_RAW, AUDIT_WRITE).
@@ -129,7 +131,8 @@ pub fn seccomp(host: &HostConfig, ids: &StoreIds) -> Result<Option<LinuxSeccomp>
     let mut filter = match asked {
         Some("unconfined") => None,
         Some(file) if !file.is_empty() && file != "builtin" => {
-            let text = std::fs::read_to_string(file).doing(|| format!("opening seccomp profile ({file}) failed"))?;
+            let text =
+                bounds::read_named(Path::new(file)).doing(|| format!("opening seccomp profile ({file}) failed"))?;
             Some(oci::seccomp::from_docker_json(&text, &set)?)
         }
         _ if host.privileged => None,

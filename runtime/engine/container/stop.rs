@@ -29,10 +29,7 @@ pub fn restart(store: &Store, container: &Container, asked: Option<i32>, timeout
 }
 
 fn end(store: &Store, container: &Container, asked: Option<i32>, timeout: Option<i64>, hold: bool) -> Result<()> {
-    let signal = match asked {
-        Some(signal) => signal,
-        None => stop_signal(container)?,
-    };
+    let signal = asked.unwrap_or_else(|| stop_signal(container));
     let Some(state) = mark(store, container, hold)? else { return Ok(()) };
     let seconds = timeout.or(container.config.stop_timeout).unwrap_or(DEFAULT_TIMEOUT);
     let patience = u64::try_from(seconds).ok().map(Duration::from_secs);
@@ -49,7 +46,7 @@ fn end(store: &Store, container: &Container, asked: Option<i32>, timeout: Option
 /// Sends `number` to the container's first process. SIGKILL, and the container's own stop signal, count as the user's
 /// wish that it stay down; after SIGKILL it returns when the end is recorded.
 pub fn kill(store: &Store, container: &Container, number: i32) -> Result<()> {
-    let down = number == libc::SIGKILL || number == stop_signal(container)?;
+    let down = number == libc::SIGKILL || number == stop_signal(container);
     let state = match down {
         true => mark(store, container, false)?,
         false => Some(state::current(store, container)?).filter(|state| state.is_running()),
@@ -68,12 +65,10 @@ pub fn kill(store: &Store, container: &Container, number: i32) -> Result<()> {
     Ok(())
 }
 
-/// The container's own stop signal, the image's or `--stop-signal`'s.
-pub fn stop_signal(container: &Container) -> Result<i32> {
-    match container.config.image.stop_signal.as_str() {
-        "" => Ok(libc::SIGTERM),
-        name => signal::parse(name),
-    }
+/// The container's own stop signal, the image's or `--stop-signal`'s. What an image says may be no signal: that is none, as in
+/// Docker, and the container can be stopped.
+pub fn stop_signal(container: &Container) -> i32 {
+    signal::parse(&container.config.image.stop_signal).unwrap_or(libc::SIGTERM)
 }
 
 /// Notes that it is stopped by hand, before anything happens to it, so that no restart policy starts it again. `None`

@@ -6,8 +6,9 @@ use crate::engine::image::Image;
 use crate::engine::volume;
 use crate::error::{Doing, Error, Result};
 use crate::store::{Store, lock};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, IsTerminal};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The mounts of a container, and the lock under which its volumes were looked up: no volume is removed until this is
 /// dropped, which is when the container's own record says that it uses them.
@@ -130,7 +131,12 @@ fn make(store: &Store, target: &Path, request: &Request) -> Result<MountPoint> {
 
 /// What was accepted and does less than its name says is told.
 fn explain_words(request: &Request) {
-    if let Some(word) = request.mode.split(',').find(|word| matches!(*word, "z" | "Z")) {
+    // Who shares compose files and scripts writes it everywhere, and Docker says nothing: a person is told, once.
+    static TOLD: AtomicBool = AtomicBool::new(false);
+    if let Some(word) = request.mode.split(',').find(|word| matches!(*word, "z" | "Z"))
+        && std::io::stderr().is_terminal()
+        && !TOLD.swap(true, Ordering::Relaxed)
+    {
         let why = match Path::new("/sys/fs/selinux/enforce").exists() {
             true => "Ebb sets no labels; `chcon -Rt container_file_t DIR` does, where SELinux denies access",
             false => "there is no SELinux here, and nothing to relabel",
