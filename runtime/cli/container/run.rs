@@ -149,7 +149,7 @@ fn warn_of_uncovered_volumes(container: &Container, asked: &[mounts::Request]) {
             eprintln!(
                 "ebb: warning: the image keeps data in {}, which no -v of yours covers: it goes into the anonymous \
                  volume {}",
-                mount.destination,
+                output::printable(&mount.destination),
                 crate::store::id::short(&mount.name)
             );
         }

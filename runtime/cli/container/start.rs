@@ -49,7 +49,7 @@ impl Execute for Start {
             match container.and_then(|container| start(&store, &container)) {
                 Ok(()) => output::line(name)?,
                 Err(error) => {
-                    eprintln!("ebb: {error}");
+                    output::complain(&error);
                     failed.push(name);
                 }
             }

@@ -21,7 +21,7 @@ pub fn print<N: AsRef<str>>(
         text => match Template::parse(text) {
             Ok(template) => Some(template),
             Err(error) => {
-                eprintln!("ebb: {error}");
+                output::complain(&error);
                 return Ok(BAD_TEMPLATE);
             }
         },
@@ -42,13 +42,13 @@ pub fn print<N: AsRef<str>>(
     }
     match format {
         Some(_) if template.is_some() => output::bytes(if shown.is_empty() { b"\n" } else { shown.as_bytes() })?,
-        Some("json") => output::line(&Value::Array(found).to_string())?,
-        _ => output::line(&indented(&Value::Array(found))?)?,
+        Some("json") => output::line(&output::in_json(&Value::Array(found).to_string()))?,
+        _ => output::line(&output::in_json(&indented(&Value::Array(found))?))?,
     }
     for error in &errors {
         match error.message.strip_prefix("Error: ") {
-            Some(_) => eprintln!("{error}"),
-            None => eprintln!("ebb: {error}"),
+            Some(_) => eprintln!("{}", output::lines(error)),
+            None => output::complain(error),
         }
     }
     if errors.is_empty() { Ok(0) } else { Err(Error::of(Kind::Reported, "")) }

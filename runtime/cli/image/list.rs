@@ -214,9 +214,11 @@ impl History {
         let created = step.created.as_ref().and_then(|text| text.parse::<Timestamp>().ok());
         let since = created.map_or("N/A".into(), |created| units::ago(created, Timestamp::now()));
         let at = created.map_or(String::new(), |created| created.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
-        let by = match self.no_trunc || step.created_by.chars().count() <= 45 {
-            true => step.created_by.clone(),
-            false => step.created_by.chars().take(44).collect::<String>() + "…",
+        // As Docker, which keeps a recipe's tabs out of the table's columns.
+        let created_by = step.created_by.replace('\t', " ");
+        let by = match self.no_trunc || created_by.chars().count() <= 45 {
+            true => created_by,
+            false => created_by.chars().take(44).collect::<String>() + "…",
         };
         json!({
             "Comment": step.comment,

@@ -51,7 +51,7 @@ impl Execute for Rm {
         let store = store()?;
         for_each(&self.names, |name| match remove::remove(&store, name, self.force) {
             Err(error) if error.is_not_found() && self.force => {
-                eprintln!("ebb: {error}");
+                output::complain(&error);
                 Ok(None)
             }
             result => Ok(Some(result?.join("\n"))),

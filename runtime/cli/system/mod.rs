@@ -68,7 +68,8 @@ impl Execute for Check {
         for finding in &report.findings {
             let mark = if finding.harmless { " (harmless)" } else { "" };
             let done = if finding.repaired.is_empty() { String::new() } else { format!("; {}", finding.repaired) };
-            output::line(&format!("{} {}: {}{mark}{done}", finding.kind, finding.what, finding.wrong))?;
+            let line = format!("{} {}: {}{mark}{done}", finding.kind, finding.what, finding.wrong);
+            output::line(&output::printable(&line))?;
         }
         let counted =
             format!("{} containers, {} volumes, {} images: ", report.containers, report.volumes, report.images);

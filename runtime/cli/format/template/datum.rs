@@ -142,6 +142,23 @@ impl Datum {
         }
     }
 
+    /// With all of its texts changed.
+    pub fn map_texts(&self, change: fn(&str) -> String) -> Datum {
+        match self {
+            Datum::Text(text) => Datum::text(change(text)),
+            Datum::List(Some(items)) => Datum::list(items.iter().map(|item| item.map_texts(change)).collect()),
+            Datum::Map(Some(entries)) => {
+                let entries = entries.iter().map(|(key, value)| (change(key), value.map_texts(change)));
+                Datum::Map(Some(Rc::new(entries.collect())))
+            }
+            Datum::Struct(fields) => {
+                let fields = fields.iter().map(|(key, value)| (key.clone(), value.map_texts(change)));
+                Datum::Struct(Rc::new(fields.collect()))
+            }
+            other => other.clone(),
+        }
+    }
+
     /// About how many bytes of memory it takes.
     pub fn weight(&self) -> usize {
         let inside = match self {

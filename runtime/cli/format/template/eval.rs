@@ -3,12 +3,14 @@
 use super::datum::{Datum, left_out};
 use super::tree::{Branch, Command, Node, Operand, Pipe, What};
 use super::{Fault, Fields, functions, print, too_long};
+use crate::cli::output;
 use crate::store::bounds;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 pub fn execute(nodes: &[Node], data: &Datum, fields: Fields) -> Result<String, Fault> {
-    let mut walk = Walk { shown: String::new(), variables: vec![("$".into(), data.clone())], fields, spent: 0 };
+    let mut walk =
+        Walk { shown: String::new(), variables: vec![("$".into(), data.clone())], fields, spent: 0, raw: false };
     walk.list(nodes, data)?;
     Ok(walk.shown)
 }
@@ -20,7 +22,12 @@ struct Walk {
     fields: Fields,
     /// Bytes that all values together have taken.
     spent: usize,
+    /// Whether a function is being called that escapes for itself, or shows nothing of what it is given.
+    raw: bool,
 }
+
+/// The functions that are given an image's or a container's words as they are.
+const RAW: [&str; 10] = ["json", "js", "urlquery", "len", "eq", "ne", "lt", "le", "gt", "ge"];
 
 /// What one round of a loop counts as, beside what it makes.
 const ROUND: usize = 64;
@@ -135,9 +142,12 @@ impl Walk {
 
     fn pipe(&mut self, pipe: &Pipe, dot: &Datum) -> Result<Datum, Fault> {
         let mut value = None;
+        let before = self.raw;
+        self.raw |= pipe.commands.last().is_some_and(is_raw);
         for command in &pipe.commands {
             value = Some(self.command(command, dot, value)?);
         }
+        self.raw = before;
         let value = value.unwrap_or(Datum::Missing);
         for name in &pipe.variables {
             match pipe.assigns {
@@ -160,7 +170,11 @@ impl Walk {
         {
             let key = self.operand(key, dot)?;
             let key = print::plain(&key);
-            return Ok(if self.fields == Fields::OfHeader { label_header(&key) } else { label(row, &key) });
+            return Ok(if self.fields == Fields::OfHeader {
+                label_header(&key)
+            } else {
+                self.foreign(label(row, &key))
+            });
         }
         if command.words.len() > 1 || piped.is_some() {
             let message = match &first.what {
@@ -215,17 +229,19 @@ impl Walk {
 
     fn operand(&mut self, operand: &Operand, dot: &Datum) -> Result<Datum, Fault> {
         match &operand.what {
-            What::Dot => Ok(dot.clone()),
+            What::Dot => Ok(self.foreign(dot.clone())),
             What::Nil => Ok(Datum::Missing),
             What::Bool(value) => Ok(Datum::Bool(*value)),
             What::Int(number, _) => Ok(Datum::Int(*number)),
             What::Float(number, _) => Ok(Datum::Float(*number)),
             What::Text(value, _) => Ok(Datum::text(value)),
-            What::Field(names) => self.fields(dot.clone(), names, operand),
+            What::Field(names) => Ok(self.foreign(self.fields(dot.clone(), names, operand)?)),
             What::Variable(name, names) => {
                 let value = self.variables.iter().rev().find(|(known, _)| known == name);
                 let value = value.map_or(Datum::Missing, |(_, value)| value.clone());
-                self.fields(value, names, operand)
+                let value = self.fields(value, names, operand)?;
+                // The others hold what the template itself made of something.
+                Ok(if name == "$" { self.foreign(value) } else { value })
             }
             What::Pipe(pipe) => self.pipe(pipe, dot),
             What::Chain(inner, names) => {
@@ -235,6 +251,16 @@ impl Walk {
             What::Function(name) => functions::check_count(name, 0)
                 .and_then(|()| functions::call(name, &[], self.fields))
                 .map_err(|message| fault(operand.position, operand, message)),
+        }
+    }
+
+    /// What an image or a container chose, as the reader may be shown it.
+    fn foreign(&self, value: Datum) -> Datum {
+        match self.fields {
+            _ if self.raw => value,
+            Fields::OfHeader => value,
+            Fields::OfRow => value.map_texts(output::in_row),
+            Fields::OfObject => value.map_texts(output::in_text),
         }
     }
 
@@ -276,6 +302,10 @@ impl Walk {
             other => Err((format!("can't evaluate field {name} in type {}", other.kind()), false)),
         }
     }
+}
+
+fn is_raw(command: &Command) -> bool {
+    matches!(command.words.first().map(|word| &word.what), Some(What::Function(name)) if RAW.contains(&name.as_str()))
 }
 
 /// `{{.Label "key"}}`, the one method that Docker's rows have: a label out of `Labels`, `a=1,b=2`. A value may itself

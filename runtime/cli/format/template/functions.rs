@@ -5,6 +5,7 @@ use super::datum::Datum;
 use super::print;
 use super::printf::printf;
 use super::{Fields, too_long};
+use crate::cli::output;
 use crate::store::bounds;
 use std::cmp::Ordering;
 
@@ -99,7 +100,7 @@ pub fn call(name: &str, values: &[Datum], fields: Fields) -> Result<Datum, Strin
     };
     match (name, values) {
         ("json" | "title" | "lower" | "upper", [value]) | ("truncate", [value, _]) if in_header => Ok(value.clone()),
-        ("json", [value]) => Ok(Datum::text(value.to_json().to_string())),
+        ("json", [value]) => Ok(Datum::text(output::in_json(&value.to_json().to_string()))),
         ("upper", [value]) => Ok(Datum::text(text(name, value)?.to_uppercase())),
         ("lower", [value]) => Ok(Datum::text(text(name, value)?.to_lowercase())),
         ("title", [value]) => Ok(Datum::text(title(text(name, value)?))),
