@@ -6,6 +6,7 @@ mod inherit;
 mod parse;
 mod parse_mount;
 pub mod peers;
+mod places;
 mod resolve;
 mod sources;
 

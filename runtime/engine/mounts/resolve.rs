@@ -1,5 +1,6 @@
 //! From what was asked for to what will be mounted. Everything is checked before any volume is made.
 
+use super::places::Places;
 use super::{Kind, Recursion, Request, clean, inherit, peers, sources};
 use crate::engine::container::record::MountPoint;
 use crate::engine::image::Image;
@@ -31,24 +32,57 @@ pub fn resolve(store: &Store, requests: &[Request], volumes_from: &[String], ima
         wanted.push((target, request.clone()));
     }
     let lock = lock::shared(&store.volumes())?;
-    // As in Docker: what is asked for here comes before what another container has, and that before the image's.
     let mut inherited = inherit::from(store, volumes_from)?;
-    inherited.retain(|mount| !wanted.iter().any(|(target, _)| *target == Path::new(&mount.destination)));
-    for path in image.config.volumes.keys() {
-        let target = clean(path);
-        let covered = wanted.iter().any(|(other, _)| *other == target)
-            || inherited.iter().any(|mount| target == Path::new(&mount.destination));
+    let declared: Vec<(PathBuf, &String)> = image.config.volumes.keys().map(|path| (clean(path), path)).collect();
+    let names = wanted.iter().map(|(target, _)| target.as_path());
+    let names = names.chain(inherited.iter().map(|mount| Path::new(&mount.destination)));
+    let places = Places::in_image(&image.layers, names.chain(declared.iter().map(|(target, _)| target.as_path())))?;
+    refuse_one_place_for_two(&wanted, &places)?;
+    // As in Docker: what is asked for here comes before what another container has, and that before the image's.
+    inherited = the_last_at_each_place(inherited, &places);
+    inherited.retain(|mount| !wanted.iter().any(|(target, _)| places.of(target) == place_of(mount, &places)));
+    for (target, path) in declared {
+        let place = places.of(&target);
+        let covered = wanted.iter().any(|(other, _)| places.of(other) == place)
+            || inherited.iter().any(|mount| place == place_of(mount, &places));
         // An image is data: what it must not cover, it does not get.
-        if check_target(&target).is_ok() && !covered {
-            let request = Request { target: path.clone(), ..Request::new(Kind::Volume) };
-            wanted.push((target, request));
+        if check_target(&target).is_ok() && check_target(place).is_ok() && !covered {
+            wanted.push((target, Request { target: path.clone(), ..Request::new(Kind::Volume) }));
         }
     }
     let made = wanted.iter().map(|(target, request)| make(store, target, request)).collect::<Result<Vec<_>>>()?;
     let mut mounts: Vec<MountPoint> = made.into_iter().chain(inherited).collect();
     // A mount below another must come after it, or it would be covered.
-    mounts.sort_by_key(|mount| Path::new(&mount.destination).components().count());
+    mounts.sort_by_key(|mount| place_of(mount, &places).components().count());
     Ok(Resolved { mounts, _lock: lock })
+}
+
+fn place_of<'a>(mount: &'a MountPoint, places: &'a Places) -> &'a Path {
+    places.of(Path::new(&mount.destination))
+}
+
+/// One would hide the other, and what is written at either path would be in the other's.
+fn refuse_one_place_for_two(wanted: &[(PathBuf, Request)], places: &Places) -> Result<()> {
+    for (index, (target, _)) in wanted.iter().enumerate() {
+        let place = places.of(target);
+        if let Some((other, _)) = wanted[..index].iter().find(|(other, _)| places.of(other) == place) {
+            let (target, other, place) = (target.display(), other.display(), place.display());
+            return Err(Error::new(format!("Duplicate mount point: {target}")).with_cure(format!(
+                "a symlink of the image makes {other} and {target} one place, {place}: leave one of the two mounts out"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Of two containers' mounts at one place the later one counts.
+fn the_last_at_each_place(mounts: Vec<MountPoint>, places: &Places) -> Vec<MountPoint> {
+    let mut kept: Vec<MountPoint> = Vec::new();
+    for mount in mounts {
+        kept.retain(|earlier| place_of(earlier, places) != place_of(&mount, places));
+        kept.push(mount);
+    }
+    kept
 }
 
 /// Nothing may cover what the kernel shows of itself (CVE-2019-16884), nor all of /dev, nor the root.

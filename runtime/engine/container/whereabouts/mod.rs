@@ -11,6 +11,7 @@ mod volumes;
 
 pub use access::{Access, Who};
 pub use cures::Cure;
+pub use resolve::where_it_leads;
 pub use storage::Storage;
 pub use volumes::{VolumePlace, of_volume};
 

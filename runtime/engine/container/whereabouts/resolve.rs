@@ -71,6 +71,14 @@ pub fn resolve(root: &OwnedFd, path: &Path, follow_last: bool) -> Result<Resolve
     Ok(Resolved::Found(reached))
 }
 
+/// The same as a path alone; one that leads nowhere is left as it is written.
+pub fn where_it_leads(root: &OwnedFd, path: &Path) -> PathBuf {
+    match resolve(root, path, true) {
+        Ok(Resolved::Found(place) | Resolved::Missing(place)) => place,
+        Ok(Resolved::Nowhere) | Err(_) => path.to_owned(),
+    }
+}
+
 pub fn parts(path: &Path) -> VecDeque<OsString> {
     path.components()
         .filter_map(|part| match part {
