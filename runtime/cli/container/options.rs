@@ -316,7 +316,6 @@ impl Options {
     }
 
     fn host_config(&self, requests: &[mounts::Request]) -> Result<HostConfig> {
-        let size = |text: &Option<String>| text.as_deref().map_or(Ok(0), limits::memory);
         let pid_mode = self.pid.clone().unwrap_or_default();
         if !matches!(pid_mode.as_str(), "" | "host" | "private") && !pid_mode.starts_with("container:") {
             return Err(Error::new("--pid: invalid PID mode"));
