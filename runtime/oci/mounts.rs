@@ -3,7 +3,7 @@
 
 use super::Given;
 use super::options::{self, Options};
-use super::place::place_for;
+use super::place::{place_for, refuse_link};
 use super::rootfs::{self, c_path};
 use super::{cgroupfs, devices};
 use crate::error::{Cause, Doing, Error, Result};
@@ -262,6 +262,7 @@ fn source_text(mount: &Mount) -> String {
 
 fn one(mount: &Mount, options: &Options, root: &OwnedFd, sources: &mut Sources) -> Result<()> {
     let kind = mount.typ().as_deref().unwrap_or("none");
+    refuse_link(root, mount.destination(), kind)?;
     if kind == "cgroup" || kind == "cgroup2" {
         let place = place_for(root, mount.destination(), true)?;
         return cgroupfs::mount(&place, options, &sources.cgroup);

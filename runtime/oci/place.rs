@@ -4,7 +4,7 @@ use crate::error::{Doing, Error, Result};
 use crate::store::beneath;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat, readlinkat};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, SFlag, fstat};
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 
@@ -23,6 +23,27 @@ pub fn place_for(root: &OwnedFd, destination: &Path, directory: bool) -> Result<
     }
     make_file(root, destination)?;
     open().doing(|| format!("open {} in the container", destination.display()))
+}
+
+/// What the kernel shows of itself goes on an ordinary directory, as with runc: an image whose /proc is a symlink would have
+/// it elsewhere, and what is masked and guarded at /proc would be something else (CVE-2019-19921).
+pub fn refuse_link(root: &OwnedFd, destination: &Path, kind: &str) -> Result<()> {
+    let is_kernels = matches!(kind, "proc" | "sysfs") || [Path::new("/proc"), Path::new("/sys")].contains(&destination);
+    if !is_kernels {
+        return Ok(());
+    }
+    match beneath::open(root, destination, OFlag::O_PATH | OFlag::O_NOFOLLOW, Mode::empty()) {
+        Err(Errno::ENOENT) => return Ok(()),
+        Ok(found) => {
+            let mode = fstat(&found).doing(|| format!("look at {} in the container", destination.display()))?.st_mode;
+            if SFlag::from_bits_truncate(mode) & SFlag::S_IFMT == SFlag::S_IFDIR {
+                return Ok(());
+            }
+        }
+        Err(errno) => return Err(errno).doing(|| format!("open {} in the container", destination.display())),
+    }
+    let cure = format!("{} of the root is a symlink, or a file: make it a directory", destination.display());
+    Err(Error::new(format!("filesystem \"{kind}\" must be mounted on ordinary directory")).with_cure(cure))
 }
 
 /// Makes an empty file, or where a symlink leads nowhere (an image's /etc/resolv.conf, to what systemd makes in /run) the
