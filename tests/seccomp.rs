@@ -132,3 +132,68 @@ fn a_filter_that_kills_at_what_a_lookup_needs_keeps_no_program_from_starting() {
     ebb.ok([&["run", "-d", "--name", "box"], &filter[..], &["busybox", "sleep", "1000"]].concat());
     assert_eq!(ebb.ok(["exec", "box", "echo", "found"]), "found");
 }
+
+/// As with Docker: the file is read once, by whoever creates the container, from where they are.
+#[test]
+fn a_profile_belongs_to_the_record_and_every_start_is_under_it() {
+    let ebb = common::Ebb::new();
+    let file = ebb.dir.join("profile.json");
+    let profile = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+        {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": libc_number(libc::EXDEV)},
+    ]});
+    std::fs::write(&file, serde_json::to_string_pretty(&profile).unwrap()).unwrap();
+    let script = "mkdir /tmp/x 2>&1; true";
+    ebb.ok(["create", "--name", "box", "--security-opt", "seccomp=profile.json", "busybox", "sh", "-c", script]);
+    assert_eq!(ebb.inspect("box", "{{index .HostConfig.SecurityOpt 0}}"), format!("seccomp={profile}"));
+    std::fs::write(&file, r#"{"defaultAction": "SCMP_ACT_ALLOW"}"#).unwrap();
+    assert!(ebb.ok(["start", "-a", "box"]).contains("cross-device"), "another filter without a word");
+    std::fs::remove_file(&file).unwrap();
+    let elsewhere = ebb.command().args(["start", "-a", "box"]).current_dir("/").output().unwrap();
+    assert!(String::from_utf8_lossy(&elsewhere.stdout).contains("cross-device"), "{elsewhere:?}");
+}
+
+#[test]
+fn what_is_no_profile_is_refused_in_dockers_words_and_changes_nothing() {
+    let ebb = common::Ebb::new();
+    std::fs::write(ebb.dir.join("list.json"), "[]").unwrap();
+    std::fs::write(ebb.dir.join("torn.json"), "{\"defaultAction\": ").unwrap();
+    for (file, wanted) in [
+        ("nope.json", "opening seccomp profile (nope.json) failed: no such file or directory"),
+        ("list.json", "Decoding seccomp profile (list.json) failed: invalid type"),
+        ("torn.json", "Decoding seccomp profile (torn.json) failed: EOF"),
+        ("/dev/zero", "opening seccomp profile (/dev/zero) failed: it has more than 16 MiB"),
+    ] {
+        let said = ebb.fails(125, ["create", "--security-opt", &format!("seccomp={file}"), "busybox", "true"]);
+        assert!(said.contains(wanted), "{file}: {said}");
+    }
+    assert_eq!(ebb.ok(["ps", "-aq"]), "");
+}
+
+/// Records of before the profile was kept in them name the file.
+#[test]
+fn a_record_that_names_a_file_is_started_as_it_was() {
+    let ebb = common::Ebb::new();
+    let file = ebb.dir.join("profile.json");
+    let profile = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+        {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": libc_number(libc::EXDEV)},
+    ]});
+    std::fs::write(&file, profile.to_string()).unwrap();
+    let option = format!("seccomp={}", file.display());
+    let id = ebb.ok([
+        "create",
+        "--name",
+        "box",
+        "--security-opt",
+        &option,
+        "busybox",
+        "sh",
+        "-c",
+        "mkdir /tmp/x 2>&1; true",
+    ]);
+    let record = ebb.store().join("containers").join(id).join("container.json");
+    let mut old: Value = serde_json::from_slice(&std::fs::read(&record).unwrap()).unwrap();
+    let words = old.pointer_mut("/HostConfig/SecurityOpt").expect("it is there");
+    *words = json!([option]);
+    std::fs::write(&record, old.to_string()).unwrap();
+    assert!(ebb.ok(["start", "-a", "box"]).contains("cross-device"));
+}

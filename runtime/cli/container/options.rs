@@ -5,6 +5,7 @@ use super::values;
 use crate::engine::container::create::{Health, Request};
 use crate::engine::container::limits;
 use crate::engine::container::record::{HostConfig, LogConfig, Ulimit};
+use crate::engine::container::security;
 use crate::engine::idmap;
 use crate::engine::image::Pull;
 use crate::engine::mounts;
@@ -352,7 +353,7 @@ impl Options {
             pid_mode,
             privileged: self.privileged,
             readonly_rootfs: self.read_only,
-            security_opt: self.security_opt.clone(),
+            security_opt: security::with_profiles(&self.security_opt)?,
             tmpfs: requests[requests.len() - self.tmpfs.len()..]
                 .iter()
                 .map(|one| (one.target.clone(), one.tmpfs_options.join(",")))

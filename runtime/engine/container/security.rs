@@ -130,11 +130,9 @@ pub fn seccomp(host: &HostConfig, ids: &StoreIds) -> Result<Option<LinuxSeccomp>
     let set = allowed(host)?;
     let mut filter = match asked {
         Some("unconfined") => None,
-        Some(file) if !file.is_empty() && file != "builtin" => {
-            let text =
-                bounds::read_named(Path::new(file)).doing(|| format!("opening seccomp profile ({file}) failed"))?;
-            Some(oci::seccomp::from_docker_json(&text, &set)?)
-        }
+        // Since records hold the profile itself. One of before names a file, which is read anew.
+        Some(profile) if profile.starts_with('{') => Some(oci::seccomp::from_docker_json(profile, &set)?),
+        Some(file) if names_file(file) => Some(oci::seccomp::from_docker_json(&read_profile(file)?, &set)?),
         _ if host.privileged => None,
         _ => Some(oci::seccomp::default_profile(&set)),
     };
@@ -144,6 +142,28 @@ pub fn seccomp(host: &HostConfig, ids: &StoreIds) -> Result<Option<LinuxSeccomp>
         oci::seccomp::pretend_identity(filter);
     }
     Ok(filter)
+}
+
+fn names_file(value: &str) -> bool {
+    !matches!(value, "" | "builtin" | "unconfined")
+}
+
+/// The words of `--security-opt` as the record has them: the profile in the place of its file's name, as with Docker. Every
+/// start is under the filter that was asked for, from whatever directory, and whatever becomes of the file.
+pub fn with_profiles(words: &[String]) -> Result<Vec<String>> {
+    let one = |word: &String| match word.split_once(['=', ':']) {
+        Some(("seccomp", file)) if names_file(file) => Ok(format!("seccomp={}", read_profile(file)?)),
+        _ => Ok(word.clone()),
+    };
+    words.iter().map(one).collect()
+}
+
+/// A profile, without the blanks between its words.
+fn read_profile(file: &str) -> Result<String> {
+    let text = bounds::read_named(Path::new(file)).doing(|| format!("opening seccomp profile ({file}) failed"))?;
+    let read: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_str(&text).doing(|| format!("Decoding seccomp profile ({file}) failed"))?;
+    serde_json::to_string(&read).doing(|| format!("Decoding seccomp profile ({file}) failed"))
 }
 
 fn allow_all() -> LinuxSeccomp {
