@@ -42,35 +42,65 @@ pub fn drop_bounding(wanted: &LinuxCapabilities) -> Result<()> {
 }
 
 /// Sets the other four, after the change of user: setuid(2) away from 0 empties permitted and effective, unless
-/// PR_SET_KEEPCAPS asked the kernel to keep permitted.
+/// PR_SET_KEEPCAPS asked the kernel to keep permitted. Without `wanted` they stay what they are.
 ///
 /// What is asked for but not held (a rootless container, a nested one) is left out, as runc leaves it out.
-pub fn set_sets(wanted: &LinuxCapabilities) -> Result<()> {
-    let held = caps::read(None, CapSet::Permitted).doing(|| "read the permitted capabilities")?;
+///
+/// With `may_filter` CAP_SYS_ADMIN is left for a while, by which a filter is loaded: [`Lent::give_back`].
+pub fn set_sets(wanted: Option<&LinuxCapabilities>, may_filter: bool) -> Result<Lent> {
+    let read = |which| caps::read(None, which).doing(|| format!("read the {which:?} capabilities"));
+    let held = read(CapSet::Permitted)?;
     let only_held = |set: &Option<Capabilities>| -> CapsHashSet { set_of(set).intersection(&held).copied().collect() };
-    let permitted = only_held(wanted.permitted());
-    let subset =
-        |set: &Option<Capabilities>| -> CapsHashSet { only_held(set).intersection(&permitted).copied().collect() };
-    // Each of the three must at every moment be one that capset(2) allows: effective within permitted, and inheritable
-    // grows only while permitted still covers it.
-    let sets = [
-        (CapSet::Inheritable, subset(wanted.inheritable())),
-        (CapSet::Effective, subset(wanted.effective())),
-        (CapSet::Permitted, permitted.clone()),
-    ];
+    let (effective, permitted) = match wanted {
+        None if !may_filter => return Ok(Lent(None)),
+        None => (read(CapSet::Effective)?, held.clone()),
+        Some(wanted) => {
+            let permitted = only_held(wanted.permitted());
+            (only_held(wanted.effective()).intersection(&permitted).copied().collect(), permitted)
+        }
+    };
+    let right = [Capability::CAP_SYS_ADMIN].into_iter().filter(|right| may_filter && held.contains(right));
+    let with_right = |set: &CapsHashSet| -> CapsHashSet { set.iter().copied().chain(right.clone()).collect() };
+    let inheritable: CapsHashSet = wanted.map_or_else(CapsHashSet::new, |wanted| {
+        only_held(wanted.inheritable()).intersection(&permitted).copied().collect()
+    });
     explain::step(
         format_args!("of the others it keeps {} for use", permitted.len()),
         "setpriv --inh-caps … --ambient-caps … …",
     );
-    for (which, set) in sets {
-        calls::capset(which, &set).doing(|| format!("set the {which:?} capabilities"))?;
+    let set = |which, set: &CapsHashSet| calls::capset(which, set).doing(|| format!("set the {which:?} capabilities"));
+    // Each of the three must at every moment be one that capset(2) allows: effective within permitted, and inheritable
+    // grows only while permitted still covers it.
+    if wanted.is_some() {
+        set(CapSet::Inheritable, &inheritable)?;
     }
-    let ambient: CapsHashSet = subset(wanted.ambient()).intersection(&subset(wanted.inheritable())).copied().collect();
-    calls::clear_ambient().doing(|| "clear the ambient capabilities")?;
-    for capability in ambient {
-        calls::raise_ambient(capability).doing(|| format!("raise {capability} in the ambient set"))?;
+    set(CapSet::Effective, &with_right(&effective))?;
+    set(CapSet::Permitted, &with_right(&permitted))?;
+    if let Some(wanted) = wanted {
+        let ambient = set_of(wanted.ambient());
+        calls::clear_ambient().doing(|| "clear the ambient capabilities")?;
+        for capability in ambient.intersection(&inheritable) {
+            calls::raise_ambient(*capability).doing(|| format!("raise {capability} in the ambient set"))?;
+        }
     }
-    Ok(())
+    let is_lent = with_right(&effective) != effective || with_right(&permitted) != permitted;
+    Ok(Lent(is_lent.then_some((effective, permitted))))
+}
+
+/// A right that a process has only for as long as it has no filter: what its two sets are to be without.
+#[derive(Default)]
+pub struct Lent(Option<(CapsHashSet, CapsHashSet)>);
+
+impl Lent {
+    /// The last before execve(2), and after the filter, which must let these calls pass: capget and capset.
+    pub fn give_back(&self) -> Result<()> {
+        let Some((effective, permitted)) = &self.0 else { return Ok(()) };
+        explain::step("the right by which the filter was loaded is given up", "");
+        for (which, set) in [(CapSet::Effective, effective), (CapSet::Permitted, permitted)] {
+            calls::capset(which, set).doing(|| format!("set the {which:?} capabilities"))?;
+        }
+        Ok(())
+    }
 }
 
 /// Leaves permitted and effective only those of `bits` (1 << CAP_…), as /proc/PID/status has them in hexadecimal.

@@ -174,7 +174,8 @@ fn cross(entry: &mut Entry, socket: &OwnedFd) -> Result<std::convert::Infallible
     let environment = entry.plan.with_home();
     entry.plan.give_up_rights()?;
     entry.plan.reset_signals();
-    entry.plan.load_filter_early()?;
+    // Where a user namespace lies between, nobody in there may seize it: this program was started outside.
+    entry.plan.load_filter_early(entry.flags & libc::CLONE_NEWUSER != 0)?;
     process::with_nothing_open(0, &[socket], || {
         explain::step("joining a pid namespace counts for one's children only, so the program will be a child", "");
         match calls::clone_sibling().doing(|| "clone into the container").map_err(may_be_filtered)? {
@@ -187,11 +188,12 @@ fn cross(entry: &mut Entry, socket: &OwnedFd) -> Result<std::convert::Infallible
     })
 }
 
-/// With no_new_privs the filter is loaded last where it forbids these; without, the right to load one goes before the birth.
+/// With no_new_privs, or a user namespace, the filter is loaded last where it forbids these; else the right to load one goes
+/// before the birth.
 fn may_be_filtered(error: Error) -> Error {
     error.with_cure(
-        "where the container's seccomp profile forbids it: without no-new-privileges the profile must allow what comes before \
-         the program (clone, setsid, sendmsg, recvmsg)",
+        "where the container's seccomp profile forbids it: without no-new-privileges and without a user namespace the profile \
+         must allow what comes before the program (clone, setsid, sendmsg, recvmsg)",
     )
 }
 

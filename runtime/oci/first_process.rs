@@ -20,7 +20,7 @@ pub fn live(birth: &Birth, socket: OwnedFd) -> ! {
         Ok(blueprint.plan)
     });
     match isolated {
-        Ok(plan) => start(birth, &plan, &socket),
+        Ok(mut plan) => start(birth, &mut plan, &socket),
         Err(error) => {
             let _ = wire::send(&socket, &Message::Failed(error));
             kernel::exit_now(1)
@@ -185,7 +185,7 @@ fn take_stdio(io: &Io, console: Option<&console::Console>) -> Result<()> {
 }
 
 /// Finds the program, waits until it may start, runs the last hooks, and becomes the program.
-fn start(birth: &Birth, plan: &process::Plan, socket: &OwnedFd) -> ! {
+fn start(birth: &Birth, plan: &mut process::Plan, socket: &OwnedFd) -> ! {
     let sockets: Vec<&OwnedFd> = std::iter::once(socket).chain(&birth.gate).collect();
     process::with_nothing_open(plan.preserve_fds, &sockets, || {
         let program = plan.settle()?;

@@ -1,9 +1,10 @@
 //! The last steps before execve(2), the same for a container's first process and for those that `exec` adds: terminal,
 //! working directory, user, capabilities, no_new_privs, seccomp.
 
+use super::capabilities::{self, Lent};
 use super::program::{self, Candidates};
 use super::wire::{self, Message};
-use super::{capabilities, rlimits, seccomp};
+use super::{rlimits, seccomp};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::explain::{self, calls};
 use crate::kernel::{self, Bpf};
@@ -24,6 +25,8 @@ pub struct Plan {
     arguments: Vec<CString>,
     environment: Vec<CString>,
     filter: Option<(Vec<Bpf>, u32)>,
+    /// Given back once the filter is loaded.
+    lent: Lent,
     pub die_with_parent: bool,
     /// Signals are blocked when the program begins.
     pub hold_signals: bool,
@@ -53,6 +56,7 @@ pub fn plan(spec: &Spec, process: &Process) -> Result<Plan> {
         environment: c_strings(process.env().as_deref().unwrap_or_default())?,
         process: process.clone(),
         filter,
+        lent: Lent::default(),
         die_with_parent: false,
         hold_signals: false,
         has_default_signals: false,
@@ -112,7 +116,7 @@ impl Plan {
     }
 
     /// Becomes who the bundle asks for, as far as execve itself; [`with_nothing_open`], since it looks for the program.
-    pub fn settle(&self) -> Result<Program> {
+    pub fn settle(&mut self) -> Result<Program> {
         self.set_umask();
         self.enter_directory()?;
         let candidates = self.candidates()?;
@@ -132,21 +136,17 @@ impl Plan {
         kernel::umask(self.process.user().umask().unwrap_or(0o022));
     }
 
-    /// Becomes the user, with no right more than the program is to have: whatever else needs one is done.
-    pub fn give_up_rights(&self) -> Result<()> {
-        let process = &self.process;
-        let no_new_privs = process.no_new_privileges().unwrap_or(false);
-        if let Some(capabilities) = process.capabilities() {
+    /// Becomes the user, with no right more than the program is to have: whatever else needs one is done. Only the right to
+    /// load a filter stays, where no_new_privs does not give it to everybody: the filter comes last, since a profile that was
+    /// written for a program need not know the calls that come before it.
+    pub fn give_up_rights(&mut self) -> Result<()> {
+        let no_new_privs = self.has_no_new_privs();
+        let capabilities = self.process.capabilities().as_ref();
+        if let Some(capabilities) = capabilities {
             capabilities::drop_bounding(capabilities)?;
         }
-        if !no_new_privs {
-            // Without no_new_privs only CAP_SYS_ADMIN may load a filter, and that goes in the next steps.
-            self.load_filter()?;
-        }
         self.become_user()?;
-        if let Some(capabilities) = process.capabilities() {
-            capabilities::set_sets(capabilities)?;
-        }
+        self.lent = capabilities::set_sets(capabilities, self.filter.is_some() && !no_new_privs)?;
         hide()?;
         if no_new_privs {
             explain::step(
@@ -158,14 +158,17 @@ impl Plan {
         Ok(())
     }
 
+    fn has_no_new_privs(&self) -> bool {
+        self.process.no_new_privileges().unwrap_or(false)
+    }
+
     /// Loads the filter now, after [`Plan::give_up_rights`], where it lets pass all that is left to do until execve(2). A
-    /// profile that was written for the program alone need not: it is loaded by [`Plan::execute`].
-    pub fn load_filter_early(&mut self) -> Result<()> {
+    /// profile that was written for the program alone need not: it is loaded by [`Plan::execute`]. `may_keep_right` says
+    /// whether this process may be born with the right that this takes without no_new_privs.
+    pub fn load_filter_early(&mut self, may_keep_right: bool) -> Result<()> {
         let Some((program, _)) = &self.filter else { return Ok(()) };
-        if !self.process.no_new_privileges().unwrap_or(false) {
-            // It has been loaded already.
-            self.filter = None;
-        } else if seccomp::lets_pass(program, LEFT_TO_DO) {
+        let may_wait = may_keep_right || self.has_no_new_privs();
+        if !may_wait || seccomp::lets_pass(program, LEFT_TO_DO) {
             self.load_filter()?;
             self.filter = None;
         }
@@ -215,9 +218,7 @@ impl Plan {
         let mask = if self.hold_signals { SigSet::all() } else { SigSet::empty() };
         mask.thread_set_mask().doing(|| "reset the signal mask")?;
         let path = super::rootfs::c_path(&program.path)?;
-        if self.process.no_new_privileges().unwrap_or(false) {
-            self.load_filter()?;
-        }
+        self.load_filter()?;
         explain::step(
             "everything is in place: this process becomes the container's program",
             self.arguments.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" "),
@@ -240,7 +241,10 @@ impl Plan {
 
     fn load_filter(&self) -> Result<()> {
         match &self.filter {
-            Some((program, flags)) => seccomp::load(program, *flags),
+            Some((program, flags)) => {
+                seccomp::load(program, *flags)?;
+                self.lent.give_back()
+            }
             None => Ok(()),
         }
     }
@@ -328,6 +332,8 @@ const LEFT_TO_DO: &[(&str, u64)] = &[
     ("close", 0),
     ("close_range", 0),
     ("access", 0),
+    ("capget", 0),
+    ("capset", 0),
     ("execve", 0),
     ("exit_group", 0),
     ("faccessat2", 0),
