@@ -442,6 +442,52 @@ const INTEGER_OPTIONS: &[c_int] = &[
     libc::PR_CAPBSET_DROP,
 ];
 
+/// personality(2): which kernel uname(2) speaks of, and more that is the same for all programs of today.
+pub fn set_personality(persona: u32) -> nix::Result<()> {
+    // SAFETY: the call takes a number, and changes nothing of this program's memory.
+    Errno::result(unsafe { libc::personality(persona.into()) }).map(drop)
+}
+
+/// ioprio_set(2) of this process: the class in the upper bits, the level in the lower 13.
+pub fn set_io_priority(class: u16, level: u16) -> nix::Result<()> {
+    const WHO_PROCESS: c_int = 1;
+    let priority = c_int::from(class) << 13 | c_int::from(level);
+    // SAFETY: the call takes three numbers.
+    Errno::result(unsafe { libc::syscall(libc::SYS_ioprio_set, WHO_PROCESS, 0, priority) }).map(drop)
+}
+
+/// struct sched_attr of sched_setattr(2), in its first version.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Schedule {
+    pub size: u32,
+    pub policy: u32,
+    pub flags: u64,
+    pub nice: i32,
+    pub priority: u32,
+    pub runtime: u64,
+    pub deadline: u64,
+    pub period: u64,
+}
+
+/// sched_setattr(2) of this process.
+pub fn set_schedule(schedule: &Schedule) -> nix::Result<()> {
+    let schedule = Schedule { size: size_of::<Schedule>() as u32, ..*schedule };
+    // SAFETY: the structure has the layout of sched_attr and says its own size, up to which the kernel reads it.
+    Errno::result(unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const schedule, 0) }).map(drop)
+}
+
+/// The most NUMA nodes that a kernel is built for.
+pub const MOST_NODES: usize = 1024;
+
+/// set_mempolicy(2): which of the machine's `nodes` this process's memory comes from, bit by bit.
+pub fn set_memory_policy(mode: u32, nodes: &[u64; MOST_NODES / 64]) -> nix::Result<()> {
+    // The kernel reads one bit less than it is told.
+    let bits = MOST_NODES as libc::c_ulong + 1;
+    // SAFETY: the array holds as many bits as are read, and outlives the call.
+    Errno::result(unsafe { libc::syscall(libc::SYS_set_mempolicy, mode, nodes.as_ptr(), bits) }).map(drop)
+}
+
 /// keyctl(KEYCTL_JOIN_SESSION_KEYRING): a session keyring of the container's own, so that it inherits none of the host's keys.
 /// Returns its number.
 pub fn new_session_keyring() -> nix::Result<i32> {

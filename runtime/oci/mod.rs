@@ -35,6 +35,7 @@ pub mod program;
 mod refused;
 mod rootfs;
 mod seizable;
+mod share;
 mod wire;
 mod within;
 

@@ -3,6 +3,7 @@
 
 use super::capabilities::{self, Lent};
 use super::program::{self, Candidates};
+use super::share::{self, Share};
 use super::wire::{self, Message};
 use super::{rlimits, seccomp};
 use crate::error::{Doing, Error, Kind, Result};
@@ -25,6 +26,7 @@ pub struct Plan {
     arguments: Vec<CString>,
     environment: Vec<CString>,
     filter: Option<(Vec<Bpf>, u32)>,
+    share: Share,
     /// Given back once the filter is loaded.
     lent: Lent,
     pub die_with_parent: bool,
@@ -56,6 +58,7 @@ pub fn plan(spec: &Spec, process: &Process) -> Result<Plan> {
         environment: c_strings(process.env().as_deref().unwrap_or_default())?,
         process: process.clone(),
         filter,
+        share: share::read(spec, process)?,
         lent: Lent::default(),
         die_with_parent: false,
         hold_signals: false,
@@ -140,6 +143,7 @@ impl Plan {
     /// load a filter stays, where no_new_privs does not give it to everybody: the filter comes last, since a profile that was
     /// written for a program need not know the calls that come before it.
     pub fn give_up_rights(&mut self) -> Result<()> {
+        self.share.take()?;
         let no_new_privs = self.has_no_new_privs();
         let capabilities = self.process.capabilities().as_ref();
         if let Some(capabilities) = capabilities {

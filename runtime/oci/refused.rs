@@ -1,5 +1,5 @@
 //! What a bundle asks for and Ebb does not do, where it would be a wall: refused, since a wall that is passed over in silence
-//! is a hole. What is no wall (a priority, a hint) is left out.
+//! is a hole. So is what is simply not done: who asked for it is told.
 
 use super::namespaces::Namespaces;
 use crate::error::{Error, Result};
@@ -12,8 +12,13 @@ pub fn check(spec: &Spec, namespaces: &Namespaces) -> Result<()> {
         process(wanted)?;
     }
     let Some(linux) = spec.linux() else { return Ok(()) };
+    // Read here, before there is anything to be removed; the process reads it once more.
+    spec.process().as_ref().map_or(Ok(()), |wanted| super::share::read(spec, wanted).map(drop))?;
     if linux.mount_label().as_ref().is_some_and(|label| !label.is_empty()) {
         return Err(no_labels("linux.mountLabel", "SELinux"));
+    }
+    if linux.net_devices().as_ref().is_some_and(|devices| !devices.is_empty()) {
+        return Err(Error::new("linux.netDevices cannot be honoured: ebb moves no network devices into a container"));
     }
     if linux.intel_rdt().is_some() {
         return Err(Error::new("linux.intelRdt cannot be honoured: ebb does not use Intel RDT"));

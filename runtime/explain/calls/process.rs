@@ -1,8 +1,8 @@
-//! The calls that give a process its limits, its keys and its loopback.
+//! The calls that give a process its limits, its keys, its loopback, and its share of the machine.
 
 use super::super::{Call, names, tell};
 use super::{fd, zero};
-use crate::kernel;
+use crate::kernel::{self, Schedule};
 use nix::unistd::Pid;
 
 /// prlimit(2) of a new (soft, hard) limit; `pid` 0 is this process.
@@ -39,4 +39,32 @@ pub fn loopback_up() -> nix::Result<()> {
         Call::new("ioctl", format!("{}, SIOCSIFFLAGS, {request}", fd(&socket)))
     };
     tell(call, zero, || kernel::loopback_up(&socket))
+}
+
+#[track_caller]
+pub fn set_personality(persona: u32) -> nix::Result<()> {
+    tell(|| Call::new("personality", format!("{persona:#x}")), zero, || kernel::set_personality(persona))
+}
+
+#[track_caller]
+pub fn set_io_priority(class: u16, level: u16) -> nix::Result<()> {
+    let call = || Call::new("ioprio_set", format!("IOPRIO_WHO_PROCESS, 0, IOPRIO_PRIO_VALUE({class}, {level})"));
+    tell(call, zero, || kernel::set_io_priority(class, level))
+}
+
+#[track_caller]
+pub fn set_schedule(schedule: &Schedule) -> nix::Result<()> {
+    let call = || {
+        let Schedule { policy, flags, nice, priority, .. } = schedule;
+        let words =
+            format!("sched_policy={policy}, sched_flags={flags:#x}, sched_nice={nice}, sched_priority={priority}");
+        Call::new("sched_setattr", format!("0, {{{words}, …}}, 0"))
+    };
+    tell(call, zero, || kernel::set_schedule(schedule))
+}
+
+#[track_caller]
+pub fn set_memory_policy(mode: u32, nodes: &[u64; kernel::MOST_NODES / 64]) -> nix::Result<()> {
+    let call = || Call::new("set_mempolicy", format!("{mode:#x}, [{:#x}, …], {}", nodes[0], kernel::MOST_NODES + 1));
+    tell(call, zero, || kernel::set_memory_policy(mode, nodes))
 }
