@@ -4,16 +4,21 @@ use super::mounts;
 use super::options::Options;
 use crate::error::{Doing, Result};
 use crate::explain::calls;
+use crate::store::beneath;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::symlinkat;
+use oci_spec::runtime::{Mount, Spec};
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Mounts what the host has: the one tree of version 2, or a tmpfs with the container's own directory of each tree of
 /// version 1 in which it has one (`cgroup` is its path). Of another tree it would see the host's.
-pub fn mount(place: &OwnedFd, options: &Options, cgroup: &str) -> Result<()> {
+///
+/// `below` is what the bundle mounts in it afterwards (podman the tree of systemd, `--systemd=always`): directories for that
+/// are made before the tmpfs is read-only.
+pub fn mount(place: &OwnedFd, options: &Options, cgroup: &str, below: &[PathBuf]) -> Result<()> {
     let attributes = options.attributes | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
     if is_version_2()? {
         return match mounts::new(c"cgroup2", &[], attributes) {
@@ -32,7 +37,20 @@ pub fn mount(place: &OwnedFd, options: &Options, cgroup: &str) -> Result<()> {
             tree => one_tree(&tmpfs, &controllers, &tree?, attributes)?,
         }
     }
+    for directory in below {
+        let made = beneath::make_dirs(&tmpfs, directory, Mode::from_bits_truncate(0o755));
+        made.map(drop).doing(|| format!("make {} in /sys/fs/cgroup", directory.display()))?;
+    }
     calls::mount_setattr(&tmpfs, false, attributes, 0, 0, None).doing(|| "make /sys/fs/cgroup read-only")
+}
+
+/// Where the bundle mounts more inside the mount of the cgroups.
+pub fn places_below(spec: &Spec) -> Vec<PathBuf> {
+    let all = || spec.mounts().iter().flatten();
+    let is_cgroup = |mount: &&Mount| matches!(mount.typ().as_deref(), Some("cgroup" | "cgroup2"));
+    let Some(cgroups) = all().find(is_cgroup).map(Mount::destination) else { return Vec::new() };
+    let below = all().filter_map(|mount| mount.destination().strip_prefix(cgroups).ok());
+    below.filter(|below| !below.as_os_str().is_empty()).map(Path::to_owned).collect()
 }
 
 /// The very mount of the host's, from the container's cgroup on: another one of the file system would be another super

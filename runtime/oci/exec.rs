@@ -11,7 +11,7 @@
 
 use super::namespaces;
 use super::wire::{self, Message};
-use super::{Init, Io, cgroup, console, create, entering, ids, process, rlimits};
+use super::{ExecOptions, Init, Io, cgroup, console, create, entering, ids, process, rlimits};
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
 use crate::kernel::{self, Cloned};
@@ -29,13 +29,15 @@ pub fn exec(
     spec: &Spec,
     process: &Process,
     io: Io,
+    options: &ExecOptions,
     leash: Option<BorrowedFd>,
 ) -> Result<Init> {
     let mut plan = process::plan(spec, process)?;
     plan.makes_directory = false;
+    plan.preserve_fds = options.preserve_fds;
     create::give_pipes(&io, spec, process.user().uid())?;
     let flags = namespaces::that_differ(target.as_raw())? | namespaces::time_of(spec);
-    let joined = cgroup::open_to_join(&cgroup_of(target, spec)?)?;
+    let joined = cgroup::open_to_join(&cgroup_of(target, spec, !options.cgroups.is_empty())?, &options.cgroups)?;
     let mut entry = Entry { plan, pidfd, flags, cgroup: joined, oom_score: process.oom_score_adj(), io };
     let (ours, theirs) = wire::pair()?;
     explain::step("a process that will go through the door into the container", "");
@@ -63,22 +65,23 @@ pub fn exec(
     }
 }
 
-/// The cgroup that the container was given, if it was given one: what the kernel says of its first process.
-fn cgroup_of(target: Pid, spec: &Spec) -> Result<String> {
+/// The cgroup that the container was given, if it was given one: what the kernel says of its first process. `own`: where that
+/// was at first.
+fn cgroup_of(target: Pid, spec: &Spec, own: bool) -> Result<String> {
     let asked = spec.linux().as_ref().and_then(|linux| linux.cgroups_path().as_ref());
     let Some(name) = asked.and_then(|path| path.file_name()) else { return Ok(String::new()) };
     let path = format!("/proc/{target}/cgroup");
     let text = std::fs::read_to_string(&path).doing(|| format!("read {path}"))?;
-    Ok(within_own(&text, name).unwrap_or_default())
+    Ok(within_own(&text, name, own).unwrap_or_default())
 }
 
 /// The container may have moved its first process further down, where it may make cgroups: what enters it is under the same
 /// limits. On version 2 a cgroup with others below it takes no process, and so theirs is joined.
-fn within_own(cgroups: &str, name: &OsStr) -> Option<String> {
+fn within_own(cgroups: &str, name: &OsStr, its_own: bool) -> Option<String> {
     cgroups.lines().find_map(|line| {
         let path = Path::new(line.splitn(3, ':').nth(2)?);
         let own = path.ancestors().find(|above| above.file_name() == Some(name))?;
-        let joined = if line.starts_with("0::") { path } else { own };
+        let joined = if line.starts_with("0::") && !its_own { path } else { own };
         Some(joined.to_string_lossy().into_owned())
     })
 }
@@ -176,7 +179,7 @@ fn cross(entry: &mut Entry, socket: &OwnedFd) -> Result<std::convert::Infallible
     entry.plan.reset_signals();
     // Where a user namespace lies between, nobody in there may seize it: this program was started outside.
     entry.plan.load_filter_early(entry.flags & libc::CLONE_NEWUSER != 0)?;
-    process::with_nothing_open(0, &[socket], || {
+    process::with_nothing_open(entry.plan.preserve_fds, &[socket], || {
         explain::step("joining a pid namespace counts for one's children only, so the program will be a child", "");
         match calls::clone_sibling().doing(|| "clone into the container").map_err(may_be_filtered)? {
             Cloned::Parent { pid, pidfd } => {
@@ -249,10 +252,12 @@ mod tests {
 
     #[test]
     fn what_enters_a_container_is_under_its_limits_wherever_that_has_moved_its_first_process() {
-        let own = |text: &str| within_own(text, OsStr::new("abc"));
+        let own = |text: &str| within_own(text, OsStr::new("abc"), false);
         assert_eq!(own("4:memory:/ebb/abc\n0::/\n").as_deref(), Some("/ebb/abc"));
         assert_eq!(own("4:memory:/ebb/abc/sub/more\n0::/\n").as_deref(), Some("/ebb/abc"));
         assert_eq!(own("0::/user/ebb/abc/init.scope\n").as_deref(), Some("/user/ebb/abc/init.scope"));
         assert_eq!(own("0::/user/other\n"), None);
+        let first = within_own("0::/user/ebb/abc/init.scope\n", OsStr::new("abc"), true);
+        assert_eq!(first.as_deref(), Some("/user/ebb/abc"));
     }
 }

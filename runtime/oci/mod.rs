@@ -42,7 +42,7 @@ mod within;
 pub use create::Begun;
 pub use detached::Given;
 pub use mounts::bind_at;
-pub use namespaces::{is_in_first_user_namespace, mounts_of};
+pub use namespaces::{is_in_first_user_namespace, is_root_of_host, mounts_of};
 pub use options::{IDMAP_WHERE_POSSIBLE, NO_LINKS, SUBPATH, is_own_word, owner_option, subpath_option};
 
 use crate::error::{Doing, Error, Result};
@@ -128,6 +128,15 @@ pub struct CreateOptions {
     pub at_once: bool,
 }
 
+/// What a process that [`exec`] adds may be given beside what describes it.
+#[derive(Debug, Default)]
+pub struct ExecOptions {
+    /// Descriptors beyond 2 to leave open.
+    pub preserve_fds: u32,
+    /// Where below the container's cgroup it is to be.
+    pub cgroups: Vec<cgroup::Below>,
+}
+
 /// Does what [`Init::start`] does, from another process: connects to the socket that was [`CreateOptions::gate`].
 pub fn start_through(gate: &Path) -> Result<()> {
     gate::start(gate)
@@ -156,11 +165,12 @@ pub fn exec(
     spec: &Spec,
     process: &Process,
     io: Io,
+    options: &ExecOptions,
     leash: Option<BorrowedFd>,
 ) -> Result<Init> {
     refuse_no_id(process)?;
     refused::process(process)?;
-    exec::exec(target, pidfd, spec, process, io, leash)
+    exec::exec(target, pidfd, spec, process, io, options, leash)
 }
 
 /// How to see a container's files.

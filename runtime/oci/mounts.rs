@@ -28,6 +28,7 @@ pub struct Sources {
     peers: VecDeque<OwnedFd>,
     /// The path of the container's cgroup; empty where it has none.
     cgroup: String,
+    below_cgroups: Vec<PathBuf>,
     given: Vec<Given>,
 }
 
@@ -42,6 +43,7 @@ impl Sources {
             root_is_mapped: root.is_some_and(is_mapped),
             peers: VecDeque::new(),
             cgroup: cgroup.to_owned(),
+            below_cgroups: cgroupfs::places_below(spec),
             given: given.to_vec(),
         };
         for mount in spec.mounts().iter().flatten().filter(|mount| !rootfs::is_root(mount) && !is_mapped(mount)) {
@@ -265,7 +267,7 @@ fn one(mount: &Mount, options: &Options, root: &OwnedFd, sources: &mut Sources) 
     refuse_link(root, mount.destination(), kind)?;
     if kind == "cgroup" || kind == "cgroup2" {
         let place = place_for(root, mount.destination(), true)?;
-        return cgroupfs::mount(&place, options, &sources.cgroup);
+        return cgroupfs::mount(&place, options, &sources.cgroup, &sources.below_cgroups);
     }
     if !options.bind {
         return new_one(kind, mount, options, root);

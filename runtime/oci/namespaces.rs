@@ -206,6 +206,12 @@ pub fn is_in_first_user_namespace() -> bool {
     map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
+/// Whether this is the host's root. Root of a user namespace (in rootless podman, in many a container) has the number 0, and
+/// of the host's files and rights no more than the user whose it is.
+pub fn is_root_of_host() -> bool {
+    nix::unistd::geteuid().is_root() && is_in_first_user_namespace()
+}
+
 /// The same namespaces for unshare(1), to be shown.
 pub fn as_unshare_options(flags: u64) -> String {
     const OPTIONS: [(i32, &str); 6] = [

@@ -64,12 +64,13 @@ pub struct Container {
     pub record: Record,
 }
 
-/// The directory of all containers: `given` (`--root`), or the user's own.
+/// The directory of all containers: `given` (`--root`), or the user's own. Rootless podman calls us as root of a user
+/// namespace, to whom the host's /run does not belong.
 pub fn root(given: Option<&Path>) -> PathBuf {
     if let Some(given) = given {
         return given.to_owned();
     }
-    let own = std::env::var_os("XDG_RUNTIME_DIR").filter(|_| !nix::unistd::geteuid().is_root());
+    let own = std::env::var_os("XDG_RUNTIME_DIR").filter(|own| !own.is_empty() && !super::is_root_of_host());
     match own {
         Some(own) => Path::new(&own).join("ebb-oci"),
         None if nix::unistd::geteuid().is_root() => "/run/ebb-oci".into(),
@@ -133,7 +134,7 @@ fn is_ours(root: &Path) -> Result<bool> {
         return Ok(true);
     };
     Err(Error::new(format!("the state of containers is not taken from {}: it {why}", root.display()))
-        .with_cure("give --root DIR"))
+        .with_cure("give --root DIR, or set XDG_RUNTIME_DIR to a directory of your own"))
 }
 
 fn check_id(id: &str) -> Result<()> {

@@ -6,12 +6,20 @@ use nix::sys::stat::{SFlag, fstat};
 use std::os::fd::{AsFd, RawFd};
 use std::path::Path;
 
-/// How many descriptors beyond 2 the container gets: those of `--preserve-fds`, and those that a service manager has opened
+/// How many descriptors beyond 2 a new container gets: those of `--preserve-fds`, and those that a service manager has opened
 /// for us (sd_listen_fds(3)).
 pub fn preserved(asked: u32) -> Result<u32> {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u32>().ok());
     let ours = number("LISTEN_PID").is_none_or(|pid| pid == std::process::id());
-    let listening = number("LISTEN_FDS").filter(|_| ours).unwrap_or(0);
+    all_open(asked, number("LISTEN_FDS").filter(|_| ours).unwrap_or(0))
+}
+
+/// How many one more process of a container gets. A service manager's sockets are for the container, which has them.
+pub fn preserved_in_exec(asked: u32) -> Result<u32> {
+    all_open(asked, 0)
+}
+
+fn all_open(asked: u32, listening: u32) -> Result<u32> {
     let count = asked.saturating_add(listening);
     if count == 0 {
         return Ok(0);

@@ -4,8 +4,9 @@ use super::lifecycle::{running, write_pid};
 use super::{Execute, Globals, descriptors, terminal};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::kernel;
+use crate::oci::cgroup::Below;
 use crate::oci::state::Status;
-use crate::oci::{self, Io, binary};
+use crate::oci::{self, ExecOptions, Io, binary};
 use crate::store::bounds;
 use nix::unistd::Pid;
 use oci_spec::runtime::{Capability, LinuxCapabilities, Process};
@@ -56,11 +57,11 @@ pub struct Exec {
     /// Add a capability
     #[arg(short, long, value_name = "CAP")]
     cap: Vec<String>,
-    /// Pass N more descriptors (refused unless 0)
+    /// Pass N more descriptors (stdio + N in total)
     #[arg(long, value_name = "N", default_value_t = 0)]
     preserve_fds: u32,
-    /// A sub-cgroup to run in (refused where given)
-    #[arg(long, value_name = "CGROUP")]
+    /// Run it in a cgroup below the container's; of cgroup v1, for some controllers only
+    #[arg(long, value_name = "[CONTROLLER,…:]PATH")]
     cgroup: Vec<String>,
     /// Start it in a paused container too
     #[arg(long)]
@@ -98,8 +99,10 @@ impl Exec {
                 .doing(|| format!("read {}", file.display()))?,
             None => self.described_by_options(spec.process().clone().unwrap_or_default())?,
         };
+        let preserve_fds = descriptors::preserved_in_exec(self.preserve_fds)?;
+        let options = ExecOptions { preserve_fds, cgroups: below(&self.cgroup)? };
         let named = [self.console_socket.as_deref(), self.pid_file.as_deref()];
-        descriptors::close_others(0, named.into_iter().chain(self.globals.paths()));
+        descriptors::close_others(options.preserve_fds, named.into_iter().chain(self.globals.paths()));
         let wants_terminal = process.terminal().unwrap_or(false);
         terminal::check(wants_terminal, self.detach, self.console_socket.as_deref())?;
         let (rows, columns) = terminal::size();
@@ -114,7 +117,7 @@ impl Exec {
         let handle = kernel::pidfd_open(target).doing(|| format!("open process {target}"))?;
         // Asked after the handle is ours: the pid may have been given to another.
         running(&container, "cannot exec in a stopped container")?;
-        let mut init = oci::exec(target, handle, &spec, &process, io, None)?;
+        let mut init = oci::exec(target, handle, &spec, &process, io, &options, None)?;
         if let (Some(socket), Some(console)) = (&self.console_socket, &init.console) {
             terminal::send(socket, console)?;
         }
@@ -142,8 +145,6 @@ impl Exec {
                 self.apparmor.as_ref().is_some_and(|profile| !profile.is_empty()),
                 "--apparmor: ebb loads no AppArmor profiles",
             ),
-            (self.preserve_fds > 0, "--preserve-fds: an exec'd process gets 0, 1 and 2 only"),
-            (!self.cgroup.is_empty(), "--cgroup: an exec'd process runs in the container's own cgroup"),
         ];
         match asked.into_iter().find(|(given, _)| *given) {
             Some((_, why)) => Err(Error::new(why)),
@@ -205,4 +206,26 @@ impl Exec {
         }
         Ok(sets)
     }
+}
+
+/// The words of `--cgroup`: one path for all controllers, or one for each that is named (cgroup v1).
+fn below(words: &[String]) -> Result<Vec<Below>> {
+    let wrong = |word: &str, why: &str| Err(Error::of(Kind::Usage, format!("invalid --cgroup argument: {word}{why}")));
+    let mut all: Vec<Below> = Vec::new();
+    for word in words {
+        let (controllers, path) = match word.split(':').collect::<Vec<_>>()[..] {
+            [path] if words.len() == 1 => (Vec::new(), path),
+            [_] => return wrong(word, " (missing <controller>: prefix)"),
+            [controllers, path] => (controllers.split(',').map(str::to_owned).collect(), path),
+            _ => return wrong(word, ""),
+        };
+        if controllers.iter().any(String::is_empty) {
+            return wrong(word, " (empty <controller> prefix)");
+        }
+        if let Some(twice) = controllers.iter().find(|name| all.iter().any(|place| place.controllers.contains(name))) {
+            return wrong(word, &format!(" (controller {twice} specified multiple times)"));
+        }
+        all.push(Below { controllers, path: path.to_owned() });
+    }
+    Ok(all)
 }

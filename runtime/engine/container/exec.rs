@@ -118,7 +118,9 @@ pub fn start(
 ) -> Result<oci::Init> {
     let ended = || Error::conflict(format!("container {} is not running", container.id));
     let handle = init.open().ok_or_else(ended)?;
-    let mut child = oci::exec(Pid::from_raw(init.pid), handle, spec, process, io, Some(leash)).map_err(failed)?;
+    let options = oci::ExecOptions::default();
+    let entered = oci::exec(Pid::from_raw(init.pid), handle, spec, process, io, &options, Some(leash));
+    let mut child = entered.map_err(failed)?;
     // It waits before its execve(2). Had the container ended while we entered it, the pid might be somebody else's.
     if !init.is_alive() {
         let _ = calls::pidfd_send_signal(&child.pidfd, libc::SIGKILL);

@@ -132,13 +132,13 @@ pub(super) fn deny_something(given: &[LinuxDeviceCgroup]) -> bool {
     given.iter().any(|rule| !rule.allow())
 }
 
-/// Version 2: compiles the rules and attaches the program. An ordinary user may attach none, and needs none: it has no
-/// right to any device that it could give away.
+/// Version 2: compiles the rules and attaches the program. An ordinary user may attach none, nor may root of a user
+/// namespace, and needs none: it has no right to any device that it could give away.
 pub(super) fn attach(directory: &Path, given: &[LinuxDeviceCgroup]) -> Result<()> {
     let program = program::compile(&rules(given)?);
     let cgroup = File::open(directory).doing(|| format!("open {}", directory.display()))?;
     match kernel::bpf_device_program(&program).and_then(|program| kernel::bpf_attach_device(&cgroup, program)) {
-        Err(Errno::EPERM) if !nix::unistd::geteuid().is_root() => Ok(()),
+        Err(Errno::EPERM) if !crate::oci::is_root_of_host() => Ok(()),
         other => other.doing(|| format!("attach the device rules to {}", directory.display())),
     }
 }

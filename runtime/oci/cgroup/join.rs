@@ -1,6 +1,6 @@
 //! How a process comes into its cgroup: born in it (version 2), or by its own word (version 1).
 
-use super::v1;
+use super::{plain, v1};
 use crate::error::{Doing, Result};
 use crate::explain::{self, calls};
 use std::fs::File;
@@ -16,6 +16,18 @@ pub struct Prepared {
     pub(super) tasks: Vec<File>,
     /// Version 2, or the tree of version 2 of a hybrid host: the cgroup's directory, for CLONE_INTO_CGROUP.
     pub(super) directory: Option<File>,
+}
+
+/// A place below a container's cgroup: in the trees of some controllers of version 1, or in all (none is named).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Below {
+    pub controllers: Vec<String>,
+    pub path: String,
+}
+
+/// The path of that place; that of the cgroup itself where there is none.
+pub(super) fn below(cgroup: &str, place: Option<&Below>) -> Result<String> {
+    place.map_or_else(|| Ok(cgroup.to_owned()), |place| plain(&format!("{cgroup}/{}", place.path)))
 }
 
 /// A hybrid host: the place of a process that is to be born in the tree of version 2. One that was made for it, and is not

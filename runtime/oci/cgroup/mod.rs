@@ -13,7 +13,7 @@ mod signal;
 mod v1;
 mod v2;
 
-pub use join::{Birthplace, Prepared, join};
+pub use join::{Below, Birthplace, Prepared, join};
 pub use signal::signal;
 
 use crate::error::{Cause, Doing, Error, Result};
@@ -101,14 +101,16 @@ fn refuse_inhabited(directory: &Path) -> Result<()> {
     }
 }
 
-/// An existing cgroup, for one more process to join; empty for the empty path.
-pub fn open_to_join(cgroup: &str) -> Result<Prepared> {
-    if cgroup.is_empty() {
-        return Ok(Prepared::default());
+/// An existing cgroup, or one `below` it, for one more process to join; empty for the empty path.
+pub fn open_to_join(cgroup: &str, below: &[Below]) -> Result<Prepared> {
+    match (cgroup.is_empty(), below.is_empty()) {
+        (true, true) => return Ok(Prepared::default()),
+        (true, false) => return Err(Error::new("the container has no cgroup, and so none below it")),
+        _ => {}
     }
     match host() {
-        Host::V2(_) => v2::open_to_join(cgroup),
-        Host::V1(trees) => v1::open_to_join(trees, cgroup),
+        Host::V2(_) => v2::open_to_join(&join::below(cgroup, below.first())?),
+        Host::V1(trees) => v1::open_to_join(trees, cgroup, below),
         Host::None(_) => Ok(Prepared::default()),
     }
 }

@@ -1,7 +1,8 @@
 //! Version 1: one tree for each controller (or for a few that are mounted together).
 
 use super::{
-    Prepared, Usage, children, collect, field, make, no_path, read, read_number, refuse_inhabited, set, steps,
+    Below, Prepared, Usage, children, collect, field, join, make, no_path, read, read_number, refuse_inhabited, set,
+    steps,
 };
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
@@ -75,7 +76,7 @@ fn find_trees() -> std::result::Result<Found, String> {
     }
     let first = trees.first().ok_or_else(|| format!("no cgroup file system is mounted at {}", super::ROOT))?;
     if access(&first.mount, AccessFlags::W_OK).is_err() {
-        return Err(if nix::unistd::geteuid().is_root() {
+        return Err(if crate::oci::is_root_of_host() {
             format!("the cgroups of this host are read-only here ({})", first.mount.display())
         } else {
             "this host has cgroup v1, of which an ordinary user may make none".into()
@@ -212,8 +213,25 @@ fn listed(directory: &Path) -> Vec<i32> {
     pids
 }
 
-pub(super) fn open_to_join(trees: &[Tree], cgroup: &str) -> Result<Prepared> {
-    open_tasks(&trees.iter().collect::<Vec<_>>(), cgroup)
+pub(super) fn open_to_join(trees: &[Tree], cgroup: &str, below: &[Below]) -> Result<Prepared> {
+    let has = |tree: &&Tree| directory(tree, cgroup).exists();
+    let joined: Vec<&Tree> = trees.iter().filter(has).collect();
+    for name in below.iter().flat_map(|place| &place.controllers) {
+        if !joined.iter().any(|tree| tree.controllers.contains(name)) {
+            return Err(Error::new(format!("the container is in no cgroup of a controller \"{name}\"")));
+        }
+    }
+    let wanted = |tree: &Tree, place: &Below| {
+        place.controllers.is_empty() || place.controllers.iter().any(|name| tree.controllers.contains(name))
+    };
+    let mut prepared = open_tasks(&joined, cgroup)?;
+    for (tree, tasks) in joined.iter().zip(&mut prepared.tasks) {
+        if let Some(place) = below.iter().find(|place| wanted(tree, place)) {
+            let path = directory(tree, &join::below(cgroup, Some(place))?).join("tasks");
+            *tasks = OpenOptions::new().write(true).open(&path).doing(|| format!("open {}", path.display()))?;
+        }
+    }
+    Ok(prepared)
 }
 
 fn open_tasks(trees: &[&Tree], cgroup: &str) -> Result<Prepared> {

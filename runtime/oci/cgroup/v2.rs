@@ -41,9 +41,7 @@ pub(super) fn base() -> std::result::Result<PathBuf, String> {
     let empty = delegated.iter().find(|place| read(place, "cgroup.procs").is_some_and(|procs| procs.is_empty()));
     match empty.or(delegated.first()) {
         Some(place) => Ok(place.to_path_buf()),
-        None if nix::unistd::geteuid().is_root() => {
-            Err(format!("the cgroups of this host are read-only here ({ROOT})"))
-        }
+        None if crate::oci::is_root_of_host() => Err(format!("the cgroups of this host are read-only here ({ROOT})")),
         None => Err(format!(
             "the host has delegated no cgroup to this user ({ours} belongs to another; a login through systemd would)"
         )),
