@@ -78,6 +78,91 @@ fn a_check_that_cannot_be_started_has_failed() {
     ebb.ok(["rm", "-f", "box"]);
 }
 
+#[test]
+fn a_check_more_often_than_the_floor_is_refused_in_dockers_words() {
+    let ebb = Ebb::new();
+    for (option, name) in
+        [("--health-interval", "Interval"), ("--health-timeout", "Timeout"), ("--health-start-period", "StartPeriod")]
+    {
+        for time in ["1ns", "999us"] {
+            let said = ebb.fails(125, ["run", "--rm", "--health-cmd", "true", option, time, "busybox", "true"]);
+            assert!(said.contains(&format!("ebb: {name} in Healthcheck cannot be less than 1ms\n")), "{said}");
+            assert!(said.contains("30s is Docker's interval"), "{said}");
+        }
+        let said = ebb.fails(125, ["create", "--health-cmd", "true", &format!("{option}=-1s"), "busybox"]);
+        assert!(said.contains(&format!("{option} cannot be negative")), "{said}");
+        ebb.ok(["create", "--health-cmd", "true", option, "1ms", "busybox"]);
+    }
+    let said = ebb.fails(125, ["create", "--no-healthcheck", "--health-interval", "5s", "busybox"]);
+    assert!(said.contains("--no-healthcheck conflicts with --health-* options"), "{said}");
+    assert_eq!(ebb.ok(["ps", "-aq"]).lines().count(), 3, "what was refused has made nothing");
+}
+
+/// Gives the image `busybox` a health check of its own, by the archive that it is saved to.
+fn image_with_check(ebb: &Ebb, name: &str, check: &str) {
+    ebb.ok(["save", "-o", "plain.tar", "busybox"]);
+    let bytes = std::fs::read(ebb.dir.join("plain.tar")).expect("an archive");
+    let mut files: Vec<(String, Vec<u8>)> = Vec::new();
+    for entry in tar::Archive::new(&bytes[..]).entries().expect("a tar") {
+        let mut entry = entry.expect("an entry");
+        let mut content = Vec::new();
+        std::io::Read::read_to_end(&mut entry, &mut content).expect("its content");
+        files.push((entry.path().expect("a path").to_string_lossy().into_owned(), content));
+    }
+    let content = |path: &str| &files.iter().find(|(name, _)| name == path).expect("a member").1;
+    let manifest: serde_json::Value = serde_json::from_slice(content("manifest.json")).expect("JSON");
+    let mut config: serde_json::Value =
+        serde_json::from_slice(content(manifest[0]["Config"].as_str().expect("a path"))).expect("JSON");
+    config["config"]["Healthcheck"] = serde_json::from_str(check).expect("JSON");
+    let layer = manifest[0]["Layers"][0].as_str().expect("a path");
+    let manifest = serde_json::json!([{"Config": "config.json", "RepoTags": [name], "Layers": ["layer.tar"]}]);
+    let mut builder = tar::Builder::new(std::fs::File::create(ebb.dir.join("checked.tar")).expect("a file"));
+    for (path, bytes) in [
+        ("manifest.json", manifest.to_string().as_bytes()),
+        ("config.json", config.to_string().as_bytes()),
+        ("layer.tar", content(layer)),
+    ] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        builder.append_data(&mut header, path, bytes).expect("written");
+    }
+    builder.finish().expect("finished");
+    ebb.ok(["load", "-q", "-i", "checked.tar"]);
+}
+
+#[test]
+fn an_image_gets_no_check_below_the_floor_either() {
+    let ebb = Ebb::new();
+    image_with_check(&ebb, "hungry:1", r#"{"Test": ["CMD-SHELL", "true"], "Interval": 1}"#);
+    let said = ebb.fails(125, ["run", "-d", "--name", "box", "hungry:1", "sleep", "1000"]);
+    assert!(said.contains("Interval in Healthcheck cannot be less than 1ms, and the image has 1ns"), "{said}");
+    assert!(said.contains("--health-interval 30s") && said.contains("--no-healthcheck"), "{said}");
+    assert_eq!(ebb.ok(["ps", "-aq"]), "");
+    ebb.ok(["create", "--name", "slow", "--health-interval", "30s", "hungry:1"]);
+    ebb.ok(["create", "--name", "none", "--no-healthcheck", "hungry:1"]);
+    assert_eq!(ebb.inspect("slow", "{{json .Config.Healthcheck.Interval}}"), "30000000000");
+}
+
+/// The pause is the host's: a check that takes long, or is killed for that, does not eat it up.
+#[test]
+fn the_interval_counts_from_the_end_of_the_check_before() {
+    for (check, timeout) in [("true", "10s"), ("sleep 0.3", "10s"), ("sleep 1000", "100ms")] {
+        let ebb = checked(check, &["--health-interval", "200ms", "--health-timeout", timeout]);
+        await_checks(&ebb, 4);
+        let times = ebb.inspect("box", "{{range .State.Health.Log}}{{json .Start}} {{json .End}}\n{{end}}");
+        let times = times.replace("\\n", "\n");
+        let read = |word: &str| word.trim_matches('"').parse::<jiff::Timestamp>().expect("a time");
+        let probes: Vec<Vec<jiff::Timestamp>> =
+            times.lines().map(|line| line.split_whitespace().map(read).collect()).collect();
+        assert!(probes.len() >= 3, "{times}");
+        for pair in probes.windows(2) {
+            let pause = pair[1][0].duration_since(pair[0][1]);
+            assert!(pause >= jiff::SignedDuration::from_millis(199), "{check}: {pause:?}\n{times}");
+        }
+    }
+}
+
 /// A check that had entered the container, and was killed with it before it could be started, was once left unreaped; the
 /// kernel does not let a first process end before its pid namespace is empty. (It took one removal in thirty.)
 #[test]
@@ -94,7 +179,9 @@ fn a_container_ends_at_whatever_moment_of_a_check_it_is_killed() {
 
 #[test]
 fn without_a_check_there_is_no_health() {
-    let ebb = checked("true", &["--no-healthcheck"]);
+    let ebb = Ebb::new();
+    image_with_check(&ebb, "checked:1", r#"{"Test": ["CMD-SHELL", "true"]}"#);
+    ebb.ok(["run", "-d", "--name", "box", "--no-healthcheck", "checked:1", "sleep", "1000"]);
     assert_eq!(ebb.inspect("box", "{{json .State}}").find("Health"), None);
 }
 

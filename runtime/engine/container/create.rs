@@ -1,8 +1,8 @@
 //! `create`: everything that a container is before it runs. It appears by one rename, whole, or not at all.
 
 use super::record::{Config, Container, HostConfig, VERSION};
-use super::{environment, limits, log, names, namespaces, remove, security, workdir};
-use crate::engine::image::{self, Healthcheck, Image, ImageConfig, Pull};
+use super::{environment, health, limits, log, names, namespaces, remove, security, workdir};
+use crate::engine::image::{self, Image, ImageConfig, Pull};
 use crate::engine::{idmap, leftovers, mounts, owners, time};
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
@@ -160,6 +160,7 @@ fn check(store: &Store, request: &Request) -> Result<()> {
     if host.cgroup_parent.split('/').any(|part| part == "..") {
         return Err(Error::new(format!("--cgroup-parent {} must not contain \"..\"", host.cgroup_parent)));
     }
+    health::check_asked(&request.health)?;
     limits::check(host)?;
     log::check(&host.log_config)?;
     security::check(host, &idmap::store_ids()?)?;
@@ -213,7 +214,7 @@ fn describe(id: &str, request: &Request, image: &Image) -> Result<Container> {
     }
     set(&mut own.working_dir, &request.workdir);
     set(&mut own.stop_signal, &request.stop_signal);
-    own.healthcheck = health(&request.health, own.healthcheck.take());
+    own.healthcheck = health::lay_over(&request.health, own.healthcheck.take())?;
     if let Some(entrypoint) = &request.entrypoint {
         // A new entrypoint makes the image's arguments, which were for the old one, meaningless.
         own.entrypoint = Some(entrypoint).filter(|word| !word.is_empty()).map(|word| vec![word.clone()]);
@@ -260,21 +261,6 @@ fn image_is_bounded(config: &ImageConfig) -> Result<()> {
         true => Ok(()),
         false => Err(Error::new("the working directory is longer than a path may be")),
     }
-}
-
-fn health(asked: &Health, image: Option<Healthcheck>) -> Option<Healthcheck> {
-    if asked.none {
-        return Some(Healthcheck { test: vec!["NONE".into()], ..Healthcheck::default() });
-    }
-    let mut check = image.clone().unwrap_or_default();
-    if let Some(command) = &asked.command {
-        check.test = vec!["CMD-SHELL".into(), command.clone()];
-    }
-    check.interval = asked.interval.unwrap_or(check.interval);
-    check.timeout = asked.timeout.unwrap_or(check.timeout);
-    check.start_period = asked.start_period.unwrap_or(check.start_period);
-    check.retries = asked.retries.unwrap_or(check.retries);
-    (image.is_some() || !check.test.is_empty()).then_some(check)
 }
 
 /// The container's directories, and the files that the runtime gives it. The upper directory is the container's `/`, whose

@@ -3,12 +3,13 @@
 //! The supervisor polls; this is its part of the loop. `deadline` and `descriptors` say when to wake, `advance` does
 //! what is due.
 
+use super::create;
 use super::probe::{self, Probe};
 use super::record::Container;
 use super::state::{self, Health, HealthProbe};
 use crate::engine::image::Healthcheck;
 use crate::engine::time;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::store::Store;
 use jiff::Timestamp;
 use std::os::fd::BorrowedFd;
@@ -16,6 +17,64 @@ use std::time::{Duration, Instant};
 
 /// As in Docker.
 const PROBES_KEPT: usize = 5;
+
+/// Docker's floor, in nanoseconds. A check is a process: who asks for less asks the host for nothing but processes.
+const SHORTEST: i64 = 1_000_000;
+
+/// What is sensible, for whoever asked for less than is possible.
+const SENSIBLE: &str = "every check is a process of its own: 30s is Docker's interval, and 1s is often";
+
+/// Refuses what the user asks for and no check can have, in Docker's words, before anything is made.
+pub fn check_asked(asked: &create::Health) -> Result<()> {
+    let times = [
+        ("interval", asked.interval.unwrap_or(0)),
+        ("timeout", asked.timeout.unwrap_or(0)),
+        ("start-period", asked.start_period.unwrap_or(0)),
+    ];
+    if let Some((name, _)) = times.iter().find(|(_, time)| *time < 0) {
+        return Err(Error::new(format!("--health-{name} cannot be negative")));
+    }
+    let says_anything = asked.command.is_some() || asked.retries.is_some() || times.iter().any(|(_, time)| *time != 0);
+    if asked.none && says_anything {
+        return Err(Error::new("--no-healthcheck conflicts with --health-* options"));
+    }
+    match too_short(times.map(|(_, time)| time)) {
+        Some((name, _)) => {
+            Err(Error::new(format!("{name} in Healthcheck cannot be less than 1ms")).with_cure(SENSIBLE))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The user's words laid over the image's. An image is data: what it asks for below the floor, it does not get either.
+pub fn lay_over(asked: &create::Health, image: Option<Healthcheck>) -> Result<Option<Healthcheck>> {
+    if asked.none {
+        return Ok(Some(Healthcheck { test: vec!["NONE".into()], ..Healthcheck::default() }));
+    }
+    let is_there = image.is_some();
+    let mut check = image.unwrap_or_default();
+    if let Some(command) = &asked.command {
+        check.test = vec!["CMD-SHELL".into(), command.clone()];
+    }
+    // As in Docker, 0 asks for nothing.
+    let set = |slot: &mut i64, asked: Option<i64>| *slot = asked.filter(|time| *time != 0).unwrap_or(*slot);
+    set(&mut check.interval, asked.interval);
+    set(&mut check.timeout, asked.timeout);
+    set(&mut check.start_period, asked.start_period);
+    check.retries = asked.retries.unwrap_or(check.retries);
+    if let Some((name, time)) = too_short([check.interval, check.timeout, check.start_period]) {
+        let option = name.replace("StartPeriod", "start-period").to_lowercase();
+        return Err(Error::new(format!("{name} in Healthcheck cannot be less than 1ms, and the image has {time}ns"))
+            .with_cure(format!("{SENSIBLE}: --health-{option} 30s says so, --no-healthcheck does without")));
+    }
+    Ok((is_there || !check.test.is_empty()).then_some(check))
+}
+
+/// The first of a check's interval, timeout and start period that is below the floor, by Docker's name. 0 is the default.
+fn too_short(times: [i64; 3]) -> Option<(&'static str, i64)> {
+    let named = ["Interval", "Timeout", "StartPeriod"].into_iter().zip(times);
+    named.into_iter().find(|(_, time)| *time != 0 && *time < SHORTEST)
+}
 
 /// The health check of one life of a container, from its start to its end.
 pub struct Monitor {
@@ -29,6 +88,8 @@ pub struct Monitor {
 }
 
 enum Phase {
+    /// No check runs any more, and when the next one begins is yet to be said.
+    Ended,
     Waiting {
         until: Instant,
     },
@@ -40,7 +101,6 @@ enum Phase {
     /// A check took too long, as is written down; the end of what was killed is yet to come.
     GivenUp {
         probe: Probe,
-        until: Instant,
     },
 }
 
@@ -64,9 +124,10 @@ impl Monitor {
     /// For a container that has just been started; `None` where it has no health check.
     pub fn new(container: &Container) -> Option<Monitor> {
         let (check, command) = check(container)?;
-        let or_default = |nanoseconds: i64, seconds: u64| match u64::try_from(nanoseconds) {
-            Ok(nanoseconds) if nanoseconds > 0 => Duration::from_nanos(nanoseconds),
-            _ => Duration::from_secs(seconds),
+        // A record may come from an Ebb that took less than the floor.
+        let or_default = |nanoseconds: i64, seconds: u64| match nanoseconds {
+            0 => Duration::from_secs(seconds),
+            nanoseconds => Duration::from_nanos(nanoseconds.max(SHORTEST).unsigned_abs()),
         };
         let interval = or_default(check.interval, 30);
         let now = Instant::now();
@@ -85,14 +146,14 @@ impl Monitor {
         match &self.phase {
             Phase::Waiting { until } => Some(*until),
             Phase::Probing { deadline, .. } => Some(*deadline),
-            Phase::GivenUp { .. } => None,
+            Phase::GivenUp { .. } | Phase::Ended => None,
         }
     }
 
     /// To be polled for POLLIN.
     pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         match &self.phase {
-            Phase::Waiting { .. } => Vec::new(),
+            Phase::Waiting { .. } | Phase::Ended => Vec::new(),
             Phase::Probing { probe, .. } | Phase::GivenUp { probe, .. } => probe.descriptors(),
         }
     }
@@ -102,8 +163,18 @@ impl Monitor {
     /// `let_go` closes what a probe's process must not hold open.
     pub fn advance(&mut self, store: &Store, container: &Container, let_go: &mut dyn FnMut()) -> Result<()> {
         let now = Instant::now();
-        let next = now + self.interval;
-        match std::mem::replace(&mut self.phase, Phase::Waiting { until: next }) {
+        let ended = self.look(store, container, now, let_go);
+        if let Phase::Ended = self.phase {
+            // As in Docker, from the end of a check to the beginning of the next: one that takes long leaves the host its pause.
+            self.phase = Phase::Waiting { until: Instant::now() + self.interval };
+        }
+        ended
+    }
+
+    /// [`Monitor::advance`], but for what follows a check that has ended.
+    fn look(&mut self, store: &Store, container: &Container, now: Instant, let_go: &mut dyn FnMut()) -> Result<()> {
+        match std::mem::replace(&mut self.phase, Phase::Ended) {
+            Phase::Ended => Ok(()),
             Phase::Waiting { until } if now < until => {
                 self.phase = Phase::Waiting { until };
                 Ok(())
@@ -128,18 +199,16 @@ impl Monitor {
                     }
                     None => {
                         probe.give_up();
-                        self.phase = Phase::GivenUp { probe, until: next };
+                        self.phase = Phase::GivenUp { probe };
                         let text = format!("Health check exceeded timeout ({})", go_duration(self.timeout));
                         self.conclude(store, container, began, -1, text)
                     }
                 }
             }
-            Phase::GivenUp { mut probe, until } => {
+            Phase::GivenUp { mut probe } => {
                 probe.read();
                 if probe.ended()?.is_none() {
-                    self.phase = Phase::GivenUp { probe, until };
-                } else {
-                    self.phase = Phase::Waiting { until };
+                    self.phase = Phase::GivenUp { probe };
                 }
                 Ok(())
             }
