@@ -128,6 +128,17 @@ fn on_a_terminal_rm_ends_with_what_went_and_what_stayed_and_in_a_pipe_it_is_dock
     terminal.shows("gone: box, with 1 changed file (6B); in the trash: 1 anonymous volume; stayed: ");
     terminal.shows("volume named\r\n");
     assert_eq!(terminal.ends(), 0);
+    // A volume that somebody has removed by hand did not stay.
+    ebb.ok(["create", "--name", "bare", "-v", "lost:/l", "-v", "kept:/k", "-v", "./away:/a", "busybox"]);
+    std::fs::remove_dir_all(ebb.store().join("volumes/lost")).expect("removed");
+    std::fs::remove_dir(ebb.dir.join("away")).expect("removed");
+    let stays = ebb.ok(["rm", "--dry-run", "--format", "{{range .Stays}}{{.Type}} {{end}}", "bare"]);
+    assert_eq!(stays.trim(), "volume image");
+    let mut rm = ebb.command();
+    rm.args(["rm", "bare"]);
+    let mut terminal = Terminal::start(&rm);
+    terminal.shows("gone: bare, with 0 changed files; stayed: volume kept\r\n");
+    assert_eq!(terminal.ends(), 0);
     ebb.ok(["create", "--name", "quiet", "busybox"]);
     let answer = ebb.run(["rm", "quiet"]);
     assert_eq!((answer.stdout.as_str(), answer.stderr.as_str()), ("quiet\n", ""));

@@ -331,6 +331,37 @@ fn who_asks_three_times_for_an_end_leaves_the_container_behind() {
 }
 
 #[test]
+fn who_asks_twice_for_an_end_that_pid_1_does_not_hear_of_is_told_why() {
+    for (init, told) in [(&[][..], true), (&["--init"][..], false)] {
+        let ebb = Ebb::new();
+        // With --init the program is another process, which hears of the signal and may ignore it.
+        let script = if told { "echo up; exec sleep 1000" } else { "trap '' INT TERM; echo up; exec sleep 1000" };
+        let words = [&["run", "--name", "box"], init, &["busybox", "sh", "-c", script]].concat();
+        let mut run = ebb.spawn(words);
+        let mut lines = std::io::BufRead::lines(std::io::BufReader::new(run.stdout.take().expect("a pipe")));
+        assert!(lines.by_ref().map_while(Result::ok).any(|line| line == "up"));
+        let pid = nix::unistd::Pid::from_raw(run.id() as i32);
+        // Two of one kind could be one to who reads them late.
+        for signal in [nix::sys::signal::SIGINT, nix::sys::signal::SIGTERM] {
+            nix::sys::signal::kill(pid, signal).expect("sent");
+        }
+        if told {
+            let mut said = std::io::BufReader::new(run.stderr.as_mut().expect("a pipe"));
+            let mut lines = String::new();
+            for _ in 0..3 {
+                std::io::BufRead::read_line(&mut said, &mut lines).expect("it says why");
+            }
+            assert!(lines.starts_with("\nebb: sh is PID 1 in its container, and the kernel keeps SIG"), "{lines}");
+            assert!(lines.contains("with `--init` there is an init") && lines.contains("`ebb kill box`"), "{lines}");
+        }
+        ebb.ok(["kill", "box"]);
+        let output = run.wait_with_output().expect("it ends");
+        let rest = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!((output.status.code(), rest.as_str()), (Some(137), ""));
+    }
+}
+
+#[test]
 fn all_of_a_running_container_is_copied_but_what_the_kernel_shows_of_itself() {
     let ebb = Ebb::new();
     ebb.ok([

@@ -132,7 +132,13 @@ fn a_size_is_a_limit_that_the_container_sees_as_enospc() {
         assert_eq!(ebb.ok(["volume", "ls", "-q"]), "in-memory");
         return;
     }
-    create(&ebb, "on-disk", &["-o", "size=16m"]);
+    // A file system keeps a part for itself, and that is said when it is made.
+    let made = ebb.run(["volume", "create", "-o", "size=16m", "on-disk"]);
+    assert_eq!((made.code, made.stdout.as_str()), (0, "on-disk\n"), "{}", made.shown());
+    let free = sh(&ebb, "on-disk", "df -k /data | tail -1 | awk '{print $4}'").stdout;
+    let free: f64 = free.trim().parse().expect("a number");
+    let told = format!("ebb: {:.1} MiB of the 16.0 MiB of volume on-disk can be used: ", free / 1024.0);
+    assert!(made.stderr.starts_with(&told) && free < 16384.0, "{free} {}", made.shown());
     let full = sh(&ebb, "on-disk", fill);
     assert!(full.stderr.contains("No space left on device"), "{}", full.shown());
     await_no_loop_device(&ebb);

@@ -120,3 +120,14 @@ fn a_volume_of_the_image_that_nothing_of_yours_covers_is_warned_of() {
         assert!(answer.code == 0 && !answer.stderr.contains("warning"), "{}", answer.shown());
     }
 }
+
+#[test]
+fn what_volumes_from_brings_is_covered_and_not_warned_of() {
+    let ebb = Ebb::new();
+    image_with(&ebb, "keeper", &["VOLUME /var/data/", "CMD [\"true\"]"], |_| {});
+    ebb.ok(["create", "--name", "one", "keeper"]);
+    for verb in [&["run", "--rm"][..], &["create"]] {
+        let answer = ebb.run(verb.iter().chain(&["--volumes-from", "one", "-v", "named:/elsewhere", "keeper"]));
+        assert_eq!((answer.code, answer.stderr.as_str()), (0, ""), "{}", answer.shown());
+    }
+}

@@ -76,7 +76,7 @@ impl Execute for Rm {
         });
         tell_trashed(&store, &trashed);
         if !losses.is_empty() {
-            eprintln!("{}", last_line(&losses));
+            eprintln!("{}", last_line(&store, &losses));
         }
         done
     }
@@ -168,7 +168,7 @@ fn whole_story(loss: &Loss) -> String {
 }
 
 /// What went and what stayed, in one line.
-fn last_line(losses: &[Loss]) -> String {
+fn last_line(store: &Store, losses: &[Loss]) -> String {
     let counted = |count: usize, noun: &str| match count {
         1 => format!("1 {noun}"),
         count => format!("{count} {noun}s"),
@@ -198,7 +198,7 @@ fn last_line(losses: &[Loss]) -> String {
     let stays: BTreeSet<String> = losses
         .iter()
         .flat_map(|loss| &loss.stays)
-        .filter(|kept| kept.kind != "image" && !went(kept))
+        .filter(|kept| kept.kind != "image" && !went(kept) && loss::stays(store, kept))
         .map(|kept| match kept.kind.as_str() {
             "bind" => printable(&kept.source),
             kind => format!("{kind} {}", kept.name.get(..12).filter(|_| kind != "volume").unwrap_or(&kept.name)),

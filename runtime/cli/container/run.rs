@@ -73,7 +73,7 @@ impl Execute for Run {
             output::line(&container.id)?;
             return Ok(0);
         }
-        let attached = Attachment::new(&container, interactive, self.sig_proxy, &self.detach_keys);
+        let attached = Attachment::new(&store, &container, interactive, self.sig_proxy, &self.detach_keys);
         let mut attachment = attached.inspect_err(|_| take_along(&store, &container))?;
         if !self.attach.is_empty() {
             let named = |name: &str| self.attach.iter().any(|stream| stream == name);
@@ -145,7 +145,9 @@ fn warn_of_uncovered_volumes(container: &Container, asked: &[mounts::Request]) {
     for mount in container.mounts.iter().filter(is_anonymous) {
         let is_here = |path: &str| clean(path) == Path::new(&mount.destination);
         let of_image = container.config.image.volumes.keys().any(|path| is_here(path));
-        if of_image && !asked.iter().any(|one| is_here(&one.target)) {
+        // What --volumes-from brings is another container's, which keeps it; nothing is ever copied up into it.
+        let from_another = mount.no_copy;
+        if of_image && !from_another && !asked.iter().any(|one| is_here(&one.target)) {
             eprintln!(
                 "ebb: warning: the image keeps data in {}, which no -v of yours covers: it goes into the anonymous \
                  volume {}",

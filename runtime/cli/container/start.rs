@@ -79,7 +79,7 @@ impl Start {
             return Err(Error::new("the input device is not a TTY"));
         }
         namespaces::keep_binary_from(&container.host_config)?;
-        let attachment = Attachment::new(&container, self.interactive, true, &self.detach_keys)?;
+        let attachment = Attachment::new(store, &container, self.interactive, true, &self.detach_keys)?;
         let end = if state::current(store, &container)?.is_running() {
             attach_to(store, &container, attachment)?
         } else {
@@ -142,7 +142,7 @@ impl Execute for Attach {
         if container.config.tty && stdin && container.config.open_stdin && !std::io::stdin().is_terminal() {
             return Err(Error::new("the input device is not a TTY"));
         }
-        let attachment = Attachment::new(&container, stdin, self.sig_proxy, &self.detach_keys)?;
+        let attachment = Attachment::new(&store, &container, stdin, self.sig_proxy, &self.detach_keys)?;
         finish(&container.name, attach_to(&store, &container, attachment)?)
     }
 }

@@ -1,11 +1,13 @@
 //! The user's side of an attached container: what it writes is shown, what is typed goes to it, signals are passed on.
 
+use super::heedless;
 use super::protocol::{self, Packet};
 use super::record::Container;
 use super::streams::{self, Unheard};
 use super::terminal::{DetachKeys, Raw};
 use crate::error::{Doing, Result};
 use crate::kernel;
+use crate::store::Store;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
@@ -28,6 +30,9 @@ pub struct Attachment {
     mask: SigSet,
     /// How often the user asked for an end.
     asked: u32,
+    /// Where the container's first process is found, when it does not come.
+    store: Store,
+    id: String,
     /// What the supervisor has not taken yet. Never waited for: it may itself be waiting for us to read.
     outgoing: VecDeque<Vec<u8>>,
 }
@@ -65,7 +70,13 @@ const PROXIED: [Signal; 12] = [
 
 impl Attachment {
     /// Signals are taken from here on, so that none that comes while the container starts is lost.
-    pub fn new(container: &Container, stdin: bool, proxy_signals: bool, detach_keys: &str) -> Result<Attachment> {
+    pub fn new(
+        store: &Store,
+        container: &Container,
+        stdin: bool,
+        proxy_signals: bool,
+        detach_keys: &str,
+    ) -> Result<Attachment> {
         let detach_keys = DetachKeys::parse(detach_keys)?;
         let mut mask = SigSet::from_iter([Signal::SIGWINCH]);
         if proxy_signals {
@@ -86,6 +97,8 @@ impl Attachment {
             signals,
             mask,
             asked: 0,
+            store: store.clone(),
+            id: container.id.clone(),
             outgoing: VecDeque::new(),
         })
     }
@@ -194,7 +207,14 @@ impl Attachment {
     fn pass_signals(&mut self) {
         while let Ok(Some(info)) = self.signals.read_signal() {
             let number = info.ssi_signo as i32;
-            self.asked += u32::from([Signal::SIGINT as i32, Signal::SIGTERM as i32].contains(&number));
+            if [Signal::SIGINT as i32, Signal::SIGTERM as i32].contains(&number) {
+                self.asked += 1;
+                if self.asked == 2
+                    && let Some(why) = heedless::why(&self.store, &self.id, number)
+                {
+                    eprintln!("\n{why}");
+                }
+            }
             if number == Signal::SIGWINCH as i32 {
                 self.send_size();
             } else {

@@ -1,7 +1,7 @@
 //! What `rm` washes away and what it leaves, told before it happens (`rm --dry-run`) and when it has (`rm`'s last line).
 
 use super::diff;
-use super::record::Container;
+use super::record::{Container, MountPoint};
 use super::remove::{self, Options};
 use super::{state, whereabouts};
 use crate::engine::mounts::clean;
@@ -90,13 +90,27 @@ pub fn foresee(store: &Store, container: &Container, options: Options, earlier: 
             source: on_host.unwrap_or_default().to_string_lossy().into_owned(),
             trash: goes && !container.host_config.auto_remove && trash_days > 0,
         };
-        if goes { &mut volumes } else { &mut stays }.push(kept);
+        // What somebody has removed by hand neither goes nor stays.
+        if is_there(store, mount) {
+            if goes { &mut volumes } else { &mut stays }.push(kept);
+        }
     }
     stays.push(Kept { kind: "image".into(), name: container.image_name.clone(), ..Kept::default() });
     let log = log_bytes(&super::dir(store, &container.id));
     let bytes = changes.iter().map(|change| change.size).fold(0, u64::saturating_add);
     let (container, id) = (container.name.clone(), container.id.clone());
     Ok(Loss { container, id, running, changes, bytes, log, volumes, stays })
+}
+
+/// Whether what a mount shows is still there to be shown.
+fn is_there(store: &Store, mount: &MountPoint) -> bool {
+    let place = if mount.kind == "volume" { store.volumes().join(&mount.name) } else { mount.source.clone().into() };
+    place.symlink_metadata().map_or_else(|error| error.kind() != std::io::ErrorKind::NotFound, |_| true)
+}
+
+/// Whether [`foresee`] said rightly that this would stay: another command may have removed it since.
+pub fn stays(store: &Store, kept: &Kept) -> bool {
+    kept.kind == "bind" || store.volumes().join(&kept.name).is_dir()
 }
 
 /// Whether a container that stays uses the volume too.

@@ -21,6 +21,7 @@ pub mod exec;
 pub mod export;
 pub mod foreign;
 pub mod health;
+pub mod heedless;
 pub mod init;
 pub mod inspect;
 pub mod keeper;

@@ -10,6 +10,7 @@ use crate::programs;
 use crate::store::beneath;
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, fchmod};
+use nix::sys::statfs::fstatfs;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -39,8 +40,8 @@ pub fn check(place: &Place) -> Result<()> {
 }
 
 /// Makes the file system in the new file `path`, empty, and forces it to the disk. The file has holes: it takes room as the
-/// volume is filled.
-pub fn make(path: &Path, kind: &str, bytes: u64) -> Result<()> {
+/// volume is filled. Returns how many bytes files can have in it.
+pub fn make(path: &Path, kind: &str, bytes: u64) -> Result<u64> {
     let doing = || format!("make a file system of {bytes} bytes in {}", path.display());
     let mut command = programs::command(&format!("mkfs.{kind}")).doing(doing)?;
     let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(path).doing(doing)?;
@@ -65,9 +66,22 @@ pub fn make(path: &Path, kind: &str, bytes: u64) -> Result<()> {
     let root =
         made.into_iter().next().ok_or_else(|| Error::new("the new file system's mount got lost")).doing(doing)?;
     settle(&root).doing(doing)?;
+    let room = fstatfs(&root).doing(doing)?;
+    let usable = room.blocks_available().saturating_mul(room.block_size().unsigned_abs());
     drop(root);
     explain::step("unmounted again, it is forced to the disk", format_args!("sync {}", path.display()));
-    calls::fsync(&file).doing(doing)
+    calls::fsync(&file).doing(doing)?;
+    Ok(usable)
+}
+
+/// A file system keeps a part of its size for itself, and of a small one a large part: who asked for 5 MiB meant their files.
+pub fn tell_usable(name: &str, usable: u64, bytes: u64) {
+    let mebibytes = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
+    eprintln!(
+        "ebb: {} of the {} of volume {name} can be used: the file system keeps the rest for itself",
+        mebibytes(usable),
+        mebibytes(bytes)
+    );
 }
 
 /// A new volume is empty: fsck(8)'s own directory would keep the image's files out of it. fsck makes it again if need be.

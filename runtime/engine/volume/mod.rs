@@ -146,8 +146,9 @@ pub fn find_or_create(store: &Store, request: &Request) -> Result<Volume> {
     calls::mkdir(&data, 0o777).doing(|| format!("make {}", data.display()))?;
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(&data, mode).doing(|| format!("make {}", data.display()))?;
+    let mut room = None;
     if let Place::Disk { kind, bytes, .. } = options::read(&volume.options)? {
-        disk::make(&made.path.join(disk::FILE), &kind, bytes)?;
+        room = Some((disk::make(&made.path.join(disk::FILE), &kind, bytes)?, bytes));
     }
     // Syncs the file and its directory, `_data` included; the rename syncs the name.
     atomic::fill_json(&made.path.join("volume.json"), &volume, Durability::Synced)?;
@@ -156,7 +157,11 @@ pub fn find_or_create(store: &Store, request: &Request) -> Result<Volume> {
         // Another command was faster: theirs is the volume of that name. (Ours is not in tmp/ any more where only the sync
         // of the rename has failed.)
         Err(_) if place.exists() && made.path.exists() => same(get(store, &volume.name)?, request),
-        result => result.map(|()| volume),
+        result => {
+            result?;
+            room.iter().for_each(|(usable, bytes)| disk::tell_usable(&volume.name, *usable, *bytes));
+            Ok(volume)
+        }
     }
 }
 
