@@ -207,7 +207,7 @@ pub fn whole() -> String {
         let rows = TABLE.iter().filter(|entry| !entry.path.contains(' ') && belongs(entry));
         rows.map(|entry| (entry.path.to_owned(), about_of(entry))).collect()
     };
-    const SYSTEM: [&str; 4] = ["info", "version", "completions", "man"];
+    const SYSTEM: [&str; 5] = ["events", "info", "version", "completions", "man"];
     let is_image = |entry: &Entry| entry.alias_of.is_some_and(|target| target.starts_with("image "));
     let families = FAMILIES.iter().filter(|(name, _)| !name.contains(' '));
     let families = families.map(|(name, about)| ((*name).to_owned(), (*about).to_owned())).collect::<Vec<_>>();

@@ -4,6 +4,7 @@
 
 pub mod confirm;
 pub mod container;
+pub mod events;
 pub mod examples;
 pub mod format;
 pub mod help;

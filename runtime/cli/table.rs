@@ -1,6 +1,6 @@
 //! The table of commands. A command line finds its row by its first words; only that row's clap definition is built.
 
-use super::{Execute, container, help, image, lesson, oci, place, system, usage, volume};
+use super::{Execute, container, events, help, image, lesson, oci, place, system, usage, volume};
 use crate::error::{Error, Result};
 use std::ffi::OsString;
 
@@ -127,6 +127,8 @@ pub const TABLE: &[Entry] = &[
     row::<volume::Import>("volume import"),
     row::<place::Where>("where"),
     row::<lesson::Lesson>("lesson"),
+    row::<events::Events>("events"),
+    alias::<events::Events>("system events", "events"),
     row::<system::Info>("info"),
     alias::<system::Info>("system info", "info"),
     row::<system::Df>("system df"),

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod container;
+pub mod events;
 pub mod host;
 pub mod id_ranges;
 pub mod idmap;

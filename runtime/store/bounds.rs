@@ -109,3 +109,9 @@ pub const TEMPLATE: usize = 64 << 20;
 
 /// Anonymous volumes that an image has made for each of its containers: a directory and a mount each. Honest ones declare five.
 pub const VOLUMES_OF_IMAGE: usize = 1_000;
+
+/// Bytes of the store's events before a new file is begun: with the one before, some twenty thousand. Docker keeps 256.
+pub const EVENTS: u64 = 4 << 20;
+
+/// Bytes of labels that are told with an event, and of a command that `exec` runs.
+pub const EVENT_LABELS: usize = 16 << 10;

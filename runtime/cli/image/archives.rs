@@ -2,6 +2,7 @@
 
 use crate::cli::target::Target;
 use crate::cli::{Execute, output, store};
+use crate::engine::events;
 use crate::engine::image::{self, Image, ImageConfig, ImageFile, change, compression, load, reference, save};
 use crate::error::{Doing, Error, Result};
 use crate::progress::Progress;
@@ -124,7 +125,9 @@ impl Execute for Import {
         let comment = if self.message.is_empty() { format!("Imported from {}", self.file) } else { self.message };
         let file = compression::reader(file)?;
         let described = ImageFile { config: Some(config), ..ImageFile::default() };
-        let made = image::add_layer(&store()?, file, described, name.as_deref(), &comment)?;
+        let store = store()?;
+        let made = image::add_layer(&store, file, described, name.as_deref(), &comment)?;
+        events::tell(&store, &[events::of_image(&made.id, &made.id, "import", Some(&made.config))]);
         output::line(&made.id)?;
         Ok(0)
     }

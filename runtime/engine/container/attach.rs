@@ -5,6 +5,7 @@ use super::protocol::{self, Packet};
 use super::record::Container;
 use super::streams::{self, Unheard};
 use super::terminal::{DetachKeys, Raw};
+use crate::engine::events;
 use crate::error::{Doing, Result};
 use crate::kernel;
 use crate::store::Store;
@@ -87,6 +88,7 @@ impl Attachment {
         let signals = SignalFd::with_flags(&mask, flags).doing(|| "watch for signals")?;
         let stdin = stdin && container.config.open_stdin;
         let tty = container.config.tty;
+        events::tell(store, &[events::of_container(container, "attach", &[])]);
         Ok(Attachment {
             stdin,
             stdout: true,

@@ -3,7 +3,7 @@
 use super::record::{Config, Container, HostConfig, VERSION};
 use super::{environment, health, limits, log, names, namespaces, remove, security, workdir};
 use crate::engine::image::{self, Image, ImageConfig, Pull};
-use crate::engine::{idmap, leftovers, mounts, owners, time};
+use crate::engine::{events, idmap, leftovers, mounts, owners, time};
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
 use crate::store::atomic::Durability;
@@ -109,6 +109,7 @@ pub fn make(store: &Store, request: &Request) -> Result<Container> {
         names::release_claimed(store, &container.name, &id, claim);
         return Err(error);
     }
+    events::tell(store, &[events::of_container(&container, "create", &[])]);
     drop(claim);
     drop(resolved);
     drop(lease);

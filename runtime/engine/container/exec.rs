@@ -7,12 +7,13 @@ use super::state::{self, ProcessId, Status};
 use super::streams::{self, End, Output, Streams};
 use super::terminal::{DetachKeys, Raw};
 use super::users;
+use crate::engine::events;
 use crate::engine::idmap::{StoreIds, store_ids};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::explain::calls;
 use crate::kernel;
 use crate::oci::{self, Io};
-use crate::store::Store;
+use crate::store::{Store, id};
 use nix::fcntl::OFlag;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
@@ -60,7 +61,18 @@ pub fn exec(store: &Store, container: &Container, request: &Request) -> Result<i
         (false, false) => pipes(container, request.interactive)?,
     };
     let mut ends = Some(ends);
-    let kept = keeper::start(&mut ends, |command| start(&init, container, &spec, &process, io, command))?;
+    let exec_id = id::random()?;
+    let told = |action: &str, more: events::Extra| {
+        let extra = [&[("execID", exec_id.clone())], more].concat();
+        events::of_container(container, action, &extra)
+    };
+    let begin = |command: BorrowedFd| {
+        let words = request.command.join(" ");
+        events::tell(store, &["exec_create", "exec_start"].map(|action| told(&format!("{action}: {words}"), &[])));
+        start(&init, container, &spec, &process, io, command)
+    };
+    let ended = |code: i32| events::tell(store, &[told("exec_die", &[("exitCode", code.to_string())])]);
+    let kept = keeper::start(&mut ends, begin, ended)?;
     if request.detach {
         return Ok(0);
     }

@@ -8,7 +8,7 @@ use super::probe::{self, Probe};
 use super::record::Container;
 use super::state::{self, Health, HealthProbe};
 use crate::engine::image::Healthcheck;
-use crate::engine::time;
+use crate::engine::{events, time};
 use crate::error::{Error, Result};
 use crate::store::Store;
 use jiff::Timestamp;
@@ -226,12 +226,17 @@ impl Monitor {
     ) -> Result<()> {
         let probe = HealthProbe { start: time::format(began), end: time::now(), exit_code, output };
         let in_grace = Instant::now() < self.grace_ends;
+        let mut changed = None;
         state::change(store, &container.id, |state| {
             if state.is_running() {
-                judge(state.health.get_or_insert_default(), probe, self.retries, in_grace);
+                let health = state.health.get_or_insert_default();
+                let before = health.status.clone();
+                judge(health, probe, self.retries, in_grace);
+                changed = (health.status != before).then(|| format!("health_status: {}", health.status));
             }
-        })
-        .map(drop)
+        })?;
+        changed.iter().for_each(|action| events::tell(store, &[events::of_container(container, action, &[])]));
+        Ok(())
     }
 }
 

@@ -23,8 +23,12 @@ pub struct Kept {
 }
 
 /// Runs `start` in a new keeper, and returns when it has. `ours` are the command's own descriptors, which a keeper must
-/// not hold open. `start` is given what is readable when the command is gone.
-pub fn start<T>(ours: &mut Option<T>, start: impl FnOnce(BorrowedFd) -> Result<oci::Init>) -> Result<Kept> {
+/// not hold open. `start` is given what is readable when the command is gone. `ended` is called in the keeper, with the exit code.
+pub fn start<T>(
+    ours: &mut Option<T>,
+    start: impl FnOnce(BorrowedFd) -> Result<oci::Init>,
+    ended: impl FnOnce(i32),
+) -> Result<Kept> {
     let (keeper, command) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
         .doing(|| "make a socket pair")?;
     explain::step("a keeper: the new process's parent, which waits for its end whatever becomes of us", "");
@@ -34,7 +38,7 @@ pub fn start<T>(ours: &mut Option<T>, start: impl FnOnce(BorrowedFd) -> Result<o
             drop((keeper, ours.take()));
             explain::step("it leaves the user's session", "setsid …");
             let _ = calls::setsid();
-            keep(&command, start);
+            keep(&command, start, ended);
             kernel::exit_now(0)
         }
         Cloned::Parent { .. } => {
@@ -57,7 +61,7 @@ impl Kept {
     }
 }
 
-fn keep(command: &OwnedFd, start: impl FnOnce(BorrowedFd) -> Result<oci::Init>) {
+fn keep(command: &OwnedFd, start: impl FnOnce(BorrowedFd) -> Result<oci::Init>, ended: impl FnOnce(i32)) {
     let (started, child) = match start(command.as_fd()) {
         Ok(child) => (Ok(()), Some(child)),
         Err(error) => (Err(error), None),
@@ -76,6 +80,7 @@ fn keep(command: &OwnedFd, start: impl FnOnce(BorrowedFd) -> Result<oci::Init>) 
         forget(&console);
     }
     if let Ok(code) = exec::exit_code(&child.pidfd) {
+        ended(code);
         say(command, &code, None);
     }
 }

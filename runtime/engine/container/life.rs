@@ -5,8 +5,8 @@ use super::relay::{Ends, Relay};
 use super::remove::Gone;
 use super::state::{self, ProcessId, State};
 use super::supervisor::{self, Client, Reporter};
-use super::{bundle, exec, foreign, health, init, namespaces, remove};
-use crate::engine::{mounts, time, volume};
+use super::{bundle, exec, foreign, health, init, names, namespaces, remove};
+use crate::engine::{events, mounts, time, volume};
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
 use crate::oci::{self, Io};
@@ -16,6 +16,7 @@ use nix::unistd::{Pid, pipe2};
 use std::cell::Cell;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// How a life ended.
 pub struct End {
@@ -88,16 +89,29 @@ pub fn live(
         return Err(error);
     }
     drop(starting);
+    let born = Instant::now();
+    tell_start(store, container);
     answer(reporter, relay);
     let relayed = relay.run(store, container, made.pidfd(), ends);
     let code = end(container, &made)?;
     drop(held);
     drop(ids);
-    ended(store, container, code, &cgroup, relayed)
+    ended(store, container, code, &cgroup, relayed, born.elapsed())
 }
 
 /// Records the end of a life, or takes away what goes with it.
-fn ended(store: &Store, container: &Container, code: i32, cgroup: &str, relayed: Result<()>) -> Result<End> {
+fn ended(
+    store: &Store,
+    container: &Container,
+    code: i32,
+    cgroup: &str,
+    relayed: Result<()>,
+    lived: Duration,
+) -> Result<End> {
+    // What goes with its end is asked only where SIGKILL was it.
+    let may_be_oom = !cgroup.is_empty() && (code == KILLED || !container.host_config.auto_remove);
+    let oom = may_be_oom && oci::cgroup::oom_kills(cgroup).is_ok_and(|kills| kills > 0);
+    tell_end(store, container, code, oom, lived);
     if container.host_config.auto_remove {
         // Nobody will read how it ended: those at its door are told. On a broken disk it stays as one that has exited, with its
         // name, and `rm` can be tried again.
@@ -105,7 +119,6 @@ fn ended(store: &Store, container: &Container, code: i32, cgroup: &str, relayed:
             return Ok(End { code, again: false, gone: Some(gone) });
         }
     }
-    let oom = !cgroup.is_empty() && oci::cgroup::oom_kills(cgroup).is_ok_and(|kills| kills > 0);
     let cleared = oci::cgroup::remove(cgroup).is_ok();
     let concluded = supervisor::conclude(store, container, code, |state| {
         if cleared {
@@ -117,6 +130,26 @@ fn ended(store: &Store, container: &Container, code: i32, cgroup: &str, relayed:
         }
     });
     concluded.map(|again| End { code, again, gone: None })
+}
+
+/// Said before the command that starts it has its answer.
+fn tell_start(store: &Store, container: &Container) {
+    let mut told = events::of_volumes_in(container, "mount");
+    told.push(events::of_container(container, "start", &[]));
+    events::tell(store, &told);
+}
+
+/// Said before the end is on record: who waits for that finds this told.
+fn tell_end(store: &Store, container: &Container, code: i32, oom: bool, lived: Duration) {
+    // It may have been renamed since.
+    let renamed =
+        (!names::is_held(store, &container.name, &container.id)).then(|| super::load(store, &container.id).ok());
+    let container = renamed.as_ref().and_then(Option::as_ref).unwrap_or(container);
+    let oom = oom.then(|| events::of_container(container, "oom", &[]));
+    let how = [("exitCode", code.to_string()), ("execDuration", lived.as_secs().to_string())];
+    let mut told: Vec<_> = oom.into_iter().chain([events::of_container(container, "die", &how)]).collect();
+    told.extend(events::of_volumes_in(container, "unmount"));
+    events::tell(store, &told);
 }
 
 /// The command that waits for the start has its answer; one that is not attached has no part in what comes later.
@@ -256,7 +289,7 @@ fn killed_unmade(
         None => relay.insert(Relay::new(store, container, client.socket.take())?),
     };
     answer(reporter, relay);
-    ended(store, container, KILLED, "", Ok(()))
+    ended(store, container, KILLED, "", Ok(()), Duration::ZERO)
 }
 
 /// The exit code of what SIGKILL ends.

@@ -59,6 +59,11 @@ pub fn check_free(store: &Store, name: &str) -> Result<()> {
     )))
 }
 
+/// Whether the container `id` still has the name that it had.
+pub fn is_held(store: &Store, name: &str, id: &str) -> bool {
+    std::fs::read_link(store.names().join(name)).is_ok_and(|holder| holder.as_os_str() == id)
+}
+
 /// Forces the links to the disk. Best called right after something else has been: a journal then has them already.
 pub fn settle(store: &Store, durability: Durability) -> Result<()> {
     match durability {
@@ -71,7 +76,7 @@ pub fn settle(store: &Store, durability: Durability) -> Result<()> {
 pub fn release(store: &Store, name: &str, id: &str) {
     let Ok(_lock) = lock::exclusive(&store.names()) else { return };
     let link = store.names().join(name);
-    if std::fs::read_link(&link).is_ok_and(|holder| holder.as_os_str() == id) {
+    if is_held(store, name, id) {
         explain::step("the name is free again", format_args!("rm {}", link.display()));
         let _ = calls::unlink(&link);
     }

@@ -2,7 +2,7 @@
 
 use super::record::Container;
 use super::state::{self, State, Status};
-use crate::engine::volume;
+use crate::engine::{events, volume};
 use crate::error::{Error, Result};
 use crate::oci;
 use crate::store::Store;
@@ -17,7 +17,9 @@ pub fn pause(store: &Store, container: &Container) -> Result<()> {
             let cgroup = cgroup(&state)?;
             // It is about to be frozen for a copy, and would go on after that.
             volume::refuse_while_copied(store, &container.name, &state.init)?;
-            oci::cgroup::freeze(cgroup)
+            oci::cgroup::freeze(cgroup)?;
+            events::tell(store, &[events::of_container(container, "pause", &[])]);
+            Ok(())
         }
         _ => Err(Error::conflict(format!("container {} is not running", container.id))),
     }
@@ -30,7 +32,9 @@ pub fn unpause(store: &Store, container: &Container) -> Result<()> {
     match state.status {
         Status::Paused => {
             volume::refuse_while_copied(store, &container.name, &state.init)?;
-            oci::cgroup::thaw(cgroup(&state)?)
+            oci::cgroup::thaw(cgroup(&state)?)?;
+            events::tell(store, &[events::of_container(container, "unpause", &[])]);
+            Ok(())
         }
         _ => Err(Error::conflict(format!("container {} is not paused", container.id))),
     }

@@ -5,6 +5,7 @@ use super::log::{self, Stream};
 use super::protocol::{self, Packet};
 use super::record::Container;
 use super::streams::set_nonblocking;
+use crate::engine::events;
 use crate::error::{Doing, Result};
 use crate::kernel;
 use crate::store::Store;
@@ -97,7 +98,12 @@ impl Relay {
                 }
             }
             self.flush_clients();
-            self.hear_clients(pidfd, &mut ends);
+            for signal in self.hear_clients(&mut ends) {
+                // Told first, as by `kill`.
+                let extra = [("signal", signal.to_string())];
+                events::tell(store, &[events::of_container(container, "kill", &extra)]);
+                let _ = kernel::pidfd_send_signal(pidfd, signal);
+            }
             self.feed(&mut ends);
             self.take_output(&mut ends, false);
             if ready.ended {
@@ -228,8 +234,9 @@ impl Relay {
         }
     }
 
-    fn hear_clients(&mut self, pidfd: &OwnedFd, ends: &mut Ends) {
-        let (mut typed, mut close) = (Vec::new(), false);
+    /// Returns the signals that they send to the container.
+    fn hear_clients(&mut self, ends: &mut Ends) -> Vec<i32> {
+        let (mut typed, mut close, mut signals) = (Vec::new(), false, Vec::new());
         let room = self.typed.len() < LARGEST_INPUT;
         let stdin_once = self.stdin_once;
         self.clients.retain(|client| {
@@ -246,7 +253,7 @@ impl Relay {
                             let _ = kernel::set_window_size(console, rows, columns);
                         }
                     }
-                    Ok(Some(Packet::Signal(number))) => drop(kernel::pidfd_send_signal(pidfd, number)),
+                    Ok(Some(Packet::Signal(number))) => signals.push(number),
                     Ok(Some(Packet::End)) | Err(_) => return false,
                     Ok(Some(_)) => {}
                     Ok(None) => return true,
@@ -256,6 +263,7 @@ impl Relay {
         });
         self.typed.extend_from_slice(&typed);
         self.closing |= close;
+        signals
     }
 
     /// Gives the container what was typed, as much as it takes.

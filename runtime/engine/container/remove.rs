@@ -3,9 +3,9 @@
 use super::record::Container;
 use super::state::{self, Status};
 use super::{dir, stop, unwatched};
-use crate::engine::idmap;
 use crate::engine::volume::trash::Trashed;
 use crate::engine::volume::{self, Removal};
+use crate::engine::{events, idmap};
 use crate::error::{Error, Result};
 use crate::oci;
 use crate::store::lock::{self, Lock};
@@ -105,6 +105,7 @@ pub fn take_away(store: &Store, container: &Container, volumes: bool) -> std::re
     if !by_its_supervisor && (state.is_running() || state.status == Status::Restarting) {
         return Err(Refusal::Running(state.status));
     }
+    state::tell_unwatched_end(store, &container, &state);
     Ok(set_aside(store, &container, state.cgroup, volumes, lock)?)
 }
 
@@ -140,6 +141,7 @@ fn set_aside(store: &Store, container: &Container, cgroup: String, volumes: bool
         Ok(trashed) => (trashed, Ok(())),
         Err(error) => (Vec::new(), Err(error)),
     };
+    events::tell(store, &[events::of_container(container, "destroy", &[])]);
     let lock = lock::try_exclusive(&grave).ok();
     Ok(Gone { grave, _lock: lock, cgroup, trashed, result })
 }

@@ -2,6 +2,7 @@
 
 use super::names;
 use super::record::Container;
+use crate::engine::events;
 use crate::error::{Error, Result};
 use crate::store::{Store, atomic, lock};
 
@@ -26,5 +27,8 @@ pub fn rename(store: &Store, container: &Container, new: &str) -> Result<()> {
     // A write can fail after the rename in it, when its directory cannot be synced: what the record now says counts.
     let is_new = written.is_ok() || super::load(store, &record.id).is_ok_and(|now| now.name == new);
     names::release(store, if is_new { &old } else { new }, &record.id);
+    if is_new {
+        events::tell(store, &[events::of_container(&record, "rename", &[("oldName", format!("/{old}"))])]);
+    }
     written
 }

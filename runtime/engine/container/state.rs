@@ -1,7 +1,7 @@
 //! containers/ID/state.json: what happened last, and how the kernel is asked whether that is still so.
 
 use super::record::{Container, VERSION};
-use crate::engine::time;
+use crate::engine::{events, time};
 use crate::error::{Error, Kind, Result};
 use crate::oci;
 pub use crate::oci::state::boot_id;
@@ -208,9 +208,23 @@ fn from_kernel(store: &Store, id: &str) -> State {
     state
 }
 
+/// Tells of an end that [`current`] has `found`, and of which nobody has told: its supervisor was killed before it could. To be
+/// called by who will write that down, or take the record away.
+pub fn tell_unwatched_end(store: &Store, container: &Container, found: &State) {
+    let is_on_record = || written(store, &container.id).is_ok_and(|state| state.status != Status::Running);
+    if found.status == Status::Exited && found.exit_code == UNWATCHED && !is_on_record() {
+        let mut told = vec![events::of_container(container, "die", &[("exitCode", UNWATCHED.to_string())])];
+        told.extend(events::of_volumes_in(container, "unmount"));
+        events::tell(store, &told);
+    }
+}
+
+/// The exit code of what was killed, as it is when its supervisor is.
+const UNWATCHED: i32 = 128 + libc::SIGKILL;
+
 fn gone(state: &mut State) {
     state.status = Status::Exited;
-    state.exit_code = 137;
+    state.exit_code = UNWATCHED;
     if state.error.is_empty() {
         state.error = "its supervisor died with it, or the machine was restarted".into();
     }
@@ -263,6 +277,7 @@ pub fn settle(store: &Store, container: &Container) -> Result<State> {
     let state = current(store, container)?;
     if state.status == Status::Exited && before.status != Status::Exited {
         // On a full disk it stays unwritten, and is found again whenever somebody asks.
+        tell_unwatched_end(store, container, &state);
         let _ = save(store, &container.id, &state);
     }
     Ok(state)

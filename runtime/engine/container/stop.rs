@@ -3,7 +3,7 @@
 use super::record::Container;
 use super::state::{self, State, Status};
 use super::{supervisor, unwatched, wait};
-use crate::engine::signal;
+use crate::engine::{events, signal};
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
 use crate::oci;
@@ -19,28 +19,40 @@ const DEFAULT_TIMEOUT: i64 = 10;
 /// Asks the container to stop with its stop signal (or `asked`), and kills it when it has not after `timeout` seconds
 /// (negative: never). Returns when its end is recorded. One that does not run is left as it is.
 pub fn stop(store: &Store, container: &Container, asked: Option<i32>, timeout: Option<i64>) -> Result<()> {
-    end(store, container, asked, timeout, false)
+    if end(store, container, asked, timeout, false)? {
+        tell(store, container, "stop", &[]);
+    }
+    Ok(())
 }
 
 /// [`stop`], and then started again; one that did not run is started.
 pub fn restart(store: &Store, container: &Container, asked: Option<i32>, timeout: Option<i64>) -> Result<()> {
-    end(store, container, asked, timeout, true)?;
-    supervisor::start(store, container, supervisor::Client::default())
+    if end(store, container, asked, timeout, true)? {
+        tell(store, container, "stop", &[]);
+    }
+    supervisor::start(store, container, supervisor::Client::default())?;
+    tell(store, container, "restart", &[]);
+    Ok(())
 }
 
-fn end(store: &Store, container: &Container, asked: Option<i32>, timeout: Option<i64>, hold: bool) -> Result<()> {
+fn tell(store: &Store, container: &Container, action: &str, extra: events::Extra) {
+    events::tell(store, &[events::of_container(container, action, extra)]);
+}
+
+/// Whether there was something to end.
+fn end(store: &Store, container: &Container, asked: Option<i32>, timeout: Option<i64>, hold: bool) -> Result<bool> {
     let signal = asked.unwrap_or_else(|| stop_signal(container));
-    let Some(state) = mark(store, container, hold)? else { return Ok(()) };
+    let Some(state) = mark(store, container, hold)? else { return Ok(false) };
     let seconds = timeout.or(container.config.stop_timeout).unwrap_or(DEFAULT_TIMEOUT);
     let patience = u64::try_from(seconds).ok().map(Duration::from_secs);
     if let Some(init) = state.init.open() {
-        deliver(&init, signal, &state)?;
+        deliver(store, container, &init, signal, &state)?;
         if !ended_within(&init, patience)? {
-            deliver(&init, libc::SIGKILL, &state)?;
+            deliver(store, container, &init, libc::SIGKILL, &state)?;
             ended_within(&init, None)?;
         }
     }
-    await_record(store, container, &state)
+    await_record(store, container, &state).map(|()| true)
 }
 
 /// Sends `number` to the container's first process. SIGKILL, and the container's own stop signal, count as the user's
@@ -54,7 +66,7 @@ pub fn kill(store: &Store, container: &Container, number: i32) -> Result<()> {
     let not_running = || Error::conflict(format!("container {} is not running", container.id));
     let state = state.ok_or_else(not_running)?;
     match state.init.open() {
-        Some(init) => deliver(&init, number, &state)?,
+        Some(init) => deliver(store, container, &init, number, &state)?,
         // Between two lives of a restart policy there is nobody to signal; a SIGKILL still ends that.
         None if number == libc::SIGKILL => {}
         None => return Err(not_running()),
@@ -96,7 +108,9 @@ fn mark(store: &Store, container: &Container, hold: bool) -> Result<Option<State
 
 /// Signals, and then thaws: a frozen process sees no signal, and on cgroup v1 not even SIGKILL ends it. Another command
 /// may thaw or end it meanwhile, and its cgroup be gone.
-fn deliver(init: &OwnedFd, signal: i32, state: &State) -> Result<()> {
+fn deliver(store: &Store, container: &Container, init: &OwnedFd, signal: i32, state: &State) -> Result<()> {
+    // Told first: the end that it may bring is told by another process.
+    tell(store, container, "kill", &[("signal", signal.to_string())]);
     let name = nix::sys::signal::Signal::try_from(signal).map_or_else(|_| signal.to_string(), |name| name.to_string());
     explain::step(
         format_args!("the container's first process is sent {name}, by a handle that can mean no other process"),

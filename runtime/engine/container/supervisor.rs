@@ -179,6 +179,7 @@ fn refuse_running(store: &Store, container: &Container) -> Result<State> {
         return Err(Error::conflict(format!("container {} is already running", container.name)));
     }
     bundle::refuse_torn_layer(container, &before)?;
+    state::tell_unwatched_end(store, container, &before);
     Ok(before)
 }
 

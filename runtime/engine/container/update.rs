@@ -3,6 +3,7 @@
 use super::limits;
 use super::record::{Container, HostConfig, RestartPolicy};
 use super::state;
+use crate::engine::events;
 use crate::error::{Doing, Error, Result};
 use crate::oci;
 use crate::store::{Store, atomic, lock};
@@ -113,7 +114,9 @@ pub fn update(store: &Store, container: &Container, changes: &Changes) -> Result
     if changes.limits_anything() {
         limit(store, &record)?;
     }
-    atomic::write_json(&dir.join("container.json"), &record)
+    atomic::write_json(&dir.join("container.json"), &record)?;
+    events::tell(store, &[events::of_container(&record, "update", &[])]);
+    Ok(())
 }
 
 fn limit(store: &Store, container: &Container) -> Result<()> {

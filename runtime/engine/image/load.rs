@@ -5,6 +5,7 @@ use super::layer::{self, Unpacked};
 use super::manifests::{self, Found};
 use super::members::{At, Members};
 use super::{compression, lease, names, passed, publish, spool};
+use crate::engine::events;
 use crate::error::{Doing, Error, Result};
 use crate::store::{Store, bounds};
 use std::collections::{HashMap, HashSet};
@@ -56,6 +57,7 @@ pub fn load(store: &Store, input: File, told: &mut dyn FnMut(u64, Option<u64>)) 
     for (image, layers) in unpacked {
         let id = publish(store, layers, &image.config.bytes, &lease)?;
         names::set_all(store, &image.names, &id)?;
+        events::tell(store, &[events::of_image(&id, &id, "load", None)]);
         loaded.push(Loaded { id, names: image.names });
     }
     Ok(loaded)

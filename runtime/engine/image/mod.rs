@@ -22,6 +22,7 @@ pub mod whiteout;
 
 pub use inspect::inspect;
 
+use crate::engine::events;
 use crate::error::{Doing, Error, Result};
 use crate::progress;
 use crate::store::lock::Lock;
@@ -156,7 +157,9 @@ pub fn ensure(store: &Store, reference: &str, pull: Pull) -> Result<Image> {
                 progress::tell(&format!("Unable to find image '{}' locally", recipe::familiar(reference)));
             }
             let recipe = recipe::of(reference).ok_or_else(|| recipe::none_makes(reference))?;
-            recipe::make(store, recipe, || find(store, reference).ok().filter(|_| pull != Pull::Always))
+            let made = recipe::make(store, recipe, || find(store, reference).ok().filter(|_| pull != Pull::Always))?;
+            events::tell(store, &[events::of_pull(reference, &made.config)]);
+            Ok(made)
         }
     }
 }
@@ -180,7 +183,9 @@ pub fn ensure_leased(store: &Store, reference: &str, pull: Pull) -> Result<(Imag
 pub fn tag(store: &Store, reference: &str, name: &str) -> Result<()> {
     let _lease = lease::shared(store)?;
     let image = find(store, reference)?;
-    names::set(store, name, &image.id)
+    names::set(store, name, &image.id)?;
+    events::tell(store, &[events::of_image(&image.id, name, "tag", Some(&image.config))]);
+    Ok(())
 }
 
 /// All images, the newest first.

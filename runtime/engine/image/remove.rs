@@ -2,6 +2,7 @@
 
 use super::{Image, configs, ids, layer, lease, names, reference};
 use crate::engine::container::{self, living, record::Container};
+use crate::engine::events;
 use crate::error::{Doing, Error, Result};
 use crate::store::{Store, atomic, id};
 use std::collections::HashSet;
@@ -21,7 +22,7 @@ pub fn remove(store: &Store, text: &str, force: bool) -> Result<Vec<Line>> {
     if let Some(name) = &by_name
         && image.names.len() > 1
     {
-        return untag(store, std::slice::from_ref(name));
+        return untag(store, &image, std::slice::from_ref(name));
     }
     if let Some(user) = users.first()
         && !force
@@ -43,15 +44,17 @@ pub fn remove(store: &Store, text: &str, force: bool) -> Result<Vec<Line>> {
             id::short(&image.id)
         )));
     }
-    let mut lines = untag(store, &image.names)?;
+    let mut lines = untag(store, &image, &image.names)?;
     if users.is_empty() {
         lines.extend(delete(store, &image)?);
     }
     Ok(lines)
 }
 
-fn untag(store: &Store, gone: &[String]) -> Result<Vec<Line>> {
+fn untag(store: &Store, image: &Image, gone: &[String]) -> Result<Vec<Line>> {
     names::change(store, |index| index.retain(|name, _| !gone.contains(name)))?;
+    let told = gone.iter().map(|_| events::of_image(&image.id, &image.id, "untag", Some(&image.config)));
+    events::tell(store, &told.collect::<Vec<_>>());
     Ok(gone.iter().map(|name| format!("Untagged: {name}")).collect())
 }
 
@@ -64,6 +67,7 @@ fn delete(store: &Store, image: &Image) -> Result<Vec<Line>> {
         }
         _ => atomic::sync_dir(&configs(store))?,
     }
+    events::tell(store, &[events::of_image(&image.id, &image.id, "delete", Some(&image.config))]);
     let mut lines = vec![format!("Deleted: {}", image.id)];
     lines.extend(sweep(store, &image.file.rootfs.diff_ids)?);
     Ok(lines)
@@ -106,7 +110,7 @@ pub fn prune(store: &Store, wanted: impl Fn(&Image) -> bool) -> Result<Pruned> {
     let used: HashSet<String> = container::list(store)?.into_iter().map(|container| container.image).collect();
     let mut pruned = Pruned { lines: Vec::new(), bytes: 0, result: Ok(()) };
     for image in super::list(store)?.into_iter().filter(|image| wanted(image) && !used.contains(&image.id)) {
-        match untag(store, &image.names).and_then(|mut lines| {
+        match untag(store, &image, &image.names).and_then(|mut lines| {
             lines.extend(delete(store, &image)?);
             Ok(lines)
         }) {

@@ -3,7 +3,7 @@
 use super::export::{is_still_there, place};
 use super::options::{self, Place};
 use super::{ANONYMOUS, Volume, check_name, contents, disk, driver, get, mountpoint, now, open};
-use crate::engine::{idmap, leftovers, mounts};
+use crate::engine::{events, idmap, leftovers, mounts};
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
 use crate::oci;
@@ -52,7 +52,9 @@ pub fn clone(store: &Store, source: &str, target: &str, sound: &dyn Fn() -> Resu
         atomic::fill_json(&made.path.join("volume.json"), &clone, Durability::Unsynced)?;
         made.sync()?;
         sound()?;
-        atomic::publish_dir(&made.path, &place, Durability::Synced).map(|()| left_out)
+        atomic::publish_dir(&made.path, &place, Durability::Synced)?;
+        events::tell(store, &[events::of_volume(target, "create", &[])]);
+        Ok(left_out)
     };
     match fill(store, &volume, &kind, &made.path.join("_data")).and_then(publish) {
         Ok(attributes_left_out) => Ok(Cloned { volume: clone, attributes_left_out }),

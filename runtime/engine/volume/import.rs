@@ -11,7 +11,7 @@ use crate::engine::container::{
 };
 use crate::engine::image::compression;
 use crate::engine::image::digest::Digesting;
-use crate::engine::{container, idmap, leftovers, mounts};
+use crate::engine::{container, events, idmap, leftovers, mounts};
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
 use crate::oci;
@@ -260,5 +260,7 @@ fn publish(store: &Store, name: &str, made: &Path) -> Result<()> {
         return Err(Error::conflict(format!("another command has made a volume {name} meanwhile"))
             .with_cure("once more, and its content is replaced; `ebb volume rename` gives it another name"));
     }
-    published
+    published?;
+    events::tell(store, &[events::of_volume(name, "create", &[])]);
+    Ok(())
 }

@@ -40,7 +40,7 @@ pub use clone::{Cloned, clone};
 pub use remove::{Removal, prune_by};
 pub use rename::rename;
 
-use crate::engine::leftovers;
+use crate::engine::{events, leftovers};
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
 use crate::store::atomic::Durability;
@@ -159,6 +159,7 @@ pub fn find_or_create(store: &Store, request: &Request) -> Result<Volume> {
         Err(_) if place.exists() && made.path.exists() => same(get(store, &volume.name)?, request),
         result => {
             result?;
+            events::tell(store, &[events::of_volume(&volume.name, "create", &[])]);
             room.iter().for_each(|(usable, bytes)| disk::tell_usable(&volume.name, *usable, *bytes));
             Ok(volume)
         }

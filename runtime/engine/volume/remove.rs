@@ -5,7 +5,7 @@ use super::trash::{self, Trashed};
 use super::{Volume, contents, get, list};
 use crate::engine::container::record::Container;
 use crate::engine::container::{self, living, state};
-use crate::engine::{idmap, settings};
+use crate::engine::{events, idmap, settings};
 use crate::error::{Doing, Error, Result};
 use crate::oci;
 use crate::store::atomic::Durability;
@@ -49,10 +49,12 @@ pub fn remove_with_container(store: &Store, name: &str, removal: Removal) -> Res
         return Err(Error::conflict(format!("remove {name}: {} is mounted inside it", mount.display()))
             .with_cure(format!("umount {} first: what is mounted there is not the volume's", mount.display())));
     }
+    let destroyed = || events::tell(store, &[events::of_volume(name, "destroy", &[])]);
     if kept {
-        return trash::put(store, &volume).map(Some);
+        return trash::put(store, &volume).inspect(|_| destroyed()).map(Some);
     }
     let grave = tree::set_aside(store, &place, Durability::Synced)?;
+    destroyed();
     drop(lock);
     let ids = idmap::store_ids()?;
     oci::with_ids(ids.map(), || tree::remove(&grave)).map(|()| None)

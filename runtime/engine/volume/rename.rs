@@ -3,6 +3,7 @@
 use super::remove::in_use;
 use super::{ANONYMOUS, check_name, get, users};
 use crate::engine::container::living;
+use crate::engine::events;
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
 use crate::store::{Store, atomic, lock};
@@ -48,5 +49,6 @@ pub fn rename(store: &Store, old: &str, new: &str) -> Result<()> {
             errno => Err(errno).doing(doing),
         };
     }
+    events::tell(store, &[events::of_volume(new, "rename", &[("oldName", old.to_owned())])]);
     atomic::sync_dir(&store.volumes()).doing(doing)
 }

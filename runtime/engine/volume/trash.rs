@@ -9,7 +9,7 @@
 
 use super::Volume;
 use super::remove::mounted_below;
-use crate::engine::{idmap, settings};
+use crate::engine::{events, idmap, settings};
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
 use crate::oci;
@@ -142,6 +142,7 @@ pub fn restore(store: &Store, wanted: &str) -> Result<String> {
     }
     atomic::sync_dir(&store.volumes())?;
     atomic::sync_dir(&store.volume_trash())?;
+    events::tell(store, &[events::of_volume(&trashed.name, "create", &[])]);
     Ok(trashed.name)
 }
 

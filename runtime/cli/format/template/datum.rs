@@ -26,6 +26,7 @@ pub enum Datum {
 /// Keys whose objects are Go maps.
 const MAPS: &[&str] = &[
     "Annotations",
+    "Attributes",
     "Data",
     "DriverOpts",
     "ExposedPorts",
