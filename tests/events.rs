@@ -254,6 +254,40 @@ fn that_an_event_cannot_be_written_is_nobodys_failure() {
     assert_eq!(ebb.ok(["volume", "rm", "vase"]), "vase");
 }
 
+/// Who writes beyond `ulimit -f` is killed.
+#[test]
+fn a_limit_on_the_size_of_files_ends_no_command_because_of_its_event() {
+    let ebb = Ebb::new();
+    std::fs::write(ebb.store().join("events.jsonl"), "\n".repeat(2 << 20)).expect("written");
+    let mut shell = std::process::Command::new("bash");
+    let script = format!("ulimit -f 1500; exec {} run --rm busybox echo well", env!("CARGO_BIN_EXE_ebb"));
+    shell.args(["-c", &script]).env("EBB_ROOT", ebb.store());
+    let answer = common::answer(&mut shell);
+    assert_eq!((answer.code, answer.stdout.as_str()), (0, "well\n"), "{}", answer.shown());
+}
+
+#[test]
+fn what_takes_a_cgroup_is_told_too() {
+    if !common::is_root() {
+        // An ordinary user's containers cannot count on a cgroup.
+        return;
+    }
+    let ebb = Ebb::new();
+    ebb.ok(["run", "-d", "--name", "box", "busybox", "sleep", "1000"]);
+    ebb.ok(["pause", "box"]);
+    ebb.ok(["unpause", "box"]);
+    ebb.ok(["update", "--memory", "64m", "box"]);
+    assert_eq!(told(&ebb, "{{.Action}}", &["container=box"]), ["create", "start", "pause", "unpause", "update"]);
+    for options in [&["--name", "hungry"][..], &["--name", "hungrier", "--rm"]] {
+        let swap: &[&str] = if ebb::oci::cgroup::can_limit_swap() { &["--memory-swap", "32m"] } else { &[] };
+        let words = [&["run", "-m", "32m"], swap, options, &["busybox", "tail", "/dev/zero"]].concat();
+        ebb.fails(137, words);
+        let seen = told(&ebb, "{{.Action}}", &[&format!("container={}", options[1])]);
+        assert_eq!(seen[..5], ["create", "attach", "start", "oom", "die"], "{seen:?}");
+        ebb.run(["rm", "hungry"]);
+    }
+}
+
 #[test]
 fn of_many_at_once_each_tells_a_whole_line() {
     let ebb = Ebb::new();

@@ -7,6 +7,7 @@ use super::Event;
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
 use crate::store::{Store, bounds};
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use std::fs::{File, OpenOptions};
 use std::io::{Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -27,10 +28,23 @@ pub fn append(store: &Store, lines: &[u8]) {
     let path = path(store);
     let opened = OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(&path);
     let Ok(mut file) = opened else { return };
+    if is_beyond_limit(&file) {
+        return;
+    }
     if file.write(lines).is_ok() && file.stream_position().is_ok_and(|length| length > bounds::EVENTS) {
         let _ = rotate(&file, &path, &older(store));
     }
 }
+
+/// Whether the caller's limit on the size of files (`ulimit -f`) is no more than what the file may grow to: who writes beyond it is
+/// killed by SIGXFSZ.
+fn is_beyond_limit(file: &File) -> bool {
+    let limit = getrlimit(Resource::RLIMIT_FSIZE).map_or(RLIM_INFINITY, |(soft, _)| soft);
+    limit != RLIM_INFINITY && file.metadata().is_ok_and(|meta| meta.len() + ROOM > limit)
+}
+
+/// More than what is ever appended at once.
+const ROOM: u64 = 1 << 20;
 
 /// Begins a new file. Of several who see that the old one is long enough, one does it; whoever has that open still appends to it.
 fn rotate(file: &File, path: &Path, older: &Path) -> Result<()> {
