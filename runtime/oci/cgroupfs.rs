@@ -1,4 +1,5 @@
-//! /sys/fs/cgroup inside a container: its own cgroup as the root, to look at and never to write.
+//! /sys/fs/cgroup inside a container: its own cgroup as the root, to look at; and to write to where the bundle does not say
+//! that it is read-only, as other engines' privileged containers have it (an engine inside one needs that).
 
 use super::mounts;
 use super::options::Options;
@@ -56,8 +57,8 @@ pub fn places_below(spec: &Spec) -> Vec<PathBuf> {
 /// The very mount of the host's, from the container's cgroup on: another one of the file system would be another super
 /// block, six of which are dear.
 fn one_tree(tmpfs: &OwnedFd, controllers: &str, tree: &OwnedFd, attributes: u64) -> Result<()> {
-    calls::mount_setattr(tree, false, attributes | libc::MOUNT_ATTR_RDONLY, 0, 0, None)
-        .doing(|| format!("make the cgroup tree {controllers} read-only"))?;
+    calls::mount_setattr(tree, false, attributes, 0, 0, None)
+        .doing(|| format!("set the options of the cgroup tree {controllers}"))?;
     mkdirat(tmpfs, controllers, Mode::from_bits_truncate(0o755))
         .doing(|| format!("make /sys/fs/cgroup/{controllers}"))?;
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;

@@ -5,7 +5,9 @@
 
 use super::namespaces::{self, Namespaces};
 use super::wire::{self, Message};
-use super::{CreateOptions, Init, Io, cgroup, first_process, gate, hooks, ids, mapped, refused, rlimits, seizable};
+use super::{
+    CreateOptions, Init, Io, cgroup, entering, first_process, gate, hooks, ids, mapped, refused, rlimits, seizable,
+};
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
 use crate::kernel::Cloned;
@@ -227,23 +229,10 @@ pub fn give_pipes(io: &Io, spec: &Spec, user: u32) -> Result<()> {
 
 fn clone(birth: &Birth, cgroup: Option<BorrowedFd>) -> Result<Newborn> {
     let (ours, theirs) = wire::pair()?;
-    let outer = match &birth.namespaces.join_pid {
-        // setns(2) into a pid namespace is for one's children only; afterwards we go back to our own.
-        Some(joined) => Some(enter_pid_namespace(joined)?),
-        None => None,
-    };
-    let flags = birth.namespaces.at_clone();
-    explain::step(
-        "a new process, born into namespaces of its own: what it sees of the machine is no longer what we see",
-        format_args!("unshare --fork {} …", namespaces::as_unshare_options(flags)),
-    );
-    let cloned = calls::clone3(flags, cgroup);
-    // The child stays where it was born: what is an ending for us would be one for its story.
-    if let (Some(outer), false) = (outer, matches!(cloned, Ok(Cloned::Child))) {
-        explain::step("we ourselves go back to our own pid namespace", "");
-        calls::setns(outer, libc::CLONE_NEWPID).doing(|| "go back to our own pid namespace")?;
+    if let Some(joined) = &birth.namespaces.join_pid {
+        return clone_among_others(birth, cgroup, joined, ours, theirs);
     }
-    match cloned.doing(|| "clone into new namespaces").map_err(super::explain_clone)? {
+    match clone_apart(birth, cgroup, 0)? {
         Cloned::Child => {
             explain::process("container");
             drop(ours);
@@ -253,11 +242,55 @@ fn clone(birth: &Birth, cgroup: Option<BorrowedFd>) -> Result<Newborn> {
     }
 }
 
-fn enter_pid_namespace(joined: &OwnedFd) -> Result<OwnedFd> {
-    let own = std::fs::File::open("/proc/self/ns/pid").doing(|| "open our own pid namespace")?;
-    explain::step("children of ours are from here on born into that other pid namespace", "nsenter --pid=… …");
-    calls::setns(joined, libc::CLONE_NEWPID).doing(|| "join the pid namespace")?;
-    Ok(own.into())
+fn clone_apart(birth: &Birth, cgroup: Option<BorrowedFd>, more: u64) -> Result<Cloned> {
+    let flags = birth.namespaces.at_clone();
+    explain::step(
+        "a new process, born into namespaces of its own: what it sees of the machine is no longer what we see",
+        format_args!("unshare --fork {} …", namespaces::as_unshare_options(flags)),
+    );
+    calls::clone3(flags | more, cgroup).doing(|| "clone into new namespaces").map_err(super::explain_clone)
+}
+
+/// To join a pid namespace counts for one's children, and who is not the host's root cannot go back to its own. So a child of ours
+/// joins it, and bears the first process as its sibling: ours to wait for.
+fn clone_among_others(
+    birth: &Birth,
+    cgroup: Option<BorrowedFd>,
+    joined: &OwnedFd,
+    ours: OwnedFd,
+    theirs: OwnedFd,
+) -> Result<Newborn> {
+    let (hear, tell) = wire::pair()?;
+    explain::step("a process that will go through the door into the other pid namespace", "");
+    match calls::clone3(0, None).doing(|| "clone")? {
+        Cloned::Child => {
+            explain::process("door");
+            drop((ours, hear));
+            explain::step("its children are from here on born into that pid namespace", "nsenter --pid=… …");
+            let entered = calls::setns(joined, libc::CLONE_NEWPID).doing(|| "join the pid namespace");
+            let word = match entered.and_then(|()| clone_apart(birth, cgroup, libc::CLONE_PARENT as u64)) {
+                Ok(Cloned::Child) => {
+                    explain::process("container");
+                    drop(tell);
+                    first_process::live(birth, theirs)
+                }
+                Ok(Cloned::Parent { pid, pidfd }) => Message::Entered(pid.as_raw(), pidfd),
+                Err(error) => Message::Failed(error),
+            };
+            let _ = wire::send(&tell, &word);
+            crate::kernel::exit_now(0)
+        }
+        Cloned::Parent { pid: door, pidfd } => {
+            drop((theirs, tell));
+            let said = wire::receive(&hear);
+            entering::see_out(door, &pidfd);
+            match said? {
+                Message::Entered(pid, pidfd) => Ok(Newborn { pid: Pid::from_raw(pid), pidfd, socket: ours }),
+                Message::Failed(error) => Err(error),
+                _ => Err(died(door)),
+            }
+        }
+    }
 }
 
 /// The child is gone without a word: it was killed, by the OOM killer more often than by a person.

@@ -90,7 +90,11 @@ fn isolate(birth: &Birth, blueprint: &Blueprint, socket: &OwnedFd) -> Result<()>
     masks::protect(spec, &root)?;
     masks::mask(spec, &root)?;
     hooks_before_pivot(birth, socket)?;
-    rootfs::pivot(spec, &root)?;
+    if birth.options.no_pivot {
+        rootfs::move_over(&root)?;
+    } else {
+        rootfs::pivot(spec, &root)?;
+    }
     rootfs::propagate(spec, &root)?;
     rootfs::seal(spec, &root)?;
     name_host(namespaces, spec)?;

@@ -122,6 +122,8 @@ pub struct CreateOptions {
     /// [`start_through`]. The container's first process accepts one connection there in the place of waiting for
     /// [`Init::start`], so it does not end with the process that created it.
     pub gate: Option<PathBuf>,
+    /// Do not change the root by pivot_root(2), which a root on an initramfs cannot be (runc's --no-pivot).
+    pub no_pivot: bool,
     /// Mounts that are there already, and that the bundle only names.
     pub given: Vec<Given>,
     /// Let the process exec as soon as it is ready to. [`Init::start`] must still be called: it tells how execve(2) went.

@@ -5,6 +5,7 @@ use super::mounts::{self, Sources};
 use super::options;
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
+use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::mount::{MntFlags, MsFlags};
 use nix::sys::stat::{Mode, mkdirat};
@@ -216,6 +217,32 @@ pub fn pivot(spec: &Spec, root: &OwnedFd) -> Result<()> {
     // The old root now lies on top of the new one, at the same place. It is detached whole, busy or not.
     explain::step("the host's tree is taken off: its files have no name here any more", "umount --lazy .");
     calls::umount2(".", MntFlags::MNT_DETACH).doing(|| "unmount the old root")?;
+    nix::unistd::chdir("/").doing(|| "enter the new root")
+}
+
+/// Where the kernel cannot pivot, since `/` is an initramfs: the new root is moved on top of it. The host's tree is still
+/// there, below. Its views of processes and devices go: who may mount is kept from new ones by what these hide.
+pub fn move_over(root: &OwnedFd) -> Result<()> {
+    fchdir(root).doing(|| "enter the new root")?;
+    let here = nix::unistd::getcwd().doing(|| "find the new root")?;
+    let top = openat(AT_FDCWD, "/", PATH_DIRECTORY, Mode::empty()).doing(|| "open /")?;
+    let all = crate::procfs::read("/proc/self/mountinfo").doing(|| "read the mounts")?;
+    let of_kernel = all.lines().filter(|line| line.contains(" - proc ") || line.contains(" - sysfs "));
+    let places = of_kernel.filter_map(|line| line.split(' ').nth(4)).map(Path::new);
+    for place in places.filter(|place| !place.starts_with(&here)) {
+        explain::step("the host's view of the kernel goes", format_args!("umount --lazy {}", place.display()));
+        match calls::umount2(place, MntFlags::MNT_DETACH) {
+            // Below another that has gone already.
+            Err(Errno::ENOENT) => {}
+            // In a user namespace it is locked.
+            result => result.doing(|| format!("without pivot_root: take the host's {} off", place.display()))?,
+        }
+    }
+    explain::step("the new root is moved on top of the old one, which stays below", "mount --move . /");
+    calls::move_mount(root, &top).doing(|| "move the root")?;
+    drop(top);
+    explain::step("and becomes /", "chroot .");
+    calls::chroot(".").doing(|| "chroot")?;
     nix::unistd::chdir("/").doing(|| "enter the new root")
 }
 

@@ -35,7 +35,7 @@ struct Bundle {
     #[arg(long, value_name = "FILE")]
     pid_file: Option<PathBuf>,
 
-    /// Not offered: the root is always changed by pivot_root
+    /// Do not use pivot_root, which is impossible where the root is on an initramfs
     #[arg(long)]
     no_pivot: bool,
 
@@ -51,9 +51,6 @@ struct Bundle {
 impl Bundle {
     /// Creates the container; `detached` means that nobody stays with it.
     fn create(&self, globals: &Globals, id: &str, detached: bool) -> Result<Created> {
-        if self.no_pivot {
-            return Err(Error::new("--no-pivot is not offered: a root changed by chroot alone can be left again"));
-        }
         let bundle = std::path::absolute(&self.bundle)
             .and_then(|bundle| bundle.canonicalize())
             .doing(|| format!("chdir {}", self.bundle.display()))?;
@@ -73,7 +70,7 @@ impl Bundle {
             descriptors::refuse_directories()?;
             Io::Inherit
         };
-        let options = CreateOptions { preserve_fds, ..CreateOptions::default() };
+        let options = CreateOptions { preserve_fds, no_pivot: self.no_pivot, ..CreateOptions::default() };
         let created = lifecycle::create(&globals.root(), id, &bundle, io, &options)?;
         if let Err(error) = self.hand_over(&created) {
             let _ = lifecycle::delete(&created.container, true);

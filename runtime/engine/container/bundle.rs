@@ -132,7 +132,7 @@ fn all_mounts(
     let pts = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"];
     list.push(mount("/dev/pts", "devpts", "devpts", &pts)?);
     list.push(mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", kernel_ro])?);
-    list.push(mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", kernel_ro])?);
+    list.push(mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", "ro"])?);
     if host.ipc_mode == "host" {
         // A host need not have both.
         for path in ["/dev/mqueue", "/dev/shm"].into_iter().filter(|path| Path::new(path).is_dir()) {
