@@ -77,7 +77,10 @@ pub fn read_traces(traces: &Path) -> BTreeMap<i64, Vec<Recorded>> {
     let mut first = true;
     let mut files: Vec<PathBuf> =
         std::fs::read_dir(traces).expect("the traces").map(|entry| entry.expect("an entry").path()).collect();
-    files.sort_by_key(|path| pid_of(path));
+    // In the order of their birth: behind the largest number (pid_max) the kernel begins with small ones again.
+    // One trace has a few hundred processes: numbers that lie far apart are from before that and after it.
+    let largest = files.iter().map(|path| pid_of(path)).max().unwrap_or(0);
+    files.sort_by_key(|path| (largest - pid_of(path) > 10_000, pid_of(path)));
     for path in files {
         let text = String::from_utf8_lossy(&std::fs::read(&path).expect("a trace")).into_owned();
         let mut calls = Vec::new();
