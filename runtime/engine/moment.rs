@@ -1,5 +1,6 @@
 //! Moments and durations as a Docker user types them: `10m`, `2026-11-23T10:50`, `1795431600.5`.
 
+use super::time;
 use jiff::civil::{Date, DateTime};
 use jiff::{SignedDuration, Timestamp};
 
@@ -16,9 +17,9 @@ pub fn parse(text: &str) -> Option<Timestamp> {
     }
     let hours_only = text.len() == "2006-01-02T15".len();
     let civil = if hours_only { format!("{text}:00") } else { text.to_owned() };
-    let local = |time: DateTime| time.to_zoned(jiff::tz::TimeZone::system()).ok().map(|zoned| zoned.timestamp());
+    let local = |civil: DateTime| civil.to_zoned(time::zone()).ok().map(|zoned| zoned.timestamp());
     match civil.parse::<DateTime>() {
-        Ok(time) => local(time),
+        Ok(found) => local(found),
         Err(_) => local(civil.parse::<Date>().ok()?.to_datetime(jiff::civil::Time::midnight())),
     }
 }

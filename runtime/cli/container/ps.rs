@@ -241,7 +241,7 @@ impl Screen<'_> {
         let command = cut(&command(container), 20);
         Ok(json!({
             "Command": crate::cli::format::template::quoted(&command),
-            "CreatedAt": created_at(created),
+            "CreatedAt": units::in_zone(created),
             "ID": if self.whole { &container.id } else { id::short(&container.id) },
             "Image": self.image(container),
             "Labels": labels.join(","),
@@ -314,11 +314,6 @@ fn ellipsis(text: &str, width: usize) -> String {
         true => text.chars().take(width - 1).chain(['…']).collect(),
         false => text.to_owned(),
     }
-}
-
-/// As Go prints a time: `2026-11-23 10:50:28 +0000 UTC`.
-fn created_at(created: Timestamp) -> String {
-    created.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S %z %Z").to_string()
 }
 
 /// Docker's words: `Up 5 seconds (healthy)`, `Exited (0) 2 minutes ago`.

@@ -46,3 +46,13 @@ fn aligned(rows: &[&[String]]) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_column_is_as_wide_as_any_word() {
+        let rows = [["x".repeat(100_000), "1".to_owned()], ["y".to_owned(), "2".to_owned()]];
+        let text = super::aligned(&rows.each_ref().map(|row| &row[..]));
+        assert!(text.lines().all(|line| line.len() == 100_004), "{}", text.len());
+    }
+}

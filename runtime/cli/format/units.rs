@@ -1,6 +1,6 @@
 //! Sizes and times as Docker shows them to people, and as people type them.
 
-use crate::engine::moment;
+use crate::engine::{moment, time};
 use crate::error::{Error, Result};
 use jiff::{SignedDuration, Timestamp};
 
@@ -43,6 +43,11 @@ fn decimals(value: f64, digits: usize) -> usize {
 fn rounded(value: f64, digits: usize) -> f64 {
     let factor = 10f64.powi(decimals(value, digits) as i32);
     (value * factor).round() / factor
+}
+
+/// As Go prints a time: `2026-11-23 10:50:28 +0000 UTC`, in the caller's zone.
+pub fn in_zone(moment: Timestamp) -> String {
+    moment.to_zoned(time::zone()).strftime("%Y-%m-%d %H:%M:%S %z %Z").to_string()
 }
 
 /// How long ago, for tables: `3 minutes ago`, `Less than a second ago`.

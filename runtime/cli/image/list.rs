@@ -4,6 +4,7 @@ use crate::cli::format::filter::{self, Filters};
 use crate::cli::format::{inspect, table, units};
 use crate::cli::{Execute, store};
 use crate::engine::image::{self, Image, reference};
+use crate::engine::time;
 use crate::error::{Error, Result};
 use crate::store::id;
 use jiff::Timestamp;
@@ -117,7 +118,7 @@ pub fn row(image: &Image, name: Option<&str>, whole: bool) -> Value {
     let created: Timestamp = image.created.parse().unwrap_or(Timestamp::UNIX_EPOCH);
     json!({
         "Containers": "N/A",
-        "CreatedAt": created.strftime("%Y-%m-%d %H:%M:%S +0000 UTC").to_string(),
+        "CreatedAt": units::in_zone(created),
         "CreatedSince": units::ago(created, Timestamp::now()),
         "Digest": "<none>",
         "ID": if whole { image.id.clone() } else { id::short(&image.id).to_owned() },
@@ -209,11 +210,18 @@ impl Execute for History {
     }
 }
 
+/// RFC 3339 in the caller's zone, as Go writes it.
+fn moment_in_zone(moment: Timestamp) -> String {
+    let local = moment.to_zoned(time::zone());
+    let offset = if local.offset().is_zero() { "Z" } else { "%:z" };
+    local.strftime(&format!("%Y-%m-%dT%H:%M:%S{offset}")).to_string()
+}
+
 impl History {
     fn row(&self, step: &image::History, size: u64) -> Value {
         let created = step.created.as_ref().and_then(|text| text.parse::<Timestamp>().ok());
         let since = created.map_or("N/A".into(), |created| units::ago(created, Timestamp::now()));
-        let at = created.map_or(String::new(), |created| created.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
+        let at = created.map_or(String::new(), moment_in_zone);
         // As Docker, which keeps a recipe's tabs out of the table's columns.
         let created_by = step.created_by.replace('\t', " ");
         let by = match self.no_trunc || created_by.chars().count() <= 45 {

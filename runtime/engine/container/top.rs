@@ -2,12 +2,13 @@
 
 use super::processes::{self, Process};
 use super::record::Container;
-use super::state;
+use super::{state, users};
+use crate::engine::time;
 use crate::error::{Doing, Error, Result};
 use crate::programs;
 use crate::store::Store;
 use jiff::Timestamp;
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::process::Stdio;
 
 /// A table of words.
@@ -24,19 +25,36 @@ pub fn top(store: &Store, container: &Container, options: &[String]) -> Result<P
         return Err(Error::conflict(format!("container {} is not running", container.id)));
     }
     let pids = processes::pids(&state)?;
-    if options.is_empty() { own(&pids, state.init.pid) } else { hosts_ps(&pids, options) }
+    let users = Users { init: state.init.pid, names: users::of_layers(store, container).unwrap_or_default() };
+    if options.is_empty() { own(&pids, &users) } else { hosts_ps(&pids, &users, options) }
 }
 
-/// Users have the names that the host gives to the container's numbers, as in Docker.
-fn own(pids: &[i32], init: i32) -> Result<Processes> {
+/// The container's own: what the host calls the number 101 is another one's name.
+struct Users {
+    /// The process whose user namespace they live in.
+    init: i32,
+    names: HashMap<u32, String>,
+}
+
+impl Users {
+    /// The user's number in the container.
+    fn number(&self, process: &Process) -> u32 {
+        processes::inside(self.init, process.uid)
+    }
+
+    /// Its name there, or the number.
+    fn name(&self, process: &Process) -> String {
+        let number = self.number(process);
+        self.names.get(&number).cloned().unwrap_or_else(|| number.to_string())
+    }
+}
+
+fn own(pids: &[i32], users: &Users) -> Result<Processes> {
     let clock = Clock::read()?;
-    let names = user_names();
     let titles = ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"].map(str::to_owned).to_vec();
     let row = |process: Process| {
-        let uid = processes::inside(init, process.uid);
-        let name = names.iter().find(|(known, _)| *known == uid).map(|(_, name)| name.clone());
         vec![
-            name.unwrap_or_else(|| uid.to_string()),
+            users.name(&process),
             process.pid.to_string(),
             process.parent.to_string(),
             clock.utilization(&process).to_string(),
@@ -79,7 +97,7 @@ impl Clock {
     fn start(&self, process: &Process) -> String {
         let age = self.age(process);
         let start = self.now.checked_sub(jiff::SignedDuration::from_secs(age as i64)).unwrap_or(self.now);
-        let local = start.to_zoned(jiff::tz::TimeZone::system());
+        let local = start.to_zoned(time::zone());
         local.strftime(if age < 86_400.0 { "%H:%M" } else { "%b%d" }).to_string()
     }
 
@@ -99,20 +117,20 @@ fn terminal(device: u32) -> String {
     }
 }
 
-/// The host's users.
-fn user_names() -> Vec<(u32, String)> {
-    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let entry = |line: &str| {
-        let mut fields = line.split(':');
-        let name = fields.next()?.to_owned();
-        Some((fields.nth(1)?.parse().ok()?, name))
-    };
-    passwd.lines().filter_map(entry).collect()
-}
+/// The titles of columns that hold a process's user, by name or by number.
+const USER_COLUMNS: [&str; 6] = ["UID", "USER", "EUID", "EUSER", "RUID", "RUSER"];
 
-fn hosts_ps(pids: &[i32], options: &[String]) -> Result<Processes> {
-    let doing = || "run the host's ps";
-    let output = programs::command("ps").doing(doing)?.args(options).stdin(Stdio::null()).output().doing(doing)?;
+fn hosts_ps(pids: &[i32], users: &Users, options: &[String]) -> Result<Processes> {
+    let listed: Vec<String> = pids.iter().map(i32::to_string).collect();
+    let run = |more: &[String]| {
+        let doing = || "run the host's ps";
+        programs::command("ps").doing(doing)?.args(options).args(more).stdin(Stdio::null()).output().doing(doing)
+    };
+    // As Docker: by itself `ps -o` shows what shares the caller's terminal. Some options do not go with -q.
+    let mut output = run(&["-q".to_owned(), listed.join(",")])?;
+    if !output.status.success() {
+        output = run(&[])?;
+    }
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         return Err(Error::new(format!("ps: {}", said.lines().next().unwrap_or("failed").trim())));
@@ -122,11 +140,25 @@ fn hosts_ps(pids: &[i32], options: &[String]) -> Result<Processes> {
     let titles: Vec<String> = lines.next().unwrap_or_default().split_whitespace().map(str::to_owned).collect();
     let column = titles.iter().position(|title| title == "PID");
     let column = column.ok_or_else(|| Error::new("Couldn't find PID field in ps output"))?;
-    let wanted: HashSet<String> = pids.iter().map(i32::to_string).collect();
-    let rows = lines
-        .map(|line| split(line, titles.len()))
-        .filter(|row| row.get(column).is_some_and(|pid| wanted.contains(pid)));
-    let rows = rows.collect();
+    let mut rows = Vec::new();
+    for mut row in lines.map(|line| split(line, titles.len())) {
+        let word = row.get(column).map_or("", String::as_str);
+        let pid = word.parse().map_err(|_| {
+            Error::new(format!("Unexpected pid '{word}' in ps output"))
+                .with_cure("a column with spaces in it (COMMAND) comes last, as in -o pid,args")
+        })?;
+        if !pids.contains(&pid) {
+            continue;
+        }
+        if let Some(process) = processes::process(pid) {
+            let users_cells = titles.iter().zip(&mut row).filter(|(title, _)| USER_COLUMNS.contains(&title.as_str()));
+            for (_, cell) in users_cells {
+                let is_number = cell.bytes().all(|byte| byte.is_ascii_digit());
+                *cell = if is_number { users.number(&process).to_string() } else { users.name(&process) };
+            }
+        }
+        rows.push(row);
+    }
     Ok(Processes { titles, rows })
 }
 

@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -135,6 +136,17 @@ impl InLayer {
             (Err(errno), _) => return Err(errno).doing(doing),
         })
     }
+}
+
+/// All users of a container by their numbers, as far as its layers tell without mounting them.
+pub fn of_layers(store: &Store, container: &Container) -> Result<HashMap<u32, String>> {
+    let text = in_layers(store, container, "passwd")?;
+    let entry = |line: &str| {
+        let fields: Vec<_> = line.split(':').collect();
+        Some((fields.get(2)?.parse().ok()?, fields[0].to_owned()))
+    };
+    // Of several names for one number the first is it, as for getpwuid(3).
+    Ok(text.lines().rev().filter_map(entry).collect())
 }
 
 /// The names of a user and of a group in the container whose `root` this is.
