@@ -1,7 +1,7 @@
 //! The system calls that no crate wraps safely: the only file with `unsafe` in it.
 //!
-//! Everything here returns at once, keeps no state but whether this process is a child of ours, and leaves policy to its
-//! callers.
+//! Everything here returns at once, keeps no state but whether this process is a child of ours and what was closed when it
+//! began, and leaves policy to its callers.
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
@@ -264,6 +264,29 @@ pub fn close_inherited(kept: &[RawFd]) {
         unsafe { libc::close(fd) };
     }
 }
+
+/// Which of 0, 1 and 2 were closed when the program began. Rust's runtime opens /dev/null in their places before `main`, so that an
+/// archive would be written to nowhere with success, and a volume be imported from nothing.
+static CLOSED: [AtomicBool; 3] = [const { AtomicBool::new(false) }; 3];
+
+/// Whether `fd`, one of the standard three, was closed when the program began.
+pub fn was_closed(fd: usize) -> bool {
+    CLOSED.get(fd).is_some_and(|closed| closed.load(Ordering::Relaxed))
+}
+
+extern "C" fn note_closed() {
+    let mut asked = [0, 1, 2].map(|fd| libc::pollfd { fd, events: 0, revents: 0 });
+    // SAFETY: poll(2) writes to the three elements alone, and returns at once.
+    unsafe { libc::poll(asked.as_mut_ptr(), 3, 0) };
+    for (closed, answer) in CLOSED.iter().zip(asked) {
+        closed.store(answer.revents & libc::POLLNVAL != 0, Ordering::Relaxed);
+    }
+}
+
+// SAFETY: what stands in this section is called before Rust's runtime begins, and `note_closed` needs nothing of that.
+#[unsafe(link_section = ".init_array")]
+#[used]
+static NOTE_CLOSED: extern "C" fn() = note_closed;
 
 /// Has the allocator keep what is freed, and take more at a time: a command is over before memory is anybody's need, and a
 /// page given back would be asked for, cleared and mapped again a moment later.

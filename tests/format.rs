@@ -110,6 +110,28 @@ fn info_and_version_answer_templates_too() {
     assert_eq!(json["DockerRootDir"], ebb.store().to_str().expect("UTF-8"));
 }
 
+#[test]
+fn gos_names_of_fields_are_known_beside_those_of_the_json() {
+    let ebb = Ebb::new();
+    let limits = ["--cpus", "0.5", "--cpu-shares", "7", "--dns", "::1"];
+    ebb.ok([&["create", "--name", "box", "-v", "vol:/data"], &limits[..], &["busybox"]].concat());
+    let id = ebb.inspect("box", "{{.Id}}");
+    let image = ebb.ok(["image", "inspect", "-f", "{{.Id}}", "busybox"]);
+    for (name, template, expected) in [
+        ("box", "{{.ID}}", id.as_str()),
+        ("box", "{{.HostConfig.NanoCPUs}} {{.HostConfig.CPUShares}} {{.HostConfig.DNS}}", "500000000 7 [::1]"),
+        ("box", "{{.HostConfig.NanoCpus}} {{.HostConfig.CpuShares}} {{.HostConfig.Dns}}", "500000000 7 [::1]"),
+        ("box", "{{with .HostConfig}}{{.DNSSearch}}{{.DNSOptions}}{{end}}", "[][]"),
+        ("box", "{{.HostConfig.Resources.CPUShares}} {{.ContainerJSONBase.ID}}", &format!("7 {id}")),
+        ("busybox", "{{.ID}}", &image),
+        ("vol", "{{.Name}} {{.Driver}}", "vol local"),
+    ] {
+        assert_eq!(ebb.ok(["inspect", "-f", template, name]), expected, "{template}");
+    }
+    let said = ebb.fails(1, ["inspect", "-f", "{{.iD}}", "box"]);
+    assert!(said.contains("map has no entry for key \"iD\""), "{said}");
+}
+
 /// A template is typed by a person, and often made by a program. Whatever it says, the process ends with an answer: it is
 /// not aborted, it does not fill the memory, and it does not run for ever.
 #[test]

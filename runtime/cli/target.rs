@@ -1,6 +1,7 @@
-//! Where `save` and `export` write to.
+//! Where `save` and `export` write to, and where `load` and `import` read from.
 
 use crate::error::{Doing, Error, Kind, Result};
+use crate::kernel;
 use crate::store::atomic;
 use crate::store::pack::listener_is_gone;
 use nix::fcntl::AT_FDCWD;
@@ -23,6 +24,14 @@ struct Place {
     directory: PathBuf,
     /// Its name until then; `None` for one without a name, which is gone if we are killed.
     half: Option<PathBuf>,
+}
+
+/// What is read from stdin as a whole.
+pub fn stdin() -> Result<File> {
+    if kernel::was_closed(0) {
+        return Err(Error::new("read stdin: bad file descriptor").with_cure("it was closed when the command began"));
+    }
+    std::io::stdin().as_fd().try_clone_to_owned().map(File::from).doing(|| "read stdin")
 }
 
 impl Target {
@@ -48,6 +57,11 @@ impl Target {
 
     /// Stdout, even where that is a terminal.
     pub fn stdout() -> Result<Target> {
+        if kernel::was_closed(1) {
+            return Err(
+                Error::new("write to stdout: bad file descriptor").with_cure("it was closed when the command began")
+            );
+        }
         let file = std::io::stdout().as_fd().try_clone_to_owned().map(File::from).doing(|| "write to stdout")?;
         Ok(Target { file, place: None })
     }

@@ -1,16 +1,14 @@
 //! cp.
 
 use crate::cli::format::units;
-use crate::cli::target::Target;
+use crate::cli::target::{self, Target};
 use crate::cli::{Execute, store};
 use crate::engine::container::{
     self,
     copy::{self, Options, Spot},
 };
-use crate::error::{Doing, Error, Result};
-use std::fs::File;
+use crate::error::{Error, Result};
 use std::io::IsTerminal;
-use std::os::fd::AsFd;
 
 /// Copy files/folders between a container and the local filesystem
 ///
@@ -85,7 +83,7 @@ impl Cp {
         let container = container::find(&store, name)?;
         let to = Spot::in_container(name, path);
         let size = if self.source == "-" {
-            let input = std::io::stdin().as_fd().try_clone_to_owned().map(File::from).doing(|| "read stdin")?;
+            let input = target::stdin()?;
             // Of a tar that somebody made the owners are what was meant.
             copy::from_tar(&store, &container, &to, true, input)?
         } else {

@@ -1,6 +1,6 @@
 //! load, save and import: images as files.
 
-use crate::cli::target::Target;
+use crate::cli::target::{self, Target};
 use crate::cli::{Execute, output, store};
 use crate::engine::events;
 use crate::engine::image::{self, Image, ImageConfig, ImageFile, change, compression, load, reference, save};
@@ -8,7 +8,6 @@ use crate::error::{Doing, Error, Result};
 use crate::progress::Progress;
 use std::fs::File;
 use std::io::IsTerminal;
-use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 /// Load images from a tar archive or stdin
@@ -32,7 +31,7 @@ impl Execute for Load {
             None if std::io::stdin().is_terminal() => {
                 return Err(Error::new("requested load from stdin, but stdin is empty"));
             }
-            None => stdin()?,
+            None => target::stdin()?,
         };
         let mut bar: Option<Progress> = None;
         let mut told = |done, total: Option<u64>| {
@@ -54,10 +53,6 @@ impl Execute for Load {
         }
         Ok(0)
     }
-}
-
-fn stdin() -> Result<File> {
-    std::io::stdin().as_fd().try_clone_to_owned().map(File::from).doing(|| "read stdin")
 }
 
 /// Save one or more images to a tar archive (streamed to stdout by default)
@@ -119,7 +114,7 @@ impl Execute for Import {
         }
         let name = self.name.as_deref().map(reference::given).transpose()?;
         let file = match self.file.as_str() {
-            "-" => stdin()?,
+            "-" => target::stdin()?,
             path => File::open(path).doing(|| format!("open {path}"))?,
         };
         let comment = if self.message.is_empty() { format!("Imported from {}", self.file) } else { self.message };

@@ -9,7 +9,7 @@ use crate::store::bounds;
 use oci_spec::runtime::LinuxResources;
 use serde_json::{Value, json};
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Stop all processes of a container where they are
 #[derive(Debug, clap::Parser)]
@@ -127,7 +127,7 @@ impl Execute for Update {
     }
 }
 
-fn from_file(file: &PathBuf) -> Result<LinuxResources> {
+fn from_file(file: &Path) -> Result<LinuxResources> {
     let what = || format!("read the resources from {}", file.display());
     let mut text = String::new();
     if file.as_os_str() == "-" {

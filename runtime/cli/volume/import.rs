@@ -1,12 +1,11 @@
 //! volume import.
 
-use crate::cli::{Execute, output, store};
+use crate::cli::{Execute, output, store, target};
 use crate::engine::volume;
 use crate::error::{Doing, Error, Result};
 use crate::progress::Progress;
 use std::fs::File;
 use std::io::IsTerminal;
-use std::os::fd::AsFd;
 
 /// Replace what a volume holds by the contents of a tar archive
 ///
@@ -33,7 +32,7 @@ impl Execute for Import {
                 return Err(Error::new("requested import from stdin, but stdin is a terminal")
                     .with_cure(format!("ebb volume import {} FILE", self.name)));
             }
-            "-" => std::io::stdin().as_fd().try_clone_to_owned().map(File::from).doing(|| "read stdin")?,
+            "-" => target::stdin()?,
             path => File::open(path).doing(|| format!("open {path}"))?,
         };
         let total = input.metadata().ok().filter(std::fs::Metadata::is_file).map_or(0, |meta| meta.len());

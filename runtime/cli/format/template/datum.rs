@@ -143,6 +143,12 @@ impl Datum {
         }
     }
 
+    /// Whether `name` is a part of this struct that adds no level to it.
+    pub fn embeds(&self, name: &str) -> bool {
+        let Datum::Struct(fields) = self else { return false };
+        EMBEDDED.iter().any(|(known, of)| *known == name && fields.iter().any(|(key, _)| key == of))
+    }
+
     /// With all of its texts changed.
     pub fn map_texts(&self, change: fn(&str) -> String) -> Datum {
         match self {
@@ -200,6 +206,32 @@ impl Datum {
         }
     }
 }
+
+/// Go's name of the field that the JSON calls `key`, where that is another one.
+pub fn go_name(key: &str) -> Option<&'static str> {
+    GO_NAMES.iter().find(|(json, _)| *json == key).map(|(_, name)| *name)
+}
+
+const GO_NAMES: &[(&str, &str)] = &[
+    ("CpuPeriod", "CPUPeriod"),
+    ("CpuQuota", "CPUQuota"),
+    ("CpuRealtimePeriod", "CPURealtimePeriod"),
+    ("CpuRealtimeRuntime", "CPURealtimeRuntime"),
+    ("CpuShares", "CPUShares"),
+    ("Dns", "DNS"),
+    ("DnsOptions", "DNSOptions"),
+    ("DnsSearch", "DNSSearch"),
+    ("Id", "ID"),
+    ("NanoCpus", "NanoCPUs"),
+];
+
+/// Structs that Docker's embed, and a field of each: they have names, and add no level.
+const EMBEDDED: &[(&str, &str)] = &[
+    ("ContainerJSONBase", "HostConfig"),
+    ("DefaultNetworkSettings", "IPAddress"),
+    ("NetworkSettingsBase", "Ports"),
+    ("Resources", "CpuShares"),
+];
 
 /// What a struct of Docker's types holds at `key` where the JSON leaves it out.
 pub fn left_out(key: &str) -> Option<Datum> {

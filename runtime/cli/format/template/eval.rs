@@ -1,6 +1,6 @@
 //! Walks the tree with the data at hand.
 
-use super::datum::{Datum, left_out};
+use super::datum::{Datum, go_name, left_out};
 use super::tree::{Branch, Command, Node, Operand, Pipe, What};
 use super::{Fault, Fields, functions, print, too_long};
 use crate::cli::output;
@@ -279,10 +279,16 @@ impl Walk {
         Ok(value)
     }
 
+    /// Docker's structs answer to Go's names of their fields as well as to those of their JSON.
+    fn is_called(&self, known: &str, name: &str) -> bool {
+        known == name || self.fields == Fields::OfObject && go_name(known) == Some(name)
+    }
+
     /// The field `name` of `value`, which was found under `before`.
     fn field(&self, value: &Datum, before: &str, name: &str) -> Result<Datum, (String, bool)> {
         match value {
-            Datum::Struct(fields) => match fields.iter().find(|(known, _)| known == name) {
+            Datum::Struct(_) if self.fields == Fields::OfObject && value.embeds(name) => Ok(value.clone()),
+            Datum::Struct(fields) => match fields.iter().find(|(known, _)| self.is_called(known, name)) {
                 Some((_, Datum::Omitted(_))) | None if self.fields == Fields::OfObject => {
                     left_out(name).ok_or_else(|| (format!("map has no entry for key {name:?}"), true))
                 }
