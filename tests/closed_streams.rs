@@ -12,7 +12,7 @@ fn redirected(ebb: &Ebb, words: &str, redirection: &str) -> common::Answer {
     common::answer(&mut command)
 }
 
-/// A command with a vol of one file, and a container.
+/// A volume with one file, and a container.
 fn furnished() -> Ebb {
     let ebb = Ebb::new();
     ebb.ok(["run", "--name", "box", "-v", "vol:/data", "busybox", "touch", "/data/kept"]);
@@ -34,7 +34,7 @@ fn no_archive_is_written_to_a_closed_stdout_with_success() {
     }
 }
 
-/// The volume was replaced by an empty one.
+/// It was said of the archive that its end is missing, and nothing of stdin.
 #[test]
 fn nothing_is_imported_from_a_closed_stdin() {
     let ebb = furnished();
