@@ -225,7 +225,7 @@ fn a_directory_on_a_file_is_explained() {
 }
 
 #[test]
-fn selinux_words_are_accepted_in_silence() {
+fn selinux_words_are_accepted_and_explained() {
     let ebb = Ebb::new();
     for word in ["z", "Z", "ro,z"] {
         let answer = shell(&ebb, &["-v", &format!("vase:/d:{word}")], "true");
