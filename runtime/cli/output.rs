@@ -23,6 +23,12 @@ pub fn complain(error: &impl std::fmt::Display) {
     let _ = std::io::stderr().write_all(complaint(&error.to_string()).as_bytes());
 }
 
+/// What could not be shown beside the rest: said, and not forgotten in the exit code.
+pub fn complain_of(unread: &[Error]) -> Result<i32> {
+    unread.iter().for_each(complain);
+    if unread.is_empty() { Ok(0) } else { Err(Error::of(Kind::Reported, "")) }
+}
+
 fn complaint(error: &str) -> String {
     format!("ebb: {}\n", lines(&error))
 }

@@ -34,7 +34,7 @@ pub fn facts(store: &Store) -> Result<Value> {
         "ContainersRunning": counted[0],
         "ContainersPaused": counted[1],
         "ContainersStopped": counted[2],
-        "Images": image::list(store)?.len(),
+        "Images": image::list_readable(store)?.0.len(),
         "Driver": "overlay2",
         "DriverStatus": [["Backing Filesystem", file_system(store.root())], ["userxattr", "true"]],
         "DockerRootDir": store.root(),

@@ -19,10 +19,12 @@ impl Default for Settings {
     }
 }
 
+pub const FILE: &str = "settings.json";
+
 /// The store's settings. A file that cannot be read is an error: a default in its place could throw away what was to be
 /// kept.
 pub fn read(store: &Store) -> Result<Settings> {
-    match atomic::read_json(&store.root().join("settings.json")) {
+    match atomic::read_json(&store.root().join(FILE)) {
         Err(error) if error.is_not_found() => Ok(Settings::default()),
         Err(error) => Err(Error::new(error.message).with_cure("one that is right: {\"TrashDays\": 7}")),
         read => read,

@@ -3,13 +3,13 @@
 
 use super::atomic::{self, Versioned};
 use super::{Store, id};
-use crate::error::{Doing, Error, Result};
+use crate::error::{Doing, Error, Kind, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fs::{File, Metadata};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// store.json
 #[derive(Debug, Serialize, Deserialize)]
@@ -26,7 +26,7 @@ impl Versioned for Layout {
     }
 }
 
-const MARK: &str = "store.json";
+pub const MARK: &str = "store.json";
 const DIRECTORIES: [&str; 6] = ["images", "containers", "names", "volumes", "trash", "tmp"];
 /// What a store may lack, since there was none of it when some were made: whoever needs it makes it.
 const ADDED: [&str; 1] = ["volume-trash"];
@@ -104,6 +104,30 @@ pub fn open_or_make(store: &Store) -> Result<()> {
         Err(error) if error.is_not_found() => make(store),
         marked => marked.map(drop).doing(|| format!("open the store {}", store.root().display())),
     }
+}
+
+/// [`open_or_make`] for `system check`, which mends what can be mended: a mark that says nothing is none of its troubles. One
+/// of a later Ebb is.
+pub fn open_to_check(store: &Store) -> Result<()> {
+    match marked(store) {
+        Err(error) if error.kind != Kind::Newer && std::fs::read(store.root().join(MARK)).is_ok() => Ok(()),
+        _ => open_or_make(store),
+    }
+}
+
+/// Whether the mark can be read.
+pub fn marked(store: &Store) -> Result<()> {
+    atomic::read_record::<Layout>(&store.root().join(MARK)).map(drop)
+}
+
+/// Writes it anew.
+pub fn mark(store: &Store) -> Result<()> {
+    mark_as(store.root(), &store.root().join(MARK))
+}
+
+/// The directories that the store should have, and lacks.
+pub fn missing(store: &Store) -> Vec<PathBuf> {
+    DIRECTORIES.iter().map(|name| store.root().join(name)).filter(|directory| !directory.is_dir()).collect()
 }
 
 /// The mark comes last: its presence says that the layout is whole.

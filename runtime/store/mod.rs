@@ -32,7 +32,7 @@ pub mod tree;
 pub mod unpack;
 pub mod walk;
 
-pub use layout::{exchangeable, is_made};
+pub use layout::{MARK, exchangeable, is_made};
 
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
@@ -48,6 +48,15 @@ pub struct Store {
 impl Store {
     /// Opens the store at `root`, or at `$EBB_ROOT`, or at the user's default place, and makes what is missing.
     pub fn open(root: Option<&Path>) -> Result<Store> {
+        Store::opened_by(root, layout::open_or_make)
+    }
+
+    /// [`Store::open`] for `system check`: also where the store's own mark cannot be read.
+    pub fn open_to_check(root: Option<&Path>) -> Result<Store> {
+        Store::opened_by(root, layout::open_to_check)
+    }
+
+    fn opened_by(root: Option<&Path>, open: fn(&Store) -> Result<()>) -> Result<Store> {
         let root = match root {
             Some(path) => std::path::absolute(path).doing(|| "resolve the store's path")?,
             None => default_root()?,
@@ -60,8 +69,23 @@ impl Store {
                 layout::refuse_writable(&store.root, &found)?;
             }
         }
-        layout::open_or_make(&store)?;
+        open(&store)?;
         Ok(store)
+    }
+
+    /// Whether the store's mark can be read.
+    pub fn marked(&self) -> Result<()> {
+        layout::marked(self)
+    }
+
+    /// Writes the mark anew.
+    pub fn mark(&self) -> Result<()> {
+        layout::mark(self)
+    }
+
+    /// The directories that every store has, and this one lacks.
+    pub fn missing(&self) -> Vec<PathBuf> {
+        layout::missing(self)
     }
 
     pub fn root(&self) -> &Path {
@@ -105,7 +129,7 @@ impl Store {
                 format_args!("a new {stem} is made aside, where nobody looks, until it is whole"),
                 format_args!("mkdir -m 700 {}", path.display()),
             );
-            calls::mkdir(&path, 0o700).doing(|| format!("make {}", path.display()))?;
+            calls::mkdir(&path, 0o700).doing(|| format!("make {}", path.display())).map_err(lost_directory)?;
             match lock::exclusive(&path) {
                 Ok(lock) => return Ok(TmpDir { path, lock }),
                 // Somebody's clean-up came between the two calls and took it for a crashed command's.
@@ -123,6 +147,14 @@ impl Store {
     /// The store's directory, to be opened before that is written which [`sync`] is to force to the disk.
     pub fn opened(&self) -> Result<File> {
         File::open(&self.root).doing(|| format!("open {}", self.root.display()))
+    }
+}
+
+/// What helps where a directory that every store has is gone. It is no object that somebody has removed, which callers forgive.
+pub fn lost_directory(error: Error) -> Error {
+    match error.is_not_found() {
+        true => Error::new(error.message).with_cure("`ebb system check --repair` makes the store's directories again"),
+        false => error,
     }
 }
 

@@ -6,7 +6,7 @@ use crate::engine::container::record::Container;
 use crate::engine::container::state::{self, State, Status};
 use crate::engine::container::{self, living, size};
 use crate::engine::image;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::store::{Store, id};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -81,8 +81,7 @@ impl Execute for Ps {
         }
         table::print(columns, &rows, format, self.quiet.then_some("ID"))?;
         unread.extend(unlisted(&store));
-        unread.iter().for_each(output::complain);
-        if unread.is_empty() { Ok(0) } else { Err(Error::of(Kind::Reported, "")) }
+        output::complain_of(&unread)
     }
 }
 

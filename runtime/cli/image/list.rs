@@ -2,7 +2,7 @@
 
 use crate::cli::format::filter::{self, Filters};
 use crate::cli::format::{inspect, table, units};
-use crate::cli::{Execute, store};
+use crate::cli::{Execute, output, store};
 use crate::engine::image::{self, Image, reference};
 use crate::engine::time;
 use crate::error::{Error, Result};
@@ -53,7 +53,8 @@ impl Execute for Ls {
         let references: Vec<_> =
             filters.values("reference").iter().map(|text| Reference::read(text)).collect::<Result<_>>()?;
         let mut rows = Vec::new();
-        for image in image::list(&store)? {
+        let (images, unread) = image::list_readable(&store)?;
+        for image in images {
             let fits = dangling.is_none_or(|wanted| wanted == image.names.is_empty())
                 && filters.labels(&image.config.labels)
                 && before.as_ref().is_none_or(|moment| image.created < *moment)
@@ -81,7 +82,7 @@ impl Execute for Ls {
         }
         columns.extend([("IMAGE ID", "ID"), ("CREATED", "CreatedSince"), ("SIZE", "Size")]);
         table::print(&columns, &rows, self.format.as_deref(), self.quiet.then_some("ID"))?;
-        Ok(0)
+        output::complain_of(&unread)
     }
 }
 

@@ -1,10 +1,11 @@
 //! version, info, df, prune; what makes completions and man pages stands in manual.rs.
 
 use super::format::{template, units};
-use super::{Execute, output, store};
+use super::{Execute, globals, output, store};
 use crate::engine::{check, host};
 use crate::error::Result;
 use crate::oci::features;
+use crate::store::Store;
 use serde_json::{Value, json};
 
 mod df;
@@ -59,7 +60,8 @@ pub struct Check {
 
 impl Execute for Check {
     fn execute(self) -> Result<i32> {
-        let report = check::check(&store()?, self.repair)?;
+        let store = Store::open_to_check(globals().root.as_deref())?;
+        let report = check::check(&store, self.repair)?;
         let code = i32::from(!report.is_sound());
         if let Some(format) = self.format.as_deref() {
             formatted(format, &json!(report))?;
@@ -68,7 +70,8 @@ impl Execute for Check {
         for finding in &report.findings {
             let mark = if finding.harmless { " (harmless)" } else { "" };
             let done = if finding.repaired.is_empty() { String::new() } else { format!("; {}", finding.repaired) };
-            let line = format!("{} {}: {}{mark}{done}", finding.kind, finding.what, finding.wrong);
+            let next = if finding.next.is_empty() { String::new() } else { format!("; next: {}", finding.next) };
+            let line = format!("{} {}: {}{mark}{done}{next}", finding.kind, finding.what, finding.wrong);
             output::line(&output::printable(&line))?;
         }
         let counted =

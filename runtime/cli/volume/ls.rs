@@ -52,11 +52,11 @@ impl Execute for Ls {
             output::bytes(text.as_bytes())?;
             return Ok(0);
         }
-        let rows: Vec<Value> =
-            volume::list(&store)?.iter().filter(|volume| shown(volume)).map(|volume| row(&store, volume)).collect();
+        let (all, unread) = volume::list_readable(&store)?;
+        let rows: Vec<Value> = all.iter().filter(|volume| shown(volume)).map(|volume| row(&store, volume)).collect();
         let columns = [("DRIVER", "Driver"), ("VOLUME NAME", "Name")];
         table::print(&columns, &rows, self.format.as_deref(), self.quiet.then_some("Name"))?;
-        Ok(0)
+        output::complain_of(&unread)
     }
 }
 

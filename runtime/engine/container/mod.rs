@@ -120,7 +120,9 @@ pub fn find(store: &Store, name: &str) -> Result<Container> {
 /// The ids of all containers, in no order.
 pub fn ids(store: &Store) -> Result<Vec<String>> {
     use crate::error::Doing;
-    let entries = std::fs::read_dir(store.containers()).doing(|| format!("read {}", store.containers().display()))?;
+    let entries = std::fs::read_dir(store.containers())
+        .doing(|| format!("read {}", store.containers().display()))
+        .map_err(crate::store::lost_directory)?;
     Ok(entries
         .flatten()
         .filter_map(|entry| entry.file_name().into_string().ok())

@@ -23,7 +23,7 @@ pub mod whiteout;
 pub use inspect::inspect;
 
 use crate::engine::events;
-use crate::error::{Doing, Error, Result};
+use crate::error::{Doing, Error, Kind, Result};
 use crate::progress;
 use crate::store::lock::Lock;
 use crate::store::{Store, atomic};
@@ -190,18 +190,31 @@ pub fn tag(store: &Store, reference: &str, name: &str) -> Result<()> {
 
 /// All images, the newest first.
 pub fn list(store: &Store) -> Result<Vec<Image>> {
-    let index = names::read(store)?;
+    let (all, unread) = list_readable(store)?;
+    unread.into_iter().next().map_or(Ok(all), Err)
+}
+
+/// [`list`] for those who only show what there is: what cannot be read does not hide the others.
+pub fn list_readable(store: &Store) -> Result<(Vec<Image>, Vec<Error>)> {
+    let (index, mut unread) = match names::read(store) {
+        Err(error) if error.kind == Kind::Newer => return Err(error),
+        Err(error) => (names::Index::new(), vec![error.with_cure(UNREAD)]),
+        Ok(index) => (index, Vec::new()),
+    };
     let mut all = Vec::new();
     for id in ids(store)? {
         match load(store, &id, &index) {
             // Removed while we read.
             Err(error) if error.is_not_found() => {}
-            image => all.push(image?),
+            Err(error) => unread.push(error.with_cure(UNREAD)),
+            Ok(image) => all.push(image),
         }
     }
     all.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
-    Ok(all)
+    Ok((all, unread))
 }
+
+const UNREAD: &str = "`ebb system check --repair` moves what cannot be read out of the way";
 
 /// The ids of all images: each is the digest of its configuration, which is a file of that name.
 pub fn ids(store: &Store) -> Result<Vec<String>> {
@@ -213,7 +226,7 @@ pub fn ids(store: &Store) -> Result<Vec<String>> {
     Ok(names.filter(|name| name.len() == 64).map(|name| format!("sha256:{name}")).collect())
 }
 
-fn configs(store: &Store) -> PathBuf {
+pub fn configs(store: &Store) -> PathBuf {
     store.images().join("configs/sha256")
 }
 

@@ -1,9 +1,9 @@
 //! images/names.json: which name means which image. One small file, replaced whole, under the lock of images/.
 
 use super::reference;
-use crate::error::Result;
+use crate::error::{Doing, Result};
 use crate::store::atomic::{self, Versioned};
-use crate::store::{Store, lock};
+use crate::store::{Store, id, lock};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -66,6 +66,14 @@ pub fn set_all(store: &Store, names: &[String], id: &str) -> Result<()> {
 /// Names that are spelled like ids, as an earlier Ebb let archives give them: nothing is found by them.
 pub fn like_ids(index: &Index) -> Vec<String> {
     index.keys().filter(|name| reference::given(name).is_err()).cloned().collect()
+}
+
+/// Moves a file that cannot be read out of the way; it stays beside the next one.
+pub fn set_aside(store: &Store) -> Result<String> {
+    let _lock = lock::exclusive(&store.images())?;
+    let aside = store.images().join(format!("names.json.damaged.{}", &id::random()?[..8]));
+    std::fs::rename(path(store), &aside).doing(|| format!("move {} aside", path(store).display()))?;
+    Ok(format!("moved to {}", aside.display()))
 }
 
 /// Changes the names under the lock.

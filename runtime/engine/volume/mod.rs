@@ -41,7 +41,7 @@ pub use remove::{Removal, prune_by};
 pub use rename::rename;
 
 use crate::engine::{events, leftovers};
-use crate::error::{Doing, Error, Result};
+use crate::error::{Doing, Error, Kind, Result};
 use crate::explain::{self, calls};
 use crate::store::atomic::Durability;
 use crate::store::{Store, atomic, id};
@@ -221,7 +221,9 @@ pub fn get(store: &Store, name: &str) -> Result<Volume> {
 /// The names of all volumes, sorted. What is in that directory is a volume: each came there whole, by one rename.
 pub fn names(store: &Store) -> Result<Vec<String>> {
     let directory = store.volumes();
-    let entries = std::fs::read_dir(&directory).doing(|| format!("read {}", directory.display()))?;
+    let entries = std::fs::read_dir(&directory)
+        .doing(|| format!("read {}", directory.display()))
+        .map_err(crate::store::lost_directory)?;
     let mut names: Vec<String> = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
     names.sort();
     Ok(names)
@@ -229,12 +231,22 @@ pub fn names(store: &Store) -> Result<Vec<String>> {
 
 /// All volumes, by name.
 pub fn list(store: &Store) -> Result<Vec<Volume>> {
-    let mut all = Vec::new();
+    let (all, unread) = list_readable(store)?;
+    unread.into_iter().next().map_or(Ok(all), Err)
+}
+
+/// [`list`] for those who only show what there is: one bad record does not hide the others, and what is wrong with it is told.
+pub fn list_readable(store: &Store) -> Result<(Vec<Volume>, Vec<Error>)> {
+    let (mut all, mut unread) = (Vec::new(), Vec::new());
     for name in names(store)? {
         match get(store, &name) {
+            Ok(volume) => all.push(volume),
             Err(error) if error.is_not_found() => {}
-            volume => all.push(volume?),
+            Err(error) if error.kind == Kind::Newer => unread.push(error),
+            Err(error) => {
+                unread.push(error.with_cure("`ebb system check --repair` makes it again, or moves it out of the way"))
+            }
         }
     }
-    Ok(all)
+    Ok((all, unread))
 }
