@@ -115,6 +115,21 @@ fn what_ended_without_a_state_has_ended_when_the_file_was_changed() {
 }
 
 #[test]
+fn without_its_state_its_bundle_and_its_log_it_is_up_all_the_same() {
+    let (ebb, directory) = writer(&[]);
+    let init = init_of(&ebb);
+    for name in ["state.json", "config.json", "log.jsonl"] {
+        std::fs::remove_file(directory.join(name)).expect("removed");
+    }
+    assert!(ebb.ok(["ps", "-a", "--format", "{{.Status}}"]).starts_with("Up "));
+    ebb.ok(["start", "orf"]);
+    assert!(ebb.fails(1, ["rm", "orf"]).contains("container is running"));
+    assert_eq!(init_of(&ebb), init);
+    ebb.ok(["rm", "-f", "orf"]);
+    assert!(!lives(init));
+}
+
+#[test]
 fn one_that_was_never_started_needs_no_state() {
     let ebb = Ebb::new();
     ebb.ok(["create", "--name", "box", "busybox", "true"]);

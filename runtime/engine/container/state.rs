@@ -154,7 +154,7 @@ pub fn current(store: &Store, container: &Container) -> Result<State> {
     Ok(state)
 }
 
-/// What was written last. A container that never began has no file of state yet, and no bundle. Where a power cut has emptied
+/// What was written last. A container that never began has no file of state yet, and no log. Where a power cut has emptied
 /// the file, or somebody has removed or damaged it, the kernel says what there is.
 pub fn written(store: &Store, id: &str) -> Result<State> {
     match read(store, id) {
@@ -179,8 +179,12 @@ pub fn read(store: &Store, id: &str) -> Read {
     match atomic::read_record(&file) {
         Ok(state) => Read::Whole(Box::new(state)),
         Err(error) if error.kind == Kind::Newer => Read::Unread(error),
-        // Each start writes the bundle.
-        Err(error) if error.is_not_found() && dir.join("config.json").exists() => Read::Lost("its state.json is gone"),
+        // Its log, or the door of its supervisor, is there since its first start.
+        Err(error)
+            if error.is_not_found() && ["attach.sock", "log.jsonl"].iter().any(|name| dir.join(name).exists()) =>
+        {
+            Read::Lost("its state.json is gone")
+        }
         Err(error) if error.is_not_found() && dir.is_dir() => Read::Whole(Box::new(State::new())),
         Err(error) => match std::fs::read(&file) {
             Ok(bytes) if bytes.is_empty() => Read::Lost("its state.json is empty, as a power cut may leave it"),
