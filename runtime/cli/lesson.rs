@@ -1,6 +1,7 @@
 //! `ebb lesson`: lists the lessons, walks a learner through one, plays it to a class, or runs it as a test.
 
 use super::{Execute, output};
+use crate::engine::leftovers;
 use crate::error::{Doing, Error, Kind, Result};
 use crate::kernel::{self, Cloned};
 use crate::lessons::{self, audience, check, classroom, parse, play, progress, screen::Screen};
@@ -34,6 +35,8 @@ pub struct Lesson {
 impl Execute for Lesson {
     fn execute(self) -> Result<i32> {
         let store = super::store()?;
+        // A lesson before this one may have been killed with all its processes.
+        leftovers::clear_unfinished(&store);
         match &self.lesson {
             None => list(&store),
             Some(name) => self.play(&store, &lessons::find(name)?),

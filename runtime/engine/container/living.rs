@@ -46,6 +46,11 @@ pub fn of(store: &Store, id: &str) -> Option<Living> {
     all(store).remove(id)
 }
 
+/// Whatever lives of this store.
+pub fn every(store: &Store) -> Vec<Living> {
+    all(store).into_values().collect()
+}
+
 /// Those that no command lists: their directory is gone.
 pub fn without_directory(store: &Store) -> Vec<Living> {
     let mut found: Vec<Living> = all(store).into_values().collect();
