@@ -7,7 +7,7 @@ use common::{Ebb, archives};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// What a container of the image sees: each path with a file's contents or a link's target; directories end in a slash.
 fn tree(ebb: &Ebb, image: &str) -> BTreeMap<String, Vec<u8>> {
@@ -85,6 +85,90 @@ fn sparse_files_of_every_format_come_in_as_they_were_and_go_out_bit_by_bit() {
         ebb.ok(["load", "-i", "archive.tar"]);
         check("loaded:1");
     }
+}
+
+/// What a program makes of bytes on its stdin.
+fn through(program: &str, bytes: &[u8]) -> Vec<u8> {
+    let words: Vec<&str> = program.split(' ').collect();
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap_or_else(|error| panic!("{program}: {error}"));
+    let mut stdin = child.stdin.take().expect("a pipe");
+    let bytes = bytes.to_owned();
+    let writer = std::thread::spawn(move || stdin.write_all(&bytes).expect("written"));
+    let packed = child.wait_with_output().expect("it ends");
+    writer.join().expect("written");
+    assert!(packed.status.success(), "{program}");
+    packed.stdout
+}
+
+#[test]
+fn what_packs_an_archive_is_told_by_its_first_bytes_everywhere() {
+    let ebb = Ebb::new();
+    ebb.ok(["create", "--name", "box", "-v", "vol:/data", "busybox", "true"]);
+    let content = "abcdefgh".repeat(20_000);
+    let layer = Tar::default().file("packed", &content).end();
+    let layers = [layer.clone()];
+    let image = archives::docker(&["loaded:1"], &archives::config(&layers, json!({})), &layers);
+    let skippable = [&[0x5a, 0x2a, 0x4d, 0x18, 3, 0, 0, 0][..], b"any"].concat();
+    // In two parts, one behind the other, as all of these programs allow.
+    let twice = |program: &str, bytes: &[u8]| {
+        let (one, two) = bytes.split_at(bytes.len() / 2);
+        [through(program, one), through(program, two)].concat()
+    };
+    let ways: [(&str, &dyn Fn(&[u8]) -> Vec<u8>); 7] = [
+        ("gzip", &|bytes| twice("gzip -c", bytes)),
+        ("xz", &|bytes| twice("xz -0 -c", bytes)),
+        ("xz, with a filter", &|bytes| through("xz -c --check=sha256 --x86 --lzma2=preset=1", bytes)),
+        ("bzip2", &|bytes| twice("bzip2 -c", bytes)),
+        ("zstd", &|bytes| twice("zstd -c", bytes)),
+        ("pzstd", &|bytes| through("pzstd -c -1 -p 2", bytes)),
+        ("a frame to be skipped", &|bytes| [skippable.clone(), through("zstd -c", bytes), skippable.clone()].concat()),
+    ];
+    for (what, pack) in ways {
+        let (layer, image) = (pack(&layer), pack(&image));
+        std::fs::write(ebb.dir.join("layer"), &layer).expect("written");
+        std::fs::write(ebb.dir.join("image"), &image).expect("written");
+        let with = |input: &[u8], args: &[&str]| {
+            let answer = ebb.run_with(input, args);
+            assert_eq!(answer.code, 0, "{what}: {}", answer.shown());
+        };
+        let check = |name: &str| {
+            assert!(tree(&ebb, name).get("packed").map(Vec::as_slice) == Some(content.as_bytes()), "{what}: {name}");
+            ebb.ok(["rmi", name]);
+        };
+        ebb.ok(["import", "layer", "imported"]);
+        check("imported");
+        with(&layer, &["import", "-", "imported"]);
+        check("imported");
+        ebb.ok(["load", "-i", "image"]);
+        check("loaded:1");
+        with(&image, &["load"]);
+        check("loaded:1");
+        with(&layer, &["cp", "-", "box:/"]);
+        ebb.ok(["cp", "box:/packed", "out"]);
+        assert!(std::fs::read(ebb.dir.join("out")).expect("it") == content.as_bytes(), "{what}: cp");
+        ebb.ok(["volume", "import", "vol", "layer"]);
+        with(&layer, &["volume", "import", "vol"]);
+        ebb.ok(["cp", "box:/data/packed", "out"]);
+        assert!(std::fs::read(ebb.dir.join("out")).expect("it") == content.as_bytes(), "{what}: volume import");
+    }
+    // Of what cannot be read the cure is told, by every command.
+    let unknown = [&b"\x04\x22\x4d\x18"[..], &[0; 2000]].concat();
+    std::fs::write(ebb.dir.join("unknown"), &unknown).expect("written");
+    for args in [&["import", "unknown", "x"][..], &["load", "-i", "unknown"], &["load"], &["cp", "-", "box:/"]] {
+        let answer = ebb.run_with(&unknown, args);
+        assert!(answer.code == 1 && answer.stderr.contains("lz4 -dc FILE"), "{}", answer.shown());
+    }
+}
+
+/// `xz --lzma2=dict=1GiB` says so in its header; what is packed are seven bytes.
+#[test]
+fn xz_that_asks_for_more_memory_than_any_honest_one_is_refused() {
+    let ebb = Ebb::empty();
+    let packed = through("xz -c --lzma2=dict=1GiB", b"nothing");
+    let answer = ebb.run_with(&packed, ["import", "-", "x"]);
+    assert!(answer.code == 1 && answer.stderr.contains("takes more than 256 MiB of memory"), "{}", answer.shown());
 }
 
 #[test]

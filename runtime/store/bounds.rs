@@ -11,6 +11,7 @@
 //! | [`ENTRIES_IN_LAYER`] | entries | a layer that takes all inodes |
 //! | [`NAMES_KEPT`], [`DIRECTORIES_KEPT`] | bytes | names of directories and members, which are kept until the archive's end |
 //! | [`INFLATED`], [`INFLATED_TIMES`] | bytes, ratio | a decompression bomb |
+//! | [`UNPACKING_KIB`] | KiB | an xz stream that asks for a dictionary of 4 GiB |
 //! | [`DOCUMENT`], [`DOCUMENTS`] | bytes | a manifest or a configuration that fills the memory, or many |
 //! | [`REFERENCES`], [`INDEX_DEPTH`] | references, levels | an index of indexes that never ends |
 //! | [`IMAGES_IN_ARCHIVE`], [`LAYERS_IN_IMAGE`] | images, layers | one configuration named again and again |
@@ -53,6 +54,9 @@ pub const DIRECTORIES_KEPT: usize = 512 << 20;
 /// Bytes that compressed input may always become, and how many times its size it may become beyond that.
 pub const INFLATED: u64 = 1 << 30;
 pub const INFLATED_TIMES: u64 = 200;
+
+/// KiB of memory that may be needed to unpack xz: `xz -9` takes 64 MiB. (zstd's own bound is 128 MiB.)
+pub const UNPACKING_KIB: u32 = 256 << 10;
 
 /// Bytes of a manifest, an index or a configuration, and of all of those in one archive. Registries take 4 MiB of each.
 pub const DOCUMENT: u64 = 4 << 20;

@@ -9,7 +9,7 @@ use std::io::IsTerminal;
 
 /// Replace what a volume holds by the contents of a tar archive
 ///
-/// The archive may be compressed with gzip or zstd, and come from `ebb volume export`, `podman volume export` or tar. The
+/// The archive may be compressed with gzip, xz, bzip2 or zstd, and come from `ebb volume export`, `podman volume export` or tar. The
 /// volume is made where there is none. It holds the old content or the new one, whatever happens. The archive's digest is
 /// printed.
 #[derive(Debug, clap::Parser)]

@@ -3,6 +3,7 @@
 
 use super::record::Container;
 use super::{bundle, dir, namespaces, state, wait};
+use crate::engine::image::compression;
 use crate::engine::mounts::{self, clean};
 use crate::engine::volume;
 use crate::error::{Doing, Error, Kind, Result};
@@ -102,9 +103,9 @@ pub fn to_tar(store: &Store, container: &Container, from: &Spot, follow: bool, o
     look_into(store, container, |root, _| send_all(root, from, follow, out))
 }
 
-/// Unpacks a tar into the directory `to` in the container.
+/// Unpacks a tar, which may be compressed, into the directory `to` in the container.
 pub fn from_tar(store: &Store, container: &Container, to: &Spot, archive: bool, input: File) -> Result<u64> {
-    look_into(store, container, |root, sealed| receive(root, to, None, archive, sealed, input))
+    look_into(store, container, |root, sealed| receive(root, to, None, archive, sealed, compression::reader(input)?))
 }
 
 /// Sees the container's files as it sees them, or would: `work` is told whether the root is to be read-only.

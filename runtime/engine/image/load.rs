@@ -1,4 +1,4 @@
-//! `image load`: docker-save archives and OCI layouts, plain, gzip or zstd, from a file or a pipe.
+//! `image load`: docker-save archives and OCI layouts, plain or compressed, from a file or a pipe.
 
 use super::digest::Digesting;
 use super::layer::{self, Unpacked};
@@ -75,11 +75,12 @@ struct Archive {
 
 impl Archive {
     fn open(store: &Store, mut input: File) -> Result<Archive> {
-        let mut start = [0u8; 4];
+        let mut start = [0u8; compression::TELLING];
         let seekable = input.stream_position().is_ok() && input.metadata().is_ok_and(|meta| meta.is_file());
         let length = if seekable { read_up_to(&mut input, &mut start)? } else { 0 };
         if seekable {
             input.rewind().doing(|| "read the archive")?;
+            compression::refuse_unknown(&start[..length])?;
         }
         let spooled = !seekable || compression::is_compressed(&start[..length]);
         let (file, ahead) = match spooled {
@@ -139,7 +140,7 @@ impl Archive {
                 return Err(Error::new(format!("the content of blob sha256:{hex} has another digest")));
             }
         }
-        let mut start = [0; 4];
+        let mut start = [0; compression::TELLING];
         let length = read_up_to(&mut self.reader(name)?, &mut start)?;
         match compression::is_compressed(&start[..length]) {
             true => layer::unpack(store, passed::start(self.reader(name)?)?, Some(diff_id)),
