@@ -235,3 +235,67 @@ fn a_directory_that_a_layer_has_twice_is_as_its_last_entry_says() {
     let found = entries.find(|entry| entry.path().is_ok_and(|path| path.to_str() == Some("d/"))).expect("it");
     assert_eq!(found.header().mtime().ok(), Some(2000));
 }
+
+/// As `tar` packs a directory in which a blob has a second name, and that comes first.
+#[test]
+fn a_blob_may_be_a_hard_link_to_another_member() {
+    let layer = Tar::default().file("linked", "to").end();
+    let config = archives::config(std::slice::from_ref(&layer), json!({})).to_string().into_bytes();
+    let blob = |bytes: &[u8]| format!("blobs/sha256/{}", archives::digest(bytes));
+    let manifest = json!([{"Config": blob(&config), "RepoTags": ["linked:1"], "Layers": [blob(&layer)]}]).to_string();
+    let mut builder = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_mode(0o644);
+    for (name, bytes) in [("./one", &layer[..]), ("two", &config), ("manifest.json", manifest.as_bytes())] {
+        header.set_size(bytes.len() as u64);
+        builder.append_data(&mut header, name, bytes).expect("written");
+    }
+    header.set_size(0);
+    header.set_entry_type(tar::EntryType::Link);
+    builder.append_link(&mut header, blob(&layer), "./one").expect("written");
+    builder.append_link(&mut header, blob(&config), "two").expect("written");
+    let archive = builder.into_inner().expect("a tar");
+    for by_file in [true, false] {
+        let ebb = Ebb::empty();
+        std::fs::write(ebb.dir.join("archive.tar"), &archive).expect("written");
+        let answer = if by_file { ebb.run(["load", "-i", "archive.tar"]) } else { ebb.run_with(&archive, ["load"]) };
+        assert_eq!(answer.stdout, "Loaded image: linked:1\n", "{}", answer.shown());
+        assert_eq!(seen(&ebb, "linked:1", &["linked"]), ["to"]);
+    }
+}
+
+/// Go reads null as nothing, and one text as a command of one word.
+#[test]
+fn a_configuration_is_read_as_go_reads_it() {
+    let ebb = Ebb::empty();
+    let layers = [Tar::default().file("f", "f").end()];
+    let nothing = json!({"User": null, "WorkingDir": null, "StopSignal": null, "Cmd": null, "Env": [null, "A=1"],
+        "Healthcheck": {"Test": null, "Interval": null, "Timeout": null, "StartPeriod": null, "Retries": null},
+        "Labels": {"a": null}, "Volumes": null, "Entrypoint": "/one word"});
+    let mut config = archives::config(&layers, nothing);
+    for key in ["author", "created", "architecture", "os"] {
+        config[key] = json!(null);
+    }
+    config["history"] = json!([{"created": null, "created_by": null, "comment": null, "empty_layer": null}]);
+    let answer = ebb.run_with(&archives::docker(&["null:1"], &config, &layers), ["load"]);
+    assert_eq!(answer.code, 0, "{}", answer.shown());
+    assert_eq!(ebb.inspect("null:1", "{{json .Config.Entrypoint}} {{json .Config.Cmd}}"), "[\"/one word\"] null");
+    ebb.ok(["create", "null:1"]);
+    ebb.ok(["history", "null:1"]);
+    config["os"] = json!("windows");
+    let answer = ebb.run_with(&archives::docker(&["win:1"], &config, &layers), ["load"]);
+    assert!(answer.code == 1 && answer.stderr.contains("cannot load windows image on linux"), "{}", answer.shown());
+}
+
+/// A build server's image; it takes a third of a second.
+#[test]
+fn twenty_thousand_names_come_in() {
+    let ebb = Ebb::empty();
+    let layers = [Tar::default().file("f", "f").end()];
+    let config = archives::config(&layers, json!({}));
+    let names: Vec<String> = (0..20_000).map(|number| format!("many:{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let answer = ebb.run_with(&archives::docker(&names, &config, &layers), ["load"]);
+    assert_eq!((answer.code, answer.stdout.lines().count()), (0, 20_000));
+    assert_eq!(ebb.inspect("many:19999", "{{len .RepoTags}}"), "20000");
+}

@@ -14,6 +14,7 @@
 //! | [`UNPACKING_KIB`] | KiB | an xz stream that asks for a dictionary of 4 GiB |
 //! | [`DOCUMENT`], [`DOCUMENTS`] | bytes | a manifest or a configuration that fills the memory, or many |
 //! | [`REFERENCES`], [`INDEX_DEPTH`] | references, levels | an index of indexes that never ends |
+//! | [`NAMES_GIVEN`] | names | a list of names that fills the memory |
 //! | [`IMAGES_IN_ARCHIVE`], [`LAYERS_IN_IMAGE`] | images, layers | one configuration named again and again |
 //! | [`MEMBERS_IN_ARCHIVE`] | members | an archive's table of contents that fills the memory |
 //! | [`PATH_TOLD`] | bytes | a container's tree so deep that the paths of its directories fill the memory |
@@ -65,6 +66,9 @@ pub const DOCUMENTS: u64 = 64 << 20;
 /// References that the indexes of one archive may follow, and how deep an index may lie in another. An index of an image for all
 /// platforms has about ten, at a depth of two.
 pub const REFERENCES: usize = 10_000;
+
+/// Names that one archive may give. A build server's image has had twenty thousand tags.
+pub const NAMES_GIVEN: usize = 100_000;
 pub const INDEX_DEPTH: usize = 4;
 
 /// Images in one archive, and layers in one image: overlayfs mounts at most 500 (OVL_MAX_STACK).

@@ -2,7 +2,7 @@
 //! a stranger's: each document is read once, however often it is named, and what is followed is counted.
 
 use super::members::{At, Members};
-use super::{ImageFile, architecture, digest, parse, reference};
+use super::{ImageFile, architecture, digest, or_default, parse, reference};
 use crate::error::{Doing, Error, Result};
 use crate::store::bounds;
 use serde::Deserialize;
@@ -32,6 +32,7 @@ pub fn images(file: &File, members: &Members) -> Result<Vec<Found>> {
         members,
         bytes: 0,
         references: 0,
+        names: 0,
         manifests: HashMap::new(),
         configs: HashMap::new(),
         found: Vec::new(),
@@ -53,6 +54,7 @@ struct Documents<'a> {
     /// How many were read, and references followed.
     bytes: u64,
     references: usize,
+    names: usize,
     /// By the digest, and by the member's name.
     manifests: HashMap<String, Rc<Manifest>>,
     configs: HashMap<String, Rc<Config>>,
@@ -90,6 +92,9 @@ impl Documents<'_> {
             return Err(Error::new(format!("the configuration {name} has another digest")));
         }
         let file: ImageFile = parse(&bytes)?;
+        if !matches!(file.os.as_str(), "" | "linux") {
+            return Err(Error::new(format!("cannot load {} image on linux", file.os)));
+        }
         let config = Rc::new(Config { bytes, diff_ids: file.rootfs.diff_ids });
         self.configs.insert(name.to_owned(), config.clone());
         Ok(config)
@@ -97,7 +102,8 @@ impl Documents<'_> {
 
     /// One more image, or one more name of one that was found before.
     fn add(&mut self, config: &str, layers: Vec<String>, names: &[String]) -> Result<()> {
-        self.count(layers.len() + names.len())?;
+        self.count(layers.len())?;
+        self.name(names.len())?;
         if layers.len() > bounds::LAYERS_IN_IMAGE {
             return Err(Error::new(format!("an image of the archive has {} layers", layers.len()))
                 .with_cure(format!("overlayfs mounts at most {}", bounds::LAYERS_IN_IMAGE)));
@@ -123,6 +129,14 @@ impl Documents<'_> {
         Ok(())
     }
 
+    fn name(&mut self, names: usize) -> Result<()> {
+        self.names += names;
+        match self.names > bounds::NAMES_GIVEN {
+            true => Err(Error::new(format!("the archive has more than {} names of images", bounds::NAMES_GIVEN))),
+            false => Ok(()),
+        }
+    }
+
     fn count(&mut self, references: usize) -> Result<()> {
         self.references += references;
         if self.references > bounds::REFERENCES {
@@ -140,6 +154,7 @@ impl Documents<'_> {
         struct Entry {
             config: String,
             repo_tags: Option<Vec<String>>,
+            #[serde(deserialize_with = "or_default")]
             layers: Vec<String>,
         }
         let text = self.read("manifest.json")?;
@@ -170,13 +185,17 @@ impl Documents<'_> {
         if depth > bounds::INDEX_DEPTH {
             return Err(Error::new("the archive's indexes are nested too deep"));
         }
-        self.count(descriptors.len())?;
+        // A descriptor that gives a name is counted as that.
+        self.count(descriptors.iter().filter(|descriptor| descriptor.name().is_none()).count())?;
         for descriptor in descriptors {
             if descriptor.platform.as_ref().is_some_and(|platform| !platform.fits()) {
                 continue;
             }
             let mut names = names.to_vec();
-            names.extend(descriptor.name());
+            if let Some(name) = descriptor.name() {
+                self.name(1)?;
+                names.push(name);
+            }
             let manifest = self.manifest(&descriptor.digest)?;
             match (&manifest.manifests, &manifest.config, &manifest.layers) {
                 (Some(manifests), None, None) => self.descend(manifests, &names, depth + 1)?,
@@ -221,7 +240,7 @@ struct Manifest {
 struct Descriptor {
     digest: String,
     platform: Option<Platform>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     annotations: HashMap<String, String>,
 }
 

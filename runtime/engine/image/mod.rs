@@ -56,19 +56,23 @@ pub struct Image {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct ImageConfig {
+    #[serde(deserialize_with = "or_default")]
     pub user: String,
     #[serde(deserialize_with = "or_default")]
     pub exposed_ports: BTreeMap<String, Value>,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "texts")]
     pub env: Vec<String>,
+    #[serde(deserialize_with = "words")]
     pub entrypoint: Option<Vec<String>>,
+    #[serde(deserialize_with = "words")]
     pub cmd: Option<Vec<String>>,
     #[serde(deserialize_with = "or_default")]
     pub volumes: BTreeMap<String, Value>,
-    pub working_dir: String,
     #[serde(deserialize_with = "or_default")]
+    pub working_dir: String,
+    #[serde(deserialize_with = "labels")]
     pub labels: BTreeMap<String, String>,
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "or_default")]
     pub stop_signal: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub healthcheck: Option<Healthcheck>,
@@ -79,18 +83,50 @@ pub struct ImageConfig {
 #[serde(rename_all = "PascalCase", default)]
 pub struct Healthcheck {
     /// `["NONE"]`, `["CMD", …]` or `["CMD-SHELL", "…"]`.
+    #[serde(deserialize_with = "texts")]
     pub test: Vec<String>,
+    #[serde(deserialize_with = "or_default")]
     pub interval: i64,
+    #[serde(deserialize_with = "or_default")]
     pub timeout: i64,
+    #[serde(deserialize_with = "or_default")]
     pub start_period: i64,
+    #[serde(deserialize_with = "or_default")]
     pub retries: u32,
 }
 
-/// Docker's JSON has null where a list or a map is empty.
+/// To Go null is what a field has when nothing is said of it: where a list or a map is empty Docker writes it itself.
 fn or_default<'de, D: serde::Deserializer<'de>, T: Default + Deserialize<'de>>(
     deserializer: D,
 ) -> std::result::Result<T, D::Error> {
     Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+fn texts<'de, D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Vec<String>, D::Error> {
+    let texts: Vec<Option<String>> = or_default(deserializer)?;
+    Ok(texts.into_iter().map(Option::unwrap_or_default).collect())
+}
+
+fn labels<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> std::result::Result<BTreeMap<String, String>, D::Error> {
+    let labels: BTreeMap<String, Option<String>> = or_default(deserializer)?;
+    Ok(labels.into_iter().map(|(key, value)| (key, value.unwrap_or_default())).collect())
+}
+
+/// A command may be one text, which is its only word: so did the first images have it.
+fn words<'de, D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<Vec<String>>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Words {
+        One(String),
+        Several(Vec<Option<String>>),
+    }
+    Ok(match Option::deserialize(deserializer)? {
+        None => None,
+        Some(Words::One(word)) => Some(vec![word]),
+        Some(Words::Several(words)) => Some(words.into_iter().map(Option::unwrap_or_default).collect()),
+    })
 }
 
 /// `--pull`.
@@ -325,21 +361,26 @@ pub fn architecture() -> &'static str {
 pub struct ImageFile {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created: Option<String>,
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "or_default")]
     pub author: String,
+    #[serde(deserialize_with = "or_default")]
     pub architecture: String,
+    #[serde(deserialize_with = "or_default")]
     pub os: String,
     pub config: Option<ImageConfig>,
+    #[serde(deserialize_with = "or_default")]
     pub rootfs: RootFs,
+    #[serde(deserialize_with = "or_default")]
     pub history: Vec<History>,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RootFs {
-    #[serde(rename = "type")]
+    #[serde(rename = "type", deserialize_with = "or_default")]
     pub kind: String,
     /// The digests of the layers' uncompressed tars, the bottom one first.
+    #[serde(deserialize_with = "or_default")]
     pub diff_ids: Vec<String>,
 }
 
@@ -348,10 +389,10 @@ pub struct RootFs {
 pub struct History {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created: Option<String>,
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "or_default")]
     pub created_by: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "or_default")]
     pub comment: String,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(skip_serializing_if = "std::ops::Not::not", deserialize_with = "or_default")]
     pub empty_layer: bool,
 }
