@@ -78,6 +78,16 @@ fn where_says_who_the_process_and_the_owner_are_and_which_cure_fits() {
     std::fs::set_permissions(host.join("d"), PermissionsExt::from_mode(0o555)).expect("closed");
     let closed = asked(&ebb, &["box:/c/d"]);
     assert_eq!((&closed["MayWrite"], names(&closed).len()), (&false.into(), 0), "{closed}");
+    // So the mode comes first, by a command that can be typed as it stands.
+    let first = closed["First"].as_str().expect("what comes first");
+    assert!(
+        first.starts_with("chmod u+wx /")
+            && ebb.ok(["where", "box:/c/d"]).contains(&format!("  first        {first}\n"))
+    );
+    assert!(std::process::Command::new("sh").args(["-c", first]).status().expect("sh").success());
+    let opened = asked(&ebb, &["box:/c/d"]);
+    assert!(opened["MayWrite"] == true || !names(&opened).is_empty(), "{opened}");
+    assert!(opened["First"].is_null() && place["First"].is_null() && sealed["First"].is_null(), "{opened}");
     std::fs::set_permissions(host.join("d"), PermissionsExt::from_mode(0o755)).expect("opened");
     // A stopped container is asked in the same way; what is not there has no owner.
     ebb.ok(["stop", "-t", "0", "box"]);

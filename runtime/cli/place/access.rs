@@ -19,7 +19,12 @@ pub fn lines(access: Option<&Access>) -> String {
     }
     let answer = if access.may_write { "yes" } else { "no" };
     text.push_str(&format!("  may write    {answer}: {}\n", printable(&access.why)));
-    if !access.may_write && access.on_mount && access.cures.is_empty() {
+    if let Some(first) = &access.first {
+        text.push_str(&format!(
+            "  first        {}\n               its mode shuts even its owner out; do that, and then ask again\n",
+            printable(first)
+        ));
+    } else if !access.may_write && access.on_mount && access.cures.is_empty() {
         text.push_str("  cure         none of :U, :idmap and --userns keep-id would change that\n");
     }
     for (index, cure) in access.cures.iter().enumerate() {
@@ -43,6 +48,7 @@ pub fn add(row: &mut Value, access: Option<&Access>) {
     let cures = access.map(|access| access.cures.as_slice()).unwrap_or_default().iter();
     let cures = cures.map(|cure| json!({ "Name": cure.name, "Options": cure.options, "Effect": cure.effect }));
     row["Cures"] = cures.collect();
+    row["First"] = access.and_then(|access| access.first.clone()).into();
 }
 
 fn of(who: &Who) -> Value {

@@ -57,6 +57,8 @@ pub struct Access {
     pub why: String,
     /// It is on a bind mount or a volume, which is where `cures` are to be had.
     pub on_mount: bool,
+    /// What must be done on the host before any of them helps.
+    pub first: Option<String>,
     /// What would let it write.
     pub cures: Vec<super::cures::Cure>,
 }
@@ -279,6 +281,7 @@ pub fn access(asker: &Asker, look: &Look, outside: &Outside) -> Option<Access> {
         may_write,
         why,
         on_mount: false,
+        first: None,
         cures: Vec::new(),
     })
 }

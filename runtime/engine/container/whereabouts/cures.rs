@@ -40,28 +40,48 @@ pub struct Question<'a> {
 /// All that fit, the one that changes least first. In each case the process becomes the owner of what is on the mount, so
 /// that the owner's bits must allow it; and whatever lies before the mount must let it pass as it is.
 pub fn fitting(question: &Question) -> Vec<Cure> {
-    let Question { mount, look, .. } = question;
-    let before = question.at.components().count().saturating_sub(1);
-    let on_mount = look.way.get(before..).unwrap_or_default();
-    let Answer::No(index, errno) = look.answer else { return Vec::new() };
-    let helps = index >= before && errno == Errno::EACCES as i32 && mount.rw && mount.kind != "tmpfs";
-    if !helps
-        || on_mount.is_empty()
-        || !on_mount.iter().enumerate().all(|(i, step)| suffices(step, i + 1 == on_mount.len()))
-    {
+    let Some(on_mount) = refused(question) else { return Vec::new() };
+    if on_mount.is_empty() || shut(on_mount).is_some() {
         return Vec::new();
     }
     [keep_id(question), translate(question), give(question)].into_iter().flatten().collect()
 }
 
-/// Whether the owner's bits are enough.
-fn suffices(step: &Step, last: bool) -> bool {
-    let needs = match (last, step.is_directory()) {
-        (false, _) => 0o100,
-        (true, true) => 0o300,
-        (true, false) => 0o200,
-    };
-    step.mode & needs == needs
+/// The steps on the mount, where it is a file's or a directory's mode that refuses.
+fn refused<'a>(question: &Question<'a>) -> Option<&'a [Step]> {
+    let Question { mount, look, .. } = question;
+    let before = question.at.components().count().saturating_sub(1);
+    let Answer::No(index, errno) = look.answer else { return None };
+    let helps = index >= before && errno == Errno::EACCES as i32 && mount.rw && mount.kind != "tmpfs";
+    helps.then(|| look.way.get(before..).unwrap_or_default())
+}
+
+/// The first step whose mode does not let even its owner do what the way needs, and that need, as chmod(1) has it.
+fn shut(steps: &[Step]) -> Option<(usize, &'static str)> {
+    steps.iter().enumerate().find_map(|(index, step)| {
+        let (needs, letters) = match (index + 1 == steps.len(), step.is_directory()) {
+            (false, _) => (0o100, "u+x"),
+            (true, true) => (0o300, "u+wx"),
+            (true, false) => (0o200, "u+w"),
+        };
+        (step.mode & needs != needs).then_some((index, letters))
+    })
+}
+
+/// What comes before any cure: the host's `chmod` that opens a mode which shuts even the owner out. `None` where that is not
+/// the reason, or where whoever asks may not do it.
+pub fn first(question: &Question) -> Option<String> {
+    let steps = refused(question)?;
+    let (index, letters) = shut(steps)?;
+    let me = nix::unistd::geteuid();
+    let owner = question.owners.get(index).copied().flatten();
+    if !question.mount.subpath.is_empty() || !(me.is_root() || owner.is_some_and(|(uid, _)| uid == me.as_raw())) {
+        return None;
+    }
+    let below = steps[index].path.strip_prefix(question.at).ok()?;
+    let mut on_host = Path::new(&question.mount.source).to_owned();
+    on_host.extend(below);
+    Some(format!("chmod {letters} {}", quoted(on_host.to_str()?)))
 }
 
 fn keep_id(question: &Question) -> Option<Cure> {

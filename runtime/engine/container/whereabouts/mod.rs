@@ -209,7 +209,7 @@ fn access_to(
         && !access.may_write
         && place.storage == Storage::File
     {
-        access.cures = cures::fitting(&cures::Question {
+        let question = cures::Question {
             store,
             container,
             ids: &ids,
@@ -220,7 +220,9 @@ fn access_to(
             map,
             look,
             owners: &outside.owners,
-        });
+        };
+        access.first = cures::first(&question);
+        access.cures = cures::fitting(&question);
     }
     Ok(Some(access))
 }
