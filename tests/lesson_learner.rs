@@ -40,9 +40,100 @@ fn a_command_may_be_typed_over_as_many_lines_as_a_shell_asks_for() {
         }
         terminal.shows(answer);
     }
-    terminal.shows("`skip` goes on without it:\r\n  echo the lesson speaks\r\n$ ");
+    terminal.shows("goes on without it:\r\n  echo the lesson speaks\r\n$ ");
     terminal.types("\n");
     terminal.shows("the lesson speaks\r\n");
+    assert_eq!(terminal.ends(), 0);
+}
+
+#[test]
+fn a_command_of_ones_own_shows_its_exit_code_and_again_puts_back_what_it_changed() {
+    let ebb = Ebb::empty();
+    let text = "# T\n```console\n$ ebb volume create one\none\n$ ebb volume ls -q\none\n$ echo end\nend\n```\n";
+    let mut terminal = play_own(&ebb, text);
+    terminal.shows("ebb volume create one\r\n$ ");
+    terminal.types("\n");
+    terminal.shows("ebb volume ls -q\r\n$ ");
+    terminal.types("[ -t 1 ] && [ -t 2 ] && printf half && exit 7\n");
+    terminal.shows("half\r\n[exit code 7]\r\nthat was yours; ");
+    terminal.shows("$ ");
+    terminal.types("ebb volume create two\n");
+    terminal.shows("\r\ntwo\r\n");
+    assert!(!terminal.shows("`again` first puts back").contains("exit code"), "0 is what one expects");
+    terminal.shows("$ ");
+    // The lesson's own command now answers otherwise than the lesson says; its cause can be undone.
+    terminal.types("\n");
+    terminal.shows("here the lesson expected on stdout");
+    terminal.shows("go on? ");
+    terminal.types("again\n");
+    terminal.shows("everything goes back to where this step began");
+    terminal.shows("ebb volume ls -q\r\n$ ");
+    terminal.types("\n");
+    let said = terminal.shows("echo end\r\n$ ");
+    assert!(!said.contains("two") && !said.contains("expected"), "{said}");
+    terminal.types("skip\n");
+    assert_eq!(terminal.ends(), 0);
+    assert_eq!(ebb.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn the_same_answer_by_another_spelling_is_the_same_and_not_run_twice() {
+    let ebb = Ebb::empty();
+    let text = "# T\n```console\n$ ebb volume create --label a=b one\none\n$ echo 'a  b'\na  b\n$ false\n[1]\n```\n";
+    let mut terminal = play_own(&ebb, text);
+    for (typed, next) in [
+        ("ebb volume create one --label=a=b", "echo 'a  b'\r\n$ "),
+        ("printf 'a  b\\n'", "false\r\n$ "),
+        ("test -e nothing-here", ""),
+    ] {
+        terminal.types(&format!("{typed}\n"));
+        let said = terminal.shows("✓ the same\r\n");
+        assert!(!said.contains("yours"), "{said}");
+        terminal.shows(next);
+    }
+    assert_eq!(terminal.ends(), 0);
+}
+
+#[test]
+fn the_prompt_of_a_task_says_what_can_be_typed_and_a_check_says_in_words_what_it_saw() {
+    let ebb = Ebb::new();
+    let text = "# T\n<!-- images: busybox -->\n```check\nvolume vase holds flower = \"rose\"\ncontainer box is exited\n\
+                $ cat card  # the card is in your directory, and says `dear`\ndear\n\nwhy: w\n```\n\
+                ```hint\nh\n```\n```solve\ntrue\n```\n";
+    let mut terminal = play_own(&ebb, text);
+    let put = "ebb run --rm -v vase:/v busybox sh -c";
+    for (typed, wanted, found) in [
+        ("true".to_owned(), "volume vase holds flower, and in it \"rose\"", "there is no volume named vase"),
+        ("ebb volume create vase".into(), "volume vase holds", "flower is not in it"),
+        (format!("{put} 'echo lily > /v/flower'"), "volume vase", "flower is there, but holds \"lily\""),
+        (
+            format!("{put} 'echo rose > /v/flower'"),
+            "container box is exited",
+            "there is no container named box: it was never made, or it was\r\n            removed",
+        ),
+        (
+            "ebb create --name box busybox sh -c 'exit 3'".into(),
+            "container box is exited",
+            "it was made, and never started",
+        ),
+        (
+            "ebb start -a box".into(),
+            "the card is in your directory, and says `dear`",
+            "card: No such file or directory",
+        ),
+        ("echo duck > card".into(), "the card", "\"duck\", and not \"dear\""),
+    ] {
+        terminal.shows("Enter checks · hint · again · skip\r\nyour turn $ ");
+        terminal.types(&format!("{typed}\n"));
+        terminal.shows("Enter checks · hint · again · skip\r\nyour turn $ ");
+        terminal.types("check\n");
+        terminal.shows(&format!("✗ not yet\r\n  wanted    {wanted}"));
+        let said = terminal.shows(found);
+        assert!(said.contains("  found     ") && !said.contains("cat card"), "{said}");
+    }
+    terminal.shows("your turn $ ");
+    terminal.types("echo dear > card\n");
+    terminal.shows("✓ w");
     assert_eq!(terminal.ends(), 0);
 }
 
@@ -242,7 +333,7 @@ fn a_state_that_is_not_reached_is_told_with_what_was_expected_what_was_found_and
     let mut terminal = play_own(&ebb, &text);
     terminal.shows("your turn $ ");
     terminal.types("\n");
-    terminal.shows("✗ not yet\r\n  expected  volume vase exists\r\n  found     there is no such volume\r\n");
+    terminal.shows("✗ not yet\r\n  wanted    volume vase exists\r\n  found     there is no volume named vase\r\n");
     terminal.shows("  why       a reason which is so long that no terminal of seventy-seven\r\n");
     terminal.shows("            columns has room for all of it in one line\r\n");
     terminal.shows("your turn $ ");

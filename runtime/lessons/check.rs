@@ -10,44 +10,68 @@
 //! container NAME mounts SOURCE at PATH            a volume's name, or ./DIR in the learner's directory
 //! container NAME mounts SOURCE at PATH read-only | read-write
 //! container NAME mounts nothing at PATH
+//! $ COMMAND, and its answer
 //! ```
+//!
+//! After each, two spaces and `# …` may say in a learner's words what is wanted.
 
 use super::classroom::{self, Room};
-use super::parse::{Block, Claim, Exercise, Lesson, Step};
+use super::parse::{Block, Exercise, Lesson, Step, Wanted};
 use super::shell::{self, Answer};
 use crate::error::{Doing, Error, Kind, Result};
 use crate::store::beneath;
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use std::io::Read;
 use std::path::Path;
 
-/// What a claim expected, and what is there instead.
+/// What a claim expected, and what is there instead, in a learner's words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Miss {
     pub expected: String,
     pub found: String,
+    /// For who writes the lesson: the command that was run, and where its answer differs.
+    pub tested: Option<String>,
 }
 
 /// Whether every claim of the exercise holds; otherwise the first that does not.
 pub fn exercise(room: &Room, exercise: &Exercise) -> Result<Option<Miss>> {
     for claim in &exercise.claims {
-        let miss = match claim {
-            Claim::State(words) => state(room, words)?,
-            Claim::Answer(step) => answer(step, &shell::run(room, &step.command)?),
+        let miss = match &claim.wanted {
+            Wanted::State(words) => state(room, words)?,
+            Wanted::Answer(step) => answer(step, &shell::run(room, &step.command)?),
         };
-        if miss.is_some() {
-            return Ok(miss);
+        if let Some(mut miss) = miss {
+            if let Some(label) = &claim.label {
+                miss.expected = label.clone();
+            }
+            return Ok(Some(miss));
         }
     }
     Ok(None)
 }
 
 fn answer(step: &Step, answer: &Answer) -> Option<Miss> {
-    shell::difference(step, answer).map(|difference| Miss {
-        expected: format!("`{}` gives on {}: {}", step.command, difference.of, difference.expected),
-        found: difference.found,
-    })
+    let difference = shell::difference(step, answer)?;
+    let shell::Difference { of, expected, found } = &difference;
+    let nothing = |text: &str| text.is_empty() || text == "(nothing more)" || text == "(nothing)";
+    // A command that failed says why, and that is what there is to see.
+    let complaint = answer.stderr.lines().next_back().filter(|_| nothing(found) || *of == "exit code");
+    let seen = match complaint {
+        Some(complaint) => complaint.to_owned(),
+        None if *of == "exit code" => format!("it ends with exit code {found}"),
+        None if nothing(found) => "nothing".to_owned(),
+        None if nothing(expected) => found.clone(),
+        None => format!("\"{found}\", and not \"{expected}\""),
+    };
+    let expected_words = match *of {
+        "exit code" => format!("`{}` ends with exit code {expected}", step.command),
+        _ if nothing(expected) => format!("`{}` says nothing more", step.command),
+        _ => format!("`{}` says \"{expected}\"", step.command),
+    };
+    let tested = format!("`{}`; expected on {of}: {expected}; found: {found}", step.command);
+    Some(Miss { expected: expected_words, found: seen, tested: Some(tested) })
 }
 
 /// Refuses, when the lesson is read, a claim that [`exercise`] would not understand.
@@ -64,25 +88,40 @@ pub fn known(words: &[String]) -> Result<()> {
 
 fn state(room: &Room, words: &[String]) -> Result<Option<Miss>> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let miss = |found: String| Some(Miss { expected: words.join(" "), found });
+    let expected = match words.as_slice() {
+        ["volume", name, "holds", path, "=", wanted] => format!("volume {name} holds {path}, and in it \"{wanted}\""),
+        words => words.join(" "),
+    };
+    let miss = |found: String| Some(Miss { expected, found, tested: None });
     Ok(match words.as_slice() {
-        ["volume", name, "exists"] if mountpoint(room, name)?.is_none() => miss("there is no such volume".into()),
+        ["volume", name, "exists"] if mountpoint(room, name)?.is_none() => miss(no_volume(name)),
         ["volume", name, "is", "gone"] if mountpoint(room, name)?.is_some() => miss("it is still there".into()),
         ["volume", name, verb @ ("holds" | "lacks"), path, wanted @ ..] => match mountpoint(room, name)? {
-            None => miss("there is no such volume".into()),
+            None => miss(no_volume(name)),
             Some(mountpoint) => match (content(&mountpoint, path), *verb, wanted) {
-                (Ok(_), "lacks", _) => miss(format!("{path} is there")),
-                (Err(error), "holds", _) => miss(format!("{path}: {}", error.message)),
+                (Ok(_), "lacks", _) => miss(format!("{path} is still there")),
+                (Err(error), "holds", _) if error.is_not_found() => miss(format!("{path} is not in it")),
+                (Err(error), "holds", _) => miss(format!("{path} cannot be read: {}", error.message)),
+                (Ok(found), "holds", ["=", _]) if found.trim_end().is_empty() => {
+                    miss(format!("{path} is there, but nothing is in it"))
+                }
                 (Ok(found), "holds", ["=", wanted]) if found.trim_end() != *wanted => {
-                    miss(format!("\"{}\"", found.trim_end()))
+                    miss(format!("{path} is there, but holds \"{}\"", found.trim_end()))
                 }
                 _ => None,
             },
         },
         ["container", name, "is", wanted] => {
-            let status = ask(room, &format!("ebb container inspect -f '{{{{.State.Status}}}}' {name}"))?;
-            let found = status.unwrap_or_else(|| "gone".into());
-            if found == *wanted { None } else { miss(format!("it is {found}")) }
+            let how = "{{.State.Status}} {{.State.ExitCode}}";
+            let status = ask(room, &format!("ebb container inspect -f '{how}' {name}"))?;
+            let (found, code) = status.as_deref().and_then(|status| status.split_once(' ')).unwrap_or(("gone", ""));
+            match found {
+                found if found == *wanted => None,
+                "gone" => miss(no_container(name)),
+                "exited" => miss(format!("it has ended, with exit code {code}")),
+                "created" => miss("it was made, and never started".into()),
+                found => miss(format!("it is {found}")),
+            }
         }
         ["container", name, "mounts", source, "at", path, how @ ..] => {
             mounted(room, name, source, path, how.first().copied())?.and_then(miss)
@@ -91,12 +130,20 @@ fn state(room: &Room, words: &[String]) -> Result<Option<Miss>> {
     })
 }
 
+fn no_volume(name: &str) -> String {
+    format!("there is no volume named {name}")
+}
+
+fn no_container(name: &str) -> String {
+    format!("there is no container named {name}: it was never made, or it was removed")
+}
+
 /// What the container has at `path`, where that is not `source`, or not as writable as `how` says.
 fn mounted(room: &Room, name: &str, source: &str, path: &str, how: Option<&str>) -> Result<Option<String>> {
     let format = "{{range .Mounts}}{{.Destination}}\t{{if .Name}}{{.Name}}{{else}}{{.Source}}{{end}}\t\
                   {{if .RW}}read-write{{else}}read-only{{end}}{{println}}{{end}}";
     let Some(mounts) = ask(room, &format!("ebb container inspect -f '{format}' {name}"))? else {
-        return Ok(Some("there is no such container".into()));
+        return Ok(Some(no_container(name)));
     };
     let wanted = match source.strip_prefix("./") {
         Some(dir) => room.home().join(dir).to_string_lossy().into_owned(),
@@ -129,8 +176,10 @@ fn mountpoint(room: &Room, name: &str) -> Result<Option<String>> {
 fn content(mountpoint: &str, path: &str) -> Result<String> {
     let root = beneath::root(Path::new(mountpoint))?;
     let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK;
-    let file = beneath::open(&root, Path::new(path), flags, Mode::empty())
-        .map_err(|errno| Error::new(errno.desc().to_lowercase()))?;
+    let file = beneath::open(&root, Path::new(path), flags, Mode::empty()).map_err(|errno| match errno {
+        Errno::ENOENT | Errno::ENOTDIR => Error::not_found("no such file"),
+        errno => Error::new(errno.desc().to_lowercase()),
+    })?;
     let mut text = Vec::new();
     std::fs::File::from(file).take(65536).read_to_end(&mut text).doing(|| "read it")?;
     Ok(String::from_utf8_lossy(&text).into_owned())
@@ -176,10 +225,11 @@ pub fn lesson(room: &Room, lesson: &Lesson) -> Result<i32> {
                 }
                 if let Some(miss) = exercise(room, wanted)? {
                     return Err(Error::new(format!(
-                        "{}: the check fails after its solution\n  expected  {}\n  found     {}",
+                        "{}: the check fails after its solution\n  expected  {}\n  found     {}{}",
                         place(wanted.line),
                         miss.expected,
-                        miss.found
+                        miss.found,
+                        miss.tested.map_or_else(String::new, |tested| format!("\n  tested by {tested}"))
                     )));
                 }
             }

@@ -5,12 +5,15 @@ pub mod audience;
 pub mod check;
 pub mod classroom;
 pub mod compare;
+pub mod heard;
+pub mod own;
 pub mod parse;
 pub mod play;
 pub mod progress;
 pub mod prompt;
 pub mod screen;
 pub mod shell;
+pub mod task;
 
 use crate::error::{Doing, Error, Result};
 use crate::store::bounds;

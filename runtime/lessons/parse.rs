@@ -100,9 +100,16 @@ pub struct Exercise {
     pub line: usize,
 }
 
-/// One line of a check block (see check.rs), or a command with its answer.
+/// One line of a check block, and what it is about in a learner's words, where the line says so: `…  # the page is here`.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Claim {
+pub struct Claim {
+    pub label: Option<String>,
+    pub wanted: Wanted,
+}
+
+/// A state (see check.rs), or a command with its answer.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Wanted {
     State(Vec<String>),
     Answer(Step),
 }
@@ -274,12 +281,17 @@ fn exercise(body: &[&str], first_line: usize) -> Result<Exercise> {
             // The command owns the lines up to the next command, state or reason.
             let more = body[index + 1..].iter().take_while(|line| !line.is_empty() && !line.starts_with("$ ")).count();
             let answer = steps(&body[index..=index + more], first_line + index)?;
-            exercise.claims.extend(answer.into_iter().map(Claim::Answer));
+            exercise.claims.extend(answer.into_iter().map(|mut step| {
+                let (command, label) = labelled(&step.command);
+                step.command = command.to_owned();
+                Claim { label, wanted: Wanted::Answer(step) }
+            }));
             index += more;
         } else if !line.trim().is_empty() {
+            let (line, label) = labelled(line);
             let words = words(line)?;
             super::check::known(&words)?;
-            exercise.claims.push(Claim::State(words));
+            exercise.claims.push(Claim { label, wanted: Wanted::State(words) });
         }
         index += 1;
     }
@@ -287,6 +299,14 @@ fn exercise(body: &[&str], first_line: usize) -> Result<Exercise> {
         return Err(Error::new("a check block needs something to check and a `why: …`"));
     }
     Ok(exercise)
+}
+
+/// A line of a check without its label, which begins with two spaces and a `#`: to a shell it is a comment.
+fn labelled(line: &str) -> (&str, Option<String>) {
+    match line.rsplit_once("  # ") {
+        Some((before, label)) if !label.contains('\n') => (before.trim_end(), Some(label.trim().to_owned())),
+        _ => (line, None),
+    }
 }
 
 /// Words separated by spaces; double quotes keep them together.

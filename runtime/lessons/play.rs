@@ -1,12 +1,11 @@
 //! Plays a lesson: unattended for a class, or step by step with a learner who reads, types, guesses and repairs.
 
-use super::check;
 use super::classroom::{self, Room};
-use super::parse::{Block, Exercise, File, Lesson, Predict, Step};
+use super::parse::{Block, File, Lesson, Predict, Step};
 use super::progress::{Mark, Score};
 use super::prompt::{Typed, read};
 use super::screen::Screen;
-use super::shell;
+use super::{own, shell, task};
 use crate::error::Result;
 
 /// How an attended lesson ended.
@@ -38,7 +37,7 @@ pub fn unattended(room: &Room, lesson: &Lesson, screen: &Screen) -> Result<i32> 
                     let answer = shell::run(room, command)?;
                     screen.answer(&answer);
                 }
-                differs |= !verdict(room, exercise, screen)?;
+                differs |= !task::verdict(room, exercise, screen)?;
             }
         }
     }
@@ -64,24 +63,6 @@ fn show_file(room: &Room, file: &File, screen: &Screen) -> Result<()> {
     Ok(())
 }
 
-fn verdict(room: &Room, exercise: &Exercise, screen: &Screen) -> Result<bool> {
-    match check::exercise(room, exercise)? {
-        None => {
-            screen.good(&format!("✓ {}", exercise.why));
-            screen.line("");
-            Ok(true)
-        }
-        Some(miss) => {
-            screen.bad("✗ not yet");
-            screen.line(&format!("  expected  {}", miss.expected));
-            screen.line(&format!("  found     {}", miss.found));
-            screen.entry("  why       ", &exercise.why);
-            screen.line("");
-            Ok(false)
-        }
-    }
-}
-
 fn ask(predict: &Predict, screen: &Screen) {
     screen.markdown(&format!("**Predict.** {}", predict.question));
     for (index, choice) in predict.choices.iter().enumerate() {
@@ -91,13 +72,8 @@ fn ask(predict: &Predict, screen: &Screen) {
 }
 
 const HELP: &str = "Enter runs the command that is shown; or type it, or any other, and look around. \
-`hint` gives a hint, `skip` goes on, `reset` starts the lesson over, `quit` leaves. Nothing stays behind.";
-
-const TASK: &str = "Reach the state that the text asks for, by any way; Enter checks it. \
-`hint` gives a hint, `again` puts back what was there when this task began, `skip`, `reset` and `quit` are as ever.";
-
-const LINES: &str = "every line is run by a shell of its own, in your directory: \
-what `cd` or a variable changes ends with it; `cd DIR && COMMAND` does both in one";
+`again` puts back what was there before it, `skip` goes on, `reset` starts the lesson over, `quit` leaves. \
+Nothing stays behind.";
 
 /// Walks a learner through the lesson, from its beginning, or from where it was left.
 pub fn attended(room: &Room, lesson: &Lesson, screen: &Screen, left: Option<Mark>) -> Result<End> {
@@ -199,12 +175,13 @@ fn once(room: &Room, lesson: &Lesson, screen: &Screen, from: Mark) -> Result<Opt
                 }
                 Went::On
             }
-            Block::Exercise(exercise) => solve(room, exercise, screen, &mut score)?,
+            Block::Exercise(exercise) => task::solve(room, exercise, screen, &mut score)?,
         };
         match went {
             Went::On => index += 1,
             Went::Again => {
-                screen.quiet("everything goes back to where this task began");
+                let what = if matches!(block, Block::Step(_)) { "step" } else { "task" };
+                screen.quiet(&format!("everything goes back to where this {what} began"));
                 replay(room, &lesson.blocks[..index])?;
             }
             Went::Back => return Ok(None),
@@ -234,7 +211,8 @@ fn replay(room: &Room, blocks: &[Block]) -> Result<()> {
     Ok(())
 }
 
-enum Went {
+/// How a block ended.
+pub enum Went {
     On,
     Again,
     Back,
@@ -247,16 +225,20 @@ fn walk_step(room: &Room, step: &Step, screen: &Screen) -> Result<Went> {
             screen.line(&format!("  {line}"));
         }
         match read(screen, "$")? {
-            Typed::Line(line) if !same_command(&line, &step.command) => {
-                own(room, &line, screen)?;
-                screen.quiet("that was yours; Enter runs the lesson's own, `skip` goes on without it:");
+            Typed::Line(line) if !own::same_command(&line, &step.command) => {
+                let answer = own::run(room, &line, screen)?;
+                if own::same_answer(step, &line, &answer) {
+                    screen.good("✓ the same");
+                    screen.line("");
+                    return Ok(Went::On);
+                }
+                screen.quiet(own::said_of(step, &answer));
             }
             Typed::Enter | Typed::Line(_) => {
-                show_step(room, step, screen)?;
-                return Ok(Went::On);
+                return if show_step(room, step, screen)? { Ok(Went::On) } else { differs(room, screen) };
             }
-            Typed::Hint => screen.quiet("press Enter, or type the command that is shown:"),
-            Typed::Again => screen.quiet("`again` is for a task of your own; `reset` starts the lesson over"),
+            Typed::Hint | Typed::Check => screen.quiet("press Enter, or type the command that is shown:"),
+            Typed::Again => return Ok(Went::Again),
             Typed::Help => screen.markdown(HELP),
             Typed::Skip => return Ok(Went::On),
             Typed::Reset => return Ok(Went::Back),
@@ -265,22 +247,20 @@ fn walk_step(room: &Room, step: &Step, screen: &Screen) -> Result<Went> {
     }
 }
 
-/// Runs what the learner typed.
-fn own(room: &Room, line: &str, screen: &Screen) -> Result<()> {
-    if shell::run_on_terminal(room, line)? == 130 {
-        // The terminal has written `^C`, and nothing after it.
-        println!();
+/// The lesson's own command has answered otherwise than written: most often since something was done before that the lesson
+/// does not know of.
+fn differs(room: &Room, screen: &Screen) -> Result<Went> {
+    loop {
+        screen.quiet("Enter goes on · again puts back what the lesson has here, and tries anew");
+        match read(screen, "go on?")? {
+            Typed::Enter | Typed::Skip => return Ok(Went::On),
+            Typed::Again => return Ok(Went::Again),
+            Typed::Reset => return Ok(Went::Back),
+            Typed::Quit => return Ok(Went::Away),
+            Typed::Line(line) => drop(own::run(room, &line, screen)?),
+            Typed::Hint | Typed::Check | Typed::Help => {}
+        }
     }
-    if shell::ends_with_its_shell(line) {
-        screen.quiet(LINES);
-    }
-    Ok(())
-}
-
-/// Whether the learner has typed what is shown, on as many lines as he likes.
-fn same_command(typed: &str, shown: &str) -> bool {
-    let words = |text: &str| text.replace("\\\n", " ").split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-    words(typed) == words(shown)
 }
 
 fn guess(predict: &Predict, screen: &Screen, score: &mut Score) -> Result<Went> {
@@ -301,40 +281,6 @@ fn guess(predict: &Predict, screen: &Screen, score: &mut Score) -> Result<Went> 
             Typed::Reset => return Ok(Went::Back),
             Typed::Quit => return Ok(Went::Away),
             _ => screen.quiet(&format!("a number from 1 to {}", predict.choices.len())),
-        }
-    }
-}
-
-fn solve(room: &Room, exercise: &Exercise, screen: &Screen, score: &mut Score) -> Result<Went> {
-    let mut hints = exercise.hints.iter();
-    loop {
-        match read(screen, "your turn $")? {
-            Typed::Line(line) => {
-                own(room, &line, screen)?;
-                if check::exercise(room, exercise)?.is_none() {
-                    score.solved += 1;
-                    verdict(room, exercise, screen)?;
-                    return Ok(Went::On);
-                }
-            }
-            Typed::Enter => {
-                if verdict(room, exercise, screen)? {
-                    score.solved += 1;
-                    return Ok(Went::On);
-                }
-            }
-            Typed::Hint => match hints.next() {
-                Some(hint) => screen.markdown(hint),
-                None => {
-                    screen.quiet("no more hints; this solves it:");
-                    screen.markdown(&format!("```\n{}\n```", exercise.solve.join("\n")));
-                }
-            },
-            Typed::Help => screen.markdown(TASK),
-            Typed::Again => return Ok(Went::Again),
-            Typed::Skip => return Ok(Went::On),
-            Typed::Reset => return Ok(Went::Back),
-            Typed::Quit => return Ok(Went::Away),
         }
     }
 }

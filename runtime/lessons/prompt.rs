@@ -15,6 +15,7 @@ use std::os::fd::AsFd;
 
 pub enum Typed {
     Enter,
+    Check,
     Hint,
     Again,
     Reset,
@@ -60,6 +61,7 @@ pub fn pause(question: &str) {
 fn word(text: &str) -> Typed {
     match text {
         "" => Typed::Enter,
+        "check" => Typed::Check,
         "hint" => Typed::Hint,
         "again" => Typed::Again,
         "reset" => Typed::Reset,

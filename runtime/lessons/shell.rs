@@ -46,12 +46,6 @@ pub fn set_up(room: &Room, setup: &Setup) -> Result<()> {
     Err(Error::new(format!("the set-up failed with exit code {}: {}", answer.code, answer.stderr.trim_end())))
 }
 
-/// Runs `line` on the learner's own terminal, and returns its exit code.
-pub fn run_on_terminal(room: &Room, line: &str) -> Result<i32> {
-    let mut child = command(room, line).spawn().doing(|| format!("run {line}"))?;
-    undisturbed(|| child.wait()).doing(|| format!("run {line}")).map(code)
-}
-
 /// Whether a shell would ask for more: inside of quotes, of a loop, of a here-document, or after a backslash.
 pub fn goes_on(text: &str) -> Result<bool> {
     if text.ends_with("\\\n") || here_document_is_open(text) {
@@ -105,7 +99,7 @@ fn is_name(name: &str) -> bool {
 }
 
 /// Ctrl-C is for the command that runs, not for the lesson around it, as in every shell.
-fn undisturbed<T>(wait: impl FnOnce() -> T) -> T {
+pub fn undisturbed<T>(wait: impl FnOnce() -> T) -> T {
     use nix::sys::signal::Signal::SIGINT;
     kernel::ignore_signal(SIGINT);
     let result = wait();
@@ -113,7 +107,7 @@ fn undisturbed<T>(wait: impl FnOnce() -> T) -> T {
     result
 }
 
-fn code(status: ExitStatus) -> i32 {
+pub fn code(status: ExitStatus) -> i32 {
     status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
 }
 
