@@ -16,6 +16,8 @@ pub enum Kind {
     Newer,
     /// The file system, or the user's quota, has no room for it.
     NoRoom,
+    /// The kernel lacks a call, or a filter withholds it: the message says which, and nothing else would help.
+    Lacking,
     /// The container's program exists but cannot be executed: exit code 126.
     NotExecutable,
     /// The container's program does not exist: exit code 127.
@@ -52,9 +54,12 @@ impl Error {
         Error::of(Kind::Conflict, message)
     }
 
+    /// Where the kernel lacks a call, that is the cause, and no other cure is one.
     #[must_use]
     pub fn with_cure(mut self, cure: impl Into<String>) -> Error {
-        self.cure = Some(cure.into());
+        if self.kind != Kind::Lacking {
+            self.cure = Some(cure.into());
+        }
         self
     }
 
@@ -107,6 +112,10 @@ impl Cause for nix::errno::Errno {
         let kind = match self {
             Errno::ENOENT => Kind::NotFound,
             Errno::ENOSPC | Errno::EDQUOT => Kind::NoRoom,
+            Errno::ENOSYS => match crate::required::missing() {
+                Some(missing) => return missing,
+                None => Kind::Other,
+            },
             _ => Kind::Other,
         };
         Error::of(kind, lower_first(self.desc()))

@@ -17,6 +17,33 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Whether this process is a child of ours, and so has one thread.
 static IS_CHILD: AtomicBool = AtomicBool::new(false);
 
+/// The calls that came late, or that a filter may not know, and since which version Linux has each.
+pub const LATE: &[(&str, c_long, (u32, u32))] = &[
+    ("pidfd_send_signal", libc::SYS_pidfd_send_signal, (5, 1)),
+    ("open_tree", libc::SYS_open_tree, (5, 2)),
+    ("move_mount", libc::SYS_move_mount, (5, 2)),
+    ("fsopen", libc::SYS_fsopen, (5, 2)),
+    ("fsconfig", libc::SYS_fsconfig, (5, 2)),
+    ("fsmount", libc::SYS_fsmount, (5, 2)),
+    ("clone3", libc::SYS_clone3, (5, 3)),
+    ("pidfd_open", libc::SYS_pidfd_open, (5, 3)),
+    ("openat2", libc::SYS_openat2, (5, 6)),
+    ("faccessat2", libc::SYS_faccessat2, (5, 8)),
+    ("close_range", libc::SYS_close_range, (5, 9)),
+    ("mount_setattr", libc::SYS_mount_setattr, (5, 12)),
+];
+
+/// Of the calls in [`LATE`] those that are answered with ENOSYS here. Each is asked for what no kernel grants, and does nothing.
+pub fn lacking() -> impl Iterator<Item = (&'static str, (u32, u32))> {
+    let lacks = |number: c_long| {
+        // SAFETY: of the calls in the table each takes the first argument for a descriptor, a pid or an address, which -1 is
+        // none of, and the others, all 0, for a null address, no flags and a structure without a byte.
+        let answer = unsafe { libc::syscall(number, -1 as c_long, 0 as c_long, 0 as c_long, 0 as c_long, 0 as c_long) };
+        Errno::result(answer) == Err(Errno::ENOSYS)
+    };
+    LATE.iter().filter(move |(_, number, _)| lacks(*number)).map(|(name, _, since)| (*name, *since))
+}
+
 /// What a clone gave: the parent's view of the child, or the child itself.
 pub enum Cloned {
     Parent { pid: Pid, pidfd: OwnedFd },

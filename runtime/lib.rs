@@ -29,4 +29,5 @@ pub mod kernel;
 pub mod procfs;
 pub mod programs;
 pub mod progress;
+pub mod required;
 pub mod umask;

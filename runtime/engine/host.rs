@@ -5,6 +5,7 @@ use super::idmap::{self, StoreIds};
 use super::{container, image, one_id};
 use crate::error::Result;
 use crate::oci::{self, IdMap, cgroup};
+use crate::required;
 use crate::store::Store;
 use nix::sys::utsname::uname;
 use serde_json::{Value, json};
@@ -15,8 +16,8 @@ use std::path::Path;
 /// `IdMappedMounts`, `Warnings`.
 pub fn facts(store: &Store) -> Result<Value> {
     let counted = count(store)?;
-    let mut warnings = Vec::new();
-    let (version, controllers) = cgroups(&mut warnings);
+    let mut warnings = too_old();
+    let (cgroup_version, controllers) = cgroups(&mut warnings);
     let has = |name: &str| controllers.iter().any(|known| known == name);
     let swap = cgroup::can_limit_swap();
     if has("memory") && !swap {
@@ -40,8 +41,8 @@ pub fn facts(store: &Store) -> Result<Value> {
         "DockerRootDir": store.root(),
         "Plugins": {"Volume": ["local"], "Network": ["host", "none"], "Authorization": null, "Log": ["json-file", "none"]},
         "LoggingDriver": "json-file",
-        "CgroupDriver": if version.is_empty() { "none" } else { "cgroupfs" },
-        "CgroupVersion": version,
+        "CgroupDriver": if cgroup_version.is_empty() { "none" } else { "cgroupfs" },
+        "CgroupVersion": cgroup_version,
         "Limits": controllers,
         "MemoryLimit": has("memory"),
         "SwapLimit": swap,
@@ -55,6 +56,8 @@ pub fn facts(store: &Store) -> Result<Value> {
         "SecurityOptions": security_options(),
         "DefaultRuntime": "ebb",
         "KernelVersion": system(|uts| uts.release()),
+        "KernelMinimum": version(required::MINIMUM),
+        "KernelMinimumAsRoot": version(required::MINIMUM_AS_ROOT),
         "OperatingSystem": operating_system(),
         "OSType": "linux",
         "Architecture": system(|uts| uts.machine()),
@@ -64,6 +67,21 @@ pub fn facts(store: &Store) -> Result<Value> {
         "ServerVersion": env!("CARGO_PKG_VERSION"),
         "Warnings": warnings,
     }))
+}
+
+fn version((major, minor): (u32, u32)) -> String {
+    format!("{major}.{minor}")
+}
+
+/// What this kernel lacks of what Ebb needs, and an ordinary kernel's version that is too low for root's containers.
+fn too_old() -> Vec<String> {
+    let is_old_for_root =
+        nix::unistd::geteuid().is_root() && !required::is_at_least(&required::release(), required::MINIMUM_AS_ROOT);
+    match required::missing() {
+        Some(missing) => vec![missing.to_string().replace("\n  ", "; ")],
+        None if is_old_for_root => vec![format!("Kernel {}: {}", required::release(), required::needed())],
+        None => Vec::new(),
+    }
 }
 
 /// Containers that run, that are paused, and all the others.

@@ -114,7 +114,7 @@ pub fn start(container: &Container) -> Result<()> {
 /// Sends a signal to the first process, or with `all` to every process of the cgroup.
 pub fn kill(container: &Container, signal: i32, all: bool) -> Result<()> {
     let frozen = container.status() == Status::Paused;
-    let first = container.pidfd();
+    let first = container.pidfd()?;
     if all && !container.record.cgroup.is_empty() {
         cgroup::signal(&container.record.cgroup, signal)?;
     } else {
@@ -136,7 +136,7 @@ pub fn delete(container: &Container, force: bool) -> Result<()> {
         let id = &container.record.id;
         return Err(Error::conflict(format!("cannot delete container {id} that is not stopped: {}", status.word())));
     }
-    end(container, container.pidfd().as_ref());
+    end(container, container.pidfd()?.as_ref());
     cgroup::remove(&container.record.cgroup)?;
     let spec = container.spec();
     tree::remove(&container.dir)?;

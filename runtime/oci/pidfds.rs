@@ -1,15 +1,30 @@
 //! Handles on processes of which only the numbers are known.
 
-use crate::error::Result;
+use crate::error::{Doing, Result};
 use crate::kernel;
+use nix::errno::Errno;
 use nix::unistd::Pid;
 use std::os::fd::OwnedFd;
+
+/// A handle on the process that has this number now; `None` where none has.
+///
+/// Where the kernel lacks the call that is an error: who took a process for one that has ended would wait for ever for what
+/// its end brings.
+pub fn open(pid: i32) -> Result<Option<OwnedFd>> {
+    match kernel::pidfd_open(Pid::from_raw(pid)) {
+        // EINVAL: 0, of what has never run, or a thread's number.
+        Err(Errno::ESRCH | Errno::EINVAL) => Ok(None),
+        opened => opened.map(Some).doing(|| format!("open process {pid}")),
+    }
+}
 
 /// A handle on each of `pids` that `again` lists, too. A number that was read from a list can be another process's by the time
 /// it is opened; one that is listed still, now that its handle is open, is not, or its handle is on one that has ended.
 pub fn of_listed(pids: Vec<i32>, again: impl FnOnce() -> Result<Vec<i32>>) -> Result<Vec<(i32, OwnedFd)>> {
-    let open = |pid: i32| kernel::pidfd_open(Pid::from_raw(pid)).ok().map(|pidfd| (pid, pidfd));
-    let mut opened: Vec<(i32, OwnedFd)> = pids.into_iter().filter_map(open).collect();
+    let mut opened = Vec::new();
+    for pid in pids {
+        opened.extend(open(pid)?.map(|pidfd| (pid, pidfd)));
+    }
     if !opened.is_empty() {
         let listed = again()?;
         opened.retain(|(pid, _)| listed.contains(pid));

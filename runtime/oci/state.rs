@@ -11,9 +11,7 @@
 
 use super::{cgroup, process_stat};
 use crate::error::{Doing, Error, Result};
-use crate::kernel;
 use crate::store::atomic;
-use nix::unistd::Pid;
 use oci_spec::runtime::{ContainerState, Spec, State};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -170,9 +168,9 @@ impl Container {
     }
 
     /// A handle on the first process; `None` when it has ended. Checked after it was opened, so it can be no other's.
-    pub fn pidfd(&self) -> Option<OwnedFd> {
-        let pidfd = kernel::pidfd_open(Pid::from_raw(self.record.pid)).ok()?;
-        self.is_alive().then_some(pidfd)
+    pub fn pidfd(&self) -> Result<Option<OwnedFd>> {
+        let pidfd = super::pidfds::open(self.record.pid)?;
+        Ok(pidfd.filter(|_| self.is_alive()))
     }
 
     pub fn gate(&self) -> PathBuf {

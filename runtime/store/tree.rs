@@ -1,6 +1,6 @@
 //! Removing a directory tree: never through a symlink, never across a mount.
 
-use crate::error::{Doing, Error, Result};
+use crate::error::{Cause, Doing, Error, Result};
 use crate::explain::{self, calls};
 use crate::store::atomic::Durability;
 use nix::dir::Dir;
@@ -143,7 +143,10 @@ fn explain(errno: Errno, shown: &Path) -> Error {
     match errno {
         Errno::EXDEV | Errno::EBUSY => Error::new(format!("{} stays: something is mounted there", shown.display()))
             .with_cure(format!("umount {} and try again", shown.display())),
-        errno => Error::new(format!("remove {}: {}", shown.display(), errno.desc().to_lowercase())),
+        errno => {
+            let error = errno.into_error();
+            Error { message: format!("remove {}: {}", shown.display(), error.message), ..error }
+        }
     }
 }
 

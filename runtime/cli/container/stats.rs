@@ -90,7 +90,7 @@ impl Stats {
     fn pause<'a>(&self, store: &Store, ids: impl Iterator<Item = &'a String>) -> Result<()> {
         let running = ids.filter_map(|id| {
             let container = container::load(store, id).ok()?;
-            state::current(store, &container).ok()?.init.open()
+            state::current(store, &container).ok()?.init.open().ok()?
         });
         let running: Vec<_> = running.collect();
         let stdout = std::io::stdout();

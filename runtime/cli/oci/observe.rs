@@ -217,11 +217,11 @@ impl Execute for Events {
         self.globals.report(|| {
             let container = self.globals.container(&self.id)?;
             let gone = || Error::conflict(format!("container with id {} is not running", self.id));
-            let pidfd = container.pidfd().ok_or_else(gone)?;
+            let pidfd = container.pidfd()?.ok_or_else(gone)?;
             let mut oom_kills = cgroup::usage(&container.record.cgroup)?.oom_kills;
             loop {
                 let usage = match cgroup::usage(&container.record.cgroup) {
-                    Err(error) if container.pidfd().is_some() => return Err(error),
+                    Err(error) if container.pidfd()?.is_some() => return Err(error),
                     Err(_) => return Ok(0),
                     Ok(usage) => usage,
                 };

@@ -136,6 +136,8 @@ fn told(facts: &Value) -> String {
         }
     }
     lines.push(format!("Kernel Version: {}", fact("KernelVersion")));
+    let (minimum, as_root) = (fact("KernelMinimum"), fact("KernelMinimumAsRoot"));
+    lines.push(format!(" Minimum: {minimum} (as root {as_root}, or --userns host)"));
     lines.push(format!("Operating System: {}", fact("OperatingSystem")));
     lines.push(format!("OSType: {}", fact("OSType")));
     lines.push(format!("Architecture: {}", fact("Architecture")));

@@ -122,7 +122,7 @@ pub fn look_into<T: Serialize + DeserializeOwned>(
         let settled = |state: &state::State| !state.is_running() || state.init.is_alive();
         let init = wait::until(store, container, settled)?.ok_or_else(|| super::removed(container))?.init;
         // Where it ends before its files are in our hands, they are those of a stopped one.
-        let mounts = init.open().map(|pidfd| oci::mounts_of(Pid::from_raw(init.pid), &pidfd)).transpose()?;
+        let mounts = init.open()?.map(|pidfd| oci::mounts_of(Pid::from_raw(init.pid), &pidfd)).transpose()?;
         if let Some(mounts) = mounts.flatten() {
             return oci::within(View::Running(mounts), |root| work(&own(root)?, false));
         }

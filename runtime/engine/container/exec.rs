@@ -129,7 +129,7 @@ pub fn start(
     leash: BorrowedFd,
 ) -> Result<oci::Init> {
     let ended = || Error::conflict(format!("container {} is not running", container.id));
-    let handle = init.open().ok_or_else(ended)?;
+    let handle = init.open()?.ok_or_else(ended)?;
     let options = oci::ExecOptions::default();
     let entered = oci::exec(Pid::from_raw(init.pid), handle, spec, process, io, &options, Some(leash));
     let mut child = entered.map_err(failed)?;
@@ -161,7 +161,7 @@ pub fn process(spec: &mut Spec, container: &Container, init: &ProcessId, request
     let mut env = process.env().clone().unwrap_or_default();
     if let Some(user) = &request.user {
         let groups = container.host_config.group_add.clone();
-        let mounts = init.open().map(|handle| oci::mounts_of(Pid::from_raw(init.pid), &handle)).transpose()?;
+        let mounts = init.open()?.map(|handle| oci::mounts_of(Pid::from_raw(init.pid), &handle)).transpose()?;
         let ended = || Error::conflict(format!("container {} is not running", container.id));
         let view = oci::View::Running(mounts.flatten().ok_or_else(ended)?);
         // Docker's exit code for a user that is not there is that of a program which cannot be executed.

@@ -96,7 +96,12 @@ pub fn end(living: &Living) -> bool {
     let has_cgroup = !cgroup.is_empty() && oci::cgroup::exists(&cgroup);
     // The supervisor first, or it would start the container again.
     let ended = [&living.supervisor, &living.init].into_iter().all(|process| {
-        let Some(handle) = process.open() else { return true };
+        let handle = match process.open() {
+            Ok(Some(handle)) => handle,
+            Ok(None) => return true,
+            // Where it cannot be held, it cannot be told from another that has its number.
+            Err(_) => return false,
+        };
         explain::step("it has no record any more, and is killed", format_args!("kill -KILL {}", process.pid));
         let _ = calls::pidfd_send_signal(&handle, libc::SIGKILL);
         if has_cgroup && oci::cgroup::is_frozen(&cgroup) {

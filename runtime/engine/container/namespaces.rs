@@ -5,7 +5,7 @@ use super::state;
 use crate::engine::id_ranges::{self, Range};
 use crate::engine::idmap::{self, StoreIds};
 use crate::engine::{container, mounts, volume};
-use crate::error::{Doing, Error, Result};
+use crate::error::{Doing, Error, Kind, Result};
 use crate::explain::without::{Step, leaves_out};
 use crate::oci::{self, IdMap};
 use crate::store::Store;
@@ -158,7 +158,11 @@ pub fn check_store(store: &Store, host: &HostConfig) -> Result<()> {
     if !is_wanted || !nix::unistd::geteuid().is_root() || idmap::can_idmap(store, store.root()) {
         return Ok(());
     }
-    Err(refusal(&format!("the file system of {} cannot translate ids", store.root().display())))
+    match oci::map_ids_for_a_try(store.root(), false) {
+        // Not the file system, then.
+        Err(error) if error.kind == Kind::Lacking => Err(error),
+        _ => Err(refusal(&format!("the file system of {} cannot translate ids", store.root().display()))),
+    }
 }
 
 /// Before a start: the same, of what the container has mounted, too. (Who only looks into one runs nothing of it.)

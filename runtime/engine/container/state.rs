@@ -42,10 +42,10 @@ impl ProcessId {
     }
 
     /// A handle on this very process, or `None` where it has ended: to signal it, and to wait for its end by poll(2).
-    pub fn open(&self) -> Option<OwnedFd> {
-        let pidfd = crate::kernel::pidfd_open(nix::unistd::Pid::from_raw(self.pid)).ok()?;
+    pub fn open(&self) -> Result<Option<OwnedFd>> {
+        let pidfd = oci::pidfds::open(self.pid)?;
         // Asked after the handle is ours: from here on the pid cannot be given to another.
-        self.is_alive().then_some(pidfd)
+        Ok(pidfd.filter(|_| self.is_alive()))
     }
 }
 

@@ -45,7 +45,7 @@ fn end(store: &Store, container: &Container, asked: Option<i32>, timeout: Option
     let Some(state) = mark(store, container, hold)? else { return Ok(false) };
     let seconds = timeout.or(container.config.stop_timeout).unwrap_or(DEFAULT_TIMEOUT);
     let patience = u64::try_from(seconds).ok().map(Duration::from_secs);
-    if let Some(init) = state.init.open() {
+    if let Some(init) = state.init.open()? {
         deliver(store, container, &init, signal, &state)?;
         if !ended_within(&init, patience)? {
             deliver(store, container, &init, libc::SIGKILL, &state)?;
@@ -65,7 +65,7 @@ pub fn kill(store: &Store, container: &Container, number: i32) -> Result<()> {
     };
     let not_running = || Error::conflict(format!("container {} is not running", container.id));
     let state = state.ok_or_else(not_running)?;
-    match state.init.open() {
+    match state.init.open()? {
         Some(init) => deliver(store, container, &init, number, &state)?,
         // Between two lives of a restart policy there is nobody to signal; a SIGKILL still ends that.
         None if number == libc::SIGKILL => {}
@@ -130,7 +130,7 @@ fn deliver(store: &Store, container: &Container, init: &OwnedFd, signal: i32, st
 /// Waits until the supervisor has written down how it ended, and with `--rm` removed it. Where the supervisor was killed
 /// before it could, the end is written here.
 fn await_record(store: &Store, container: &Container, state: &State) -> Result<()> {
-    if let Some(supervisor) = state.supervisor.open() {
+    if let Some(supervisor) = state.supervisor.open()? {
         // It may be waiting between two starts; SIGTERM makes it look up, and it finds `stopped_by_hand`.
         explain::step("its supervisor is told to look up", format_args!("kill -TERM {}", state.supervisor.pid));
         let _ = calls::pidfd_send_signal(&supervisor, libc::SIGTERM);

@@ -7,11 +7,9 @@ use super::state::{self, State, Status};
 use super::stop::ended_within;
 use crate::error::Result;
 use crate::explain::{self, calls};
-use crate::kernel;
 use crate::oci;
 use crate::store::Store;
 use crate::store::lock;
-use nix::unistd::Pid;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -26,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Ends the container of a supervisor that is gone, where its first process goes on without one. Whether it has ended: one
 /// that the kernel cannot end (frozen by somebody else, waiting for a disk) runs on, and counts as running.
 pub fn end(container: &Container, state: &State) -> bool {
-    let Some(init) = state.init.open() else { return state.init.has_surely_ended() };
+    let Ok(Some(init)) = state.init.open() else { return state.init.has_surely_ended() };
     let _ = thaw(state);
     if ended_within(&init, Some(DYING)).unwrap_or(false) {
         return true;
@@ -58,7 +56,7 @@ fn thaw(state: &State) -> Result<()> {
 
 /// Kills the supervisor of a container that has been killed, where it does not write that down, whatever else it is at.
 pub fn end_stuck(store: &Store, container: &Container, state: &State) -> Result<()> {
-    let Some(supervisor) = state.supervisor.open() else { return Ok(()) };
+    let Some(supervisor) = state.supervisor.open()? else { return Ok(()) };
     let until = Instant::now() + PATIENCE;
     while Instant::now() < until {
         let seen = state::written(store, &container.id);
@@ -75,7 +73,7 @@ pub fn end_stuck(store: &Store, container: &Container, state: &State) -> Result<
 
 /// A supervisor that is killed closes its socket before it has ended, as the kernel sees it.
 pub fn await_supervisor(store: &Store, container: &Container) -> Result<()> {
-    let supervisor = state::written(store, &container.id)?.supervisor.open();
+    let supervisor = state::written(store, &container.id)?.supervisor.open()?;
     supervisor.map_or(Ok(()), |supervisor| ended_within(&supervisor, Some(PATIENCE)).map(drop))
 }
 
@@ -126,7 +124,7 @@ fn holder(directory: &Path, container: &Container) -> Option<(i32, OwnedFd)> {
             [_, "FLOCK", _, "WRITE", pid, file, ..] if file.ends_with(&inode) => pid.parse().ok(),
             _ => None,
         })?;
-    let handle = kernel::pidfd_open(Pid::from_raw(holder)).ok()?;
+    let handle = oci::pidfds::open(holder).ok()??;
     // Asked after the handle is ours. The number may be that of another file system's file.
     let name = std::fs::read(format!("/proc/{holder}/comm")).ok()?;
     let expected = format!("ebb:{}", container.name);

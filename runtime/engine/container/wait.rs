@@ -75,7 +75,9 @@ impl Watch {
     /// that was killed, until the container's first process has, which follows it.
     fn next(&self, state: &State) -> Result<()> {
         // Both may have ended since the state was read; nobody would wake us then.
-        let Some(process) = state.supervisor.open().or_else(|| state.init.open()) else { return Ok(()) };
+        let supervisor = state.supervisor.open()?;
+        let process = supervisor.map_or_else(|| state.init.open(), |supervisor| Ok(Some(supervisor)))?;
+        let Some(process) = process else { return Ok(()) };
         let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN), PollFd::new(process.as_fd(), PollFlags::POLLIN)];
         match poll(&mut fds, PollTimeout::NONE) {
             Err(Errno::EINTR) => {}

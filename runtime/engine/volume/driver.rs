@@ -207,7 +207,7 @@ pub fn hold(store: &Store, container: &Container) -> Result<Held> {
 fn taken(store: &Store, name: &str, except: &str) -> Result<Option<OwnedFd>> {
     for user in users(store, name)?.into_iter().filter(|user| user.id != except) {
         let Ok(state) = state::current(store, &user) else { continue };
-        let Some(_supervisor) = state.supervisor.open().filter(|_| state.is_running()) else { continue };
+        let Some(_supervisor) = state.supervisor.open()?.filter(|_| state.is_running()) else { continue };
         for namespace in mount_namespaces_of(state.supervisor.pid) {
             // One that ends meanwhile has unmounted: as if it had been gone before we looked.
             if let Ok(Some(mount)) = detached::take(&namespace, &mountpoint(store, name)) {

@@ -188,7 +188,7 @@ pub struct Follow {
 impl Follow {
     /// To be made before the log is first read, so that nothing falls between. `None` where nobody writes any more.
     pub fn begin(dir: &Path, supervisor: &ProcessId) -> Result<Option<Follow>> {
-        let Some(supervisor) = supervisor.open() else { return Ok(None) };
+        let Some(supervisor) = supervisor.open()? else { return Ok(None) };
         let doing = || format!("watch {}", dir.display());
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).doing(doing)?;
         let flags = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO;

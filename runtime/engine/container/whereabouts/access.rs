@@ -190,7 +190,7 @@ pub fn look(root: &OwnedFd, path: &Path, asker: &Asker, sealed: bool) -> Result<
     let read_only = opened.last().is_some_and(|fd| is_read_only(fd, way.last(), root, sealed));
     let dead_device = opened.last().is_some_and(|fd| is_dead_device(fd, way.last()));
     oci::become_user(asker.uid, asker.gid, &asker.groups, asker.capabilities)?;
-    let answer = match ask(&opened, &way) {
+    let answer = match ask(&opened, &way)? {
         // The kernel looks at the mode first; but whatever the mode is, nothing is written there.
         Answer::Yes | Answer::No(_, EACCES) if read_only => Answer::No(way.len() - 1, Errno::EROFS as i32),
         Answer::Yes if dead_device => Answer::No(way.len() - 1, Errno::ENXIO as i32),
@@ -230,7 +230,7 @@ fn is_dead_device(fd: impl AsFd, step: Option<&Step>) -> bool {
 }
 
 /// Every directory on the way must let it through; then the file must let it write, or the directory let it make files.
-fn ask(opened: &[OwnedFd], way: &[Step]) -> Answer {
+fn ask(opened: &[OwnedFd], way: &[Step]) -> Result<Answer> {
     let last = way.len() - 1;
     for (index, (fd, step)) in opened.iter().zip(way).enumerate() {
         let mode = match (index == last, step.is_directory()) {
@@ -238,11 +238,14 @@ fn ask(opened: &[OwnedFd], way: &[Step]) -> Answer {
             (true, true) => libc::W_OK | libc::X_OK,
             (true, false) => libc::W_OK,
         };
-        if let Err(errno) = kernel::may_access(fd, mode) {
-            return Answer::No(index, errno as i32);
+        match kernel::may_access(fd, mode) {
+            // That is no answer.
+            Err(Errno::ENOSYS) => return Err(Errno::ENOSYS).doing(|| "ask whether it may write"),
+            Err(errno) => return Ok(Answer::No(index, errno as i32)),
+            Ok(()) => {}
         }
     }
-    Answer::Yes
+    Ok(Answer::Yes)
 }
 
 /// What is known of the place beside what was seen in the container.
