@@ -4,6 +4,7 @@
 mod common;
 
 use common::bundle::Bundle;
+use common::registers;
 use common::{Ebb, is_root};
 use nix::sys::ptrace;
 use nix::sys::signal::{Signal, kill};
@@ -80,8 +81,8 @@ fn executed_with(command: &mut Command, enough: usize, then: impl FnOnce()) -> V
             WaitStatus::PtraceSyscall(_) if inside.remove(&pid) => None,
             WaitStatus::PtraceSyscall(_) => {
                 inside.insert(pid);
-                let call = ptrace::getregs(pid).map_or(0, |registers| registers.orig_rax);
-                if call as i64 == libc::SYS_execve {
+                let call = ptrace::getregs(pid).map_or(0, |at| registers::number(&at));
+                if call == libc::SYS_execve {
                     seen.push(open_in(pid));
                     if seen.len() == enough {
                         let _ = ptrace::detach(pid, None);
@@ -107,17 +108,17 @@ fn executed_with(command: &mut Command, enough: usize, then: impl FnOnce()) -> V
 fn open_in(pid: Pid) -> Open {
     const F_GETPIPE_SZ: u64 = 1032;
     let stood = ptrace::getregs(pid).expect("its registers");
-    let turn = |call: libc::user_regs_struct| {
-        ptrace::setregs(pid, call).expect("its registers are set");
+    let turn = || {
         ptrace::syscall(pid, None).expect("it goes on");
         waitpid(pid, Some(WaitPidFlag::__WALL)).expect("it stops");
         ptrace::getregs(pid).expect("its registers")
     };
     // At an entry: the call is exchanged for another, whose answer is there at the exit; then back to the entry.
     let ask = |number: i64, first: u64, second: u64| {
-        let call = libc::user_regs_struct { orig_rax: number as u64, rdi: first, rsi: second, rdx: 0, ..stood };
-        let answer = turn(call).rax as i64;
-        turn(libc::user_regs_struct { rip: stood.rip - 2, rax: stood.orig_rax, ..stood });
+        registers::exchange(pid, stood, number, [first, second, 0]).expect("its registers are set");
+        let answer = registers::answer(&turn());
+        ptrace::setregs(pid, registers::again(stood)).expect("its registers are set");
+        turn();
         answer
     };
     let is_open = |fd: &u64| ask(libc::SYS_fcntl, *fd, libc::F_GETFD as u64) >= 0;

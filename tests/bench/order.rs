@@ -77,6 +77,14 @@ struct Order<'a> {
     text: String,
 }
 
+/// The address of the instruction that comes next.
+fn counter(registers: &libc::user_regs_struct) -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    return registers.rip;
+    #[cfg(target_arch = "aarch64")]
+    return registers.pc;
+}
+
 impl Order<'_> {
     /// Steps through the command and all processes that it makes, until they execute other programs.
     fn follow(&mut self, mut command: Command) {
@@ -97,7 +105,7 @@ impl Order<'_> {
                 WaitStatus::PtraceEvent(pid, ..) | WaitStatus::Stopped(pid, Signal::SIGSTOP) => ptrace::step(pid, None),
                 WaitStatus::Stopped(pid, Signal::SIGTRAP) => {
                     if let Ok(registers) = ptrace::getregs(pid) {
-                        self.note(registers.rip);
+                        self.note(counter(&registers));
                     }
                     ptrace::step(pid, None)
                 }

@@ -12,6 +12,7 @@ pub mod narrated;
 pub mod owners;
 pub mod programs;
 pub mod record;
+pub mod registers;
 pub mod shell;
 pub mod strace;
 pub mod terminal;

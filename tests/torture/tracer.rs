@@ -1,6 +1,7 @@
 //! Runs a command under ptrace(2), and strikes at one of its system calls: kills the process that is about to make it, or
-//! answers it with an error in the kernel's place. The registers that it reads are x86-64's.
+//! answers it with an error in the kernel's place.
 
+use super::common::registers;
 use nix::errno::Errno;
 use nix::sys::ptrace;
 use nix::sys::signal::{Signal, kill};
@@ -28,17 +29,18 @@ impl Blow {
 
     /// The calls at which it strikes: a kill at all that change something or talk to another process, an error at those
     /// that need the disk.
-    fn strikes(self, call: u64, arguments: &[u64; 6]) -> bool {
-        let call = call as i64;
+    fn strikes(self, call: i64, arguments: &[u64; 6]) -> bool {
         let makes_file = || match call {
+            #[cfg(target_arch = "x86_64")]
             libc::SYS_open => arguments[1] as i32 & libc::O_CREAT != 0,
             libc::SYS_openat => arguments[2] as i32 & libc::O_CREAT != 0,
             _ => false,
         };
+        let disk = DISK.contains(&call) || OLD_DISK.contains(&call);
         match self {
-            Blow::Kill => KILLED_AT.contains(&call) || DISK.contains(&call) || makes_file(),
+            Blow::Kill => KILLED_AT.contains(&call) || OLD_KILLED_AT.contains(&call) || disk || makes_file(),
             // What goes to stdout or stderr, or to a socket, is not the disk's.
-            Blow::Error(_) => (DISK.contains(&call) && !(call == libc::SYS_write && arguments[0] < 3)) || makes_file(),
+            Blow::Error(_) => (disk && !(call == libc::SYS_write && arguments[0] < 3)) || makes_file(),
         }
     }
 }
@@ -46,32 +48,44 @@ impl Blow {
 const DISK: &[i64] = &[
     libc::SYS_write,
     libc::SYS_pwrite64,
-    libc::SYS_mkdir,
     libc::SYS_mkdirat,
-    libc::SYS_rename,
     libc::SYS_renameat,
     libc::SYS_renameat2,
-    libc::SYS_symlink,
     libc::SYS_symlinkat,
-    libc::SYS_link,
     libc::SYS_linkat,
     libc::SYS_fsync,
     libc::SYS_fdatasync,
     libc::SYS_syncfs,
     libc::SYS_ftruncate,
-    libc::SYS_mknod,
     libc::SYS_mknodat,
-    libc::SYS_chown,
     libc::SYS_fchown,
-    libc::SYS_lchown,
     libc::SYS_fchownat,
     libc::SYS_fsetxattr,
 ];
 
+/// Those that x86-64 has kept from before a directory could be named by its descriptor, and that newer processors never had.
+#[cfg(target_arch = "x86_64")]
+const OLD_DISK: &[i64] = &[
+    libc::SYS_mkdir,
+    libc::SYS_rename,
+    libc::SYS_symlink,
+    libc::SYS_link,
+    libc::SYS_mknod,
+    libc::SYS_chown,
+    libc::SYS_lchown,
+];
+
+#[cfg(target_arch = "x86_64")]
+const OLD_KILLED_AT: &[i64] = &[libc::SYS_unlink, libc::SYS_rmdir, libc::SYS_poll, libc::SYS_chmod];
+
+#[cfg(not(target_arch = "x86_64"))]
+const OLD_DISK: &[i64] = &[];
+
+#[cfg(not(target_arch = "x86_64"))]
+const OLD_KILLED_AT: &[i64] = &[];
+
 const KILLED_AT: &[i64] = &[
-    libc::SYS_unlink,
     libc::SYS_unlinkat,
-    libc::SYS_rmdir,
     libc::SYS_openat2,
     libc::SYS_clone3,
     libc::SYS_mount,
@@ -88,8 +102,7 @@ const KILLED_AT: &[i64] = &[
     libc::SYS_pidfd_send_signal,
     libc::SYS_wait4,
     libc::SYS_waitid,
-    libc::SYS_poll,
-    libc::SYS_chmod,
+    libc::SYS_ppoll,
     libc::SYS_fchmod,
     libc::SYS_fchmodat,
     libc::SYS_utimensat,
@@ -177,9 +190,9 @@ impl Trace {
     }
 
     fn entry(&mut self, pid: Pid) {
-        let Ok(registers) = ptrace::getregs(pid) else { return };
-        let arguments = [registers.rdi, registers.rsi, registers.rdx, registers.r10, registers.r8, registers.r9];
-        if !self.blow.strikes(registers.orig_rax, &arguments) {
+        let Ok(at) = ptrace::getregs(pid) else { return };
+        let number = registers::number(&at);
+        if !self.blow.strikes(number, &registers::arguments(&at)) {
             return;
         }
         let now = self.points;
@@ -187,14 +200,12 @@ impl Trace {
         if now != self.at {
             return;
         }
-        self.struck = Some(format!("call {} of process {pid}", registers.orig_rax));
+        self.struck = Some(format!("call {} of process {pid}", number));
         match self.blow {
             Blow::Kill => drop(kill(pid, Signal::SIGKILL)),
             Blow::Error(_) => {
-                // No such call: the kernel does nothing, and its answer is replaced at the exit.
-                let mut changed = registers;
-                changed.orig_rax = u64::MAX;
-                if ptrace::setregs(pid, changed).is_ok() {
+                // The kernel does nothing, and its answer is replaced at the exit.
+                if registers::leave_out(pid).is_ok() {
                     self.answered.insert(pid);
                 }
             }
@@ -202,9 +213,9 @@ impl Trace {
     }
 
     fn answer(&self, pid: Pid) {
-        let (Ok(mut registers), Blow::Error(errno)) = (ptrace::getregs(pid), self.blow) else { return };
-        registers.rax = -i64::from(errno) as u64;
-        let _ = ptrace::setregs(pid, registers);
+        if let Blow::Error(errno) = self.blow {
+            let _ = registers::answer_with(pid, errno);
+        }
     }
 }
 

@@ -254,7 +254,7 @@ fn survey(top: &OwnedFd, source: &Path, map: Option<&IdMap>, target: (u32, u32),
     };
     let mut found =
         Survey { to_change: 0, before: outside(&stat).unwrap_or((u32::MAX, u32::MAX)), mounts: 0, linked: Vec::new() };
-    let mut names: HashMap<(u64, u64), (u64, PathBuf)> = HashMap::new();
+    let mut names: HashMap<(u64, u64), (libc::nlink_t, PathBuf)> = HashMap::new();
     let mut seen = 0;
     found.mounts = walk::tree(top, source, &mut |_, stat, path| {
         seen += 1;
