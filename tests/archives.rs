@@ -299,3 +299,22 @@ fn twenty_thousand_names_come_in() {
     assert_eq!((answer.code, answer.stdout.lines().count()), (0, 20_000));
     assert_eq!(ebb.inspect("many:19999", "{{len .RepoTags}}"), "20000");
 }
+
+#[test]
+fn an_image_for_another_machine_is_warned_of_and_one_that_this_one_runs_is_not() {
+    let ebb = Ebb::empty();
+    let layers = [Tar::default().file("f", "f").end()];
+    let (older, here) = if cfg!(target_arch = "x86_64") { ("386", "amd64") } else { ("arm", "arm64") };
+    for (architecture, warned) in [("s390x", true), (older, false), (here, false), ("", false)] {
+        let mut config = archives::config(&layers, json!({"Cmd": ["/f"]}));
+        config["architecture"] = json!(architecture);
+        let answer = ebb.run_with(&archives::docker(&["other:1"], &config, &layers), ["load"]);
+        assert!(answer.code == 0 && answer.stderr.is_empty(), "{}", answer.shown());
+        let answer = ebb.run(["create", "other:1"]);
+        let said = format!(
+            "WARNING: The requested image's platform (linux/s390x) does not match the detected host platform (linux/{here}) \
+             and no specific platform was requested\n"
+        );
+        assert_eq!((answer.code, answer.stderr.contains(&said)), (0, warned), "{}", answer.shown());
+    }
+}

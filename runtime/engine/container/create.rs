@@ -86,6 +86,7 @@ pub fn make(store: &Store, request: &Request) -> Result<Container> {
     }
     // Nobody removes the image's layers until this container's record says that it needs them.
     let (image, lease) = image::ensure_leased(store, &request.image, request.pull.unwrap_or(Pull::Missing))?;
+    image::tell_platform(&image);
     leftovers::clear(store);
     let id = id::random()?;
     let mut container = describe(&id, request, &image)?;

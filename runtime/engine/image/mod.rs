@@ -354,6 +354,20 @@ pub fn architecture() -> &'static str {
     }
 }
 
+/// Says that the image's programs are for another machine, if they are: in Docker's words.
+pub fn tell_platform(image: &Image) {
+    let (wanted, here) = (image.file.architecture.as_str(), architecture());
+    let runs_here =
+        wanted.is_empty() || wanted == here || [("amd64", "386"), ("arm64", "arm")].contains(&(here, wanted));
+    if !runs_here {
+        eprintln!(
+            "WARNING: The requested image's platform (linux/{}) does not match the detected host platform (linux/{here}) and \
+             no specific platform was requested",
+            wanted.escape_debug()
+        );
+    }
+}
+
 /// The image configuration of the OCI image specification. What Ebb does not know in one that it is given stays in its
 /// file, whose bytes are never changed.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
