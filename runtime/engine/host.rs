@@ -9,7 +9,6 @@ use crate::required;
 use crate::store::Store;
 use nix::sys::utsname::uname;
 use serde_json::{Value, json};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// Docker's `info` tree, for what exists here, and a few keys more: `Limits`, `Rootless`, `SubordinateIds`, `UserNamespaces`,
@@ -26,6 +25,13 @@ pub fn facts(store: &Store) -> Result<Value> {
     let ids = subordinate_ids(&mut warnings)?;
     let user_namespaces = user_namespaces(&mut warnings);
     let mapped = mapped_mounts(store, &mut warnings);
+    warnings.extend(oci::no_upper(store.root()).map(|error| format!("No containers: {error}").replace("\n  ", "; ")));
+    if store.is_on_memory() {
+        warnings.push(format!(
+            "{}: what is in the store goes when the machine or the container around it ends",
+            store.root().display()
+        ));
+    }
     let uts = uname().ok();
     let system = |part: fn(&nix::sys::utsname::UtsName) -> &std::ffi::OsStr| {
         uts.as_ref().map(|uts| part(uts).to_string_lossy().into_owned()).unwrap_or_default()
@@ -129,11 +135,11 @@ fn subordinate_ids(warnings: &mut Vec<String>) -> Result<u64> {
         StoreIds::Host => 65536,
         StoreIds::Subordinate(map) => map.uids.iter().skip(1).map(|(_, _, count)| u64::from(*count)).sum(),
         StoreIds::Single(_) => {
-            warnings.push(format!(
-                "No subordinate ids: all files belong to you, and {} ({})",
-                one_id::MEANING,
-                one_id::CURE
-            ));
+            let (why, cure) = match idmap::unusable() {
+                Some(_) => one_id::reason(),
+                None => ("No subordinate ids".to_owned(), one_id::reason().1),
+            };
+            warnings.push(format!("{why}: all files belong to you, and {} ({cure})", one_id::MEANING));
             0
         }
     })
@@ -177,12 +183,13 @@ fn security_options() -> Vec<&'static str> {
     options
 }
 
-/// The type of the file system that a path is on, from mountinfo(5).
+/// The type of the file system that a path is on, from mountinfo(5). By the mount's own number: btrfs gives each subvolume a
+/// device that no mount has.
 fn file_system(path: &Path) -> String {
-    let Ok(meta) = std::fs::metadata(path) else { return String::new() };
-    let device = format!("{}:{}", nix::sys::stat::major(meta.dev()), nix::sys::stat::minor(meta.dev()));
+    let Ok(directory) = std::fs::File::open(path) else { return String::new() };
+    let Ok(mount) = crate::kernel::mount_id(&directory).map(|id| id.to_string()) else { return String::new() };
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let line = mounts.lines().find(|line| line.split(' ').nth(2) == Some(&device));
+    let line = mounts.lines().find(|line| line.split(' ').next() == Some(&mount));
     let kind = line.and_then(|line| line.split(" - ").nth(1)?.split(' ').next());
     kind.unwrap_or("unknown").to_owned()
 }

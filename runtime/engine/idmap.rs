@@ -10,6 +10,7 @@ use crate::store::atomic::{self, Durability};
 use serde::{Deserialize, Serialize};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::OnceLock;
 
 /// The ids that the files of this store carry on the disk.
 ///
@@ -43,13 +44,42 @@ pub fn store_ids() -> Result<StoreIds> {
         return Ok(StoreIds::Host);
     }
     let (uids, gids) = (subordinate("/etc/subuid", uid), subordinate("/etc/subgid", uid));
-    if uids.is_empty()
-        || gids.is_empty()
-        || ["newuidmap", "newgidmap"].iter().any(|program| programs::find(program).is_none())
-    {
+    if uids.is_empty() || gids.is_empty() || why_no_map().is_some() {
         return Ok(StoreIds::Single(IdMap { uids: vec![(0, uid, 1)], gids: vec![(0, gid, 1)] }));
     }
     Ok(StoreIds::Subordinate(IdMap { uids: above(uid, &uids), gids: above(gid, &gids) }))
+}
+
+/// Why the ids that /etc/subuid gives to this user are of no use here; `None` where they are, or where it gives none.
+pub fn unusable() -> Option<&'static str> {
+    let uid = nix::unistd::geteuid().as_raw();
+    let has_some = uid != 0 && ["/etc/subuid", "/etc/subgid"].iter().all(|file| !subordinate(file, uid).is_empty());
+    why_no_map().filter(|_| has_some)
+}
+
+/// Why newuidmap and newgidmap can write no map for us: asked once, for nothing of it changes while this process lives.
+fn why_no_map() -> Option<&'static str> {
+    static WHY: OnceLock<Option<String>> = OnceLock::new();
+    WHY.get_or_init(|| ["newuidmap", "newgidmap"].into_iter().find_map(powerless)).as_deref()
+}
+
+/// A program with more rights than who executes it: why it would not have them.
+fn powerless(program: &str) -> Option<String> {
+    let Some(path) = programs::find(program) else {
+        return Some(format!("{program} is not installed (package uidmap)"));
+    };
+    let shown = path.display();
+    if nix::sys::prctl::get_no_new_privs().unwrap_or(false) {
+        return Some(format!("no program that you start here gains rights (no_new_privs), and {program} needs some"));
+    }
+    if nix::sys::statvfs::statvfs(&path).is_ok_and(|on| on.flags().contains(nix::sys::statvfs::FsFlags::ST_NOSUID)) {
+        return Some(format!("{shown} lies on a mount with nosuid, and gains no rights"));
+    }
+    let found = std::fs::metadata(&path).ok()?;
+    let is_setuid = found.mode() & 0o4000 != 0 && found.uid() == 0;
+    let has_capabilities = || matches!(xattr::get(&path, "security.capability"), Ok(Some(_)));
+    (!is_setuid && !has_capabilities())
+        .then(|| format!("{shown} is neither root's with the setuid bit nor has capabilities"))
 }
 
 /// The user's own id as 0, and the ranges one after the other from 1.

@@ -11,8 +11,19 @@ pub const MEANING: &str = "changes of user inside a container have no effect: se
                            that they succeeded, the program keeps its capabilities, and your own groups stay with it";
 
 /// How to come by more.
-pub const CURE: &str = "an administrator can give you some: usermod --add-subuids FIRST-LAST --add-subgids FIRST-LAST NAME, \
+const CURE: &str = "an administrator can give you some: usermod --add-subuids FIRST-LAST --add-subgids FIRST-LAST NAME, \
                         with ids that nobody has; newuidmap comes with the package uidmap";
+
+/// Why there is but one id, and what would help.
+pub fn reason() -> (String, String) {
+    match idmap::unusable() {
+        Some(why) => (
+            format!("your subordinate ids cannot be used here ({why})"),
+            "where ebb is started otherwise, they are used".into(),
+        ),
+        None => ("you have no subordinate ids".into(), CURE.into()),
+    }
+}
 
 /// Whether this user has one id only, and has not been told yet what that means. Asked once, it is told: `one-id-told` in
 /// the store says so.

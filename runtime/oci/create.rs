@@ -248,7 +248,7 @@ fn clone_apart(birth: &Birth, cgroup: Option<BorrowedFd>, more: u64) -> Result<C
         "a new process, born into namespaces of its own: what it sees of the machine is no longer what we see",
         format_args!("unshare --fork {} …", namespaces::as_unshare_options(flags)),
     );
-    calls::clone3(flags | more, cgroup).doing(|| "clone into new namespaces").map_err(super::explain_clone)
+    calls::clone3(flags | more, cgroup).doing(|| "clone into new namespaces").map_err(super::confined::explain_clone)
 }
 
 /// To join a pid namespace counts for one's children, and who is not the host's root cannot go back to its own. So a child of ours

@@ -72,7 +72,7 @@ fn cgroup_of(target: Pid, spec: &Spec, own: bool) -> Result<String> {
     let Some(name) = asked.and_then(|path| path.file_name()) else { return Ok(String::new()) };
     let path = format!("/proc/{target}/cgroup");
     let text = std::fs::read_to_string(&path).doing(|| format!("read {path}"))?;
-    Ok(within_own(&text, name, own).unwrap_or_default())
+    Ok(within_own(&text, name, own).map_or_else(String::new, |path| cgroup::as_mounted(&path).to_owned()))
 }
 
 /// The container may have moved its first process further down, where it may make cgroups: what enters it is under the same

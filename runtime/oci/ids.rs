@@ -137,7 +137,10 @@ pub fn namespace(map: &IdMap) -> Result<OwnedFd> {
         "a user namespace that nobody lives in, only to hold a map of ids",
         "unshare --user sleep infinity &",
     );
-    match calls::clone3(libc::CLONE_NEWUSER as u64, None).doing(|| "make a user namespace")? {
+    match calls::clone3(libc::CLONE_NEWUSER as u64, None)
+        .doing(|| "make a user namespace")
+        .map_err(super::confined::explain_clone)?
+    {
         Cloned::Child => {
             explain::process("id map");
             // Lives until the maps are written and the namespace is held by a descriptor.

@@ -15,6 +15,7 @@ pub mod seccomp;
 pub mod state;
 
 mod cgroupfs;
+mod confined;
 mod console;
 mod create;
 mod devices;
@@ -39,6 +40,7 @@ mod share;
 mod wire;
 mod within;
 
+pub use confined::no_upper;
 pub use create::Begun;
 pub use detached::Given;
 pub use mounts::bind_at;
@@ -268,10 +270,7 @@ fn refuse_no_id(process: &Process) -> Result<()> {
     }
 }
 
-/// Why a clone into a user namespace is refused, and where to look.
-fn explain_clone(error: Error) -> Error {
-    error.with_cure(
-        "user namespaces may be switched off: see /proc/sys/user/max_user_namespaces, \
-         kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns",
-    )
+/// Whether there can be a user namespace at all; an error says why not.
+pub fn user_namespace_for_a_try() -> Result<()> {
+    ids::namespace(&IdMap { uids: vec![(0, 1, 1)], gids: vec![(0, 1, 1)] }).map(drop)
 }

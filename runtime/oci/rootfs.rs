@@ -2,7 +2,7 @@
 //! the container can see it; then pivot_root(2), after which the host's files have no name any more.
 
 use super::mounts::{self, Sources};
-use super::options;
+use super::{confined, options};
 use crate::error::{Doing, Error, Result};
 use crate::explain::{self, calls};
 use nix::errno::Errno;
@@ -147,7 +147,10 @@ pub fn overlay(described: &Mount, place: &OwnedFd, sources: &mut Sources) -> Res
         format_args!("mount -t overlay overlay -o {} root", data.join(",")),
     );
     calls::mount(overlay, "root", overlay, MsFlags::empty(), Some(data.join(",").as_str()))
-        .doing(|| "mount the overlay")?;
+        .doing(|| "mount the overlay")
+        .map_err(|error| {
+            confined::explain_overlay(error, wanted.writable.as_ref().map(|(upper, _)| upper.as_path()))
+        })?;
     let root = openat(&scratch, "root", PATH_DIRECTORY, Mode::empty()).doing(|| "open the overlay")?;
     if wanted.attributes != 0 {
         calls::mount_setattr(&root, false, wanted.attributes, 0, 0, None).doing(|| "set the overlay's options")?;

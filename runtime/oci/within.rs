@@ -144,7 +144,7 @@ fn in_child<T: Serialize + DeserializeOwned>(
     let (ours, theirs) = wire::pair()?;
     let (result, answer) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).doing(|| "make a pipe")?;
     explain::step(words, format_args!("unshare --fork {} …", namespaces::as_unshare_options(flags)));
-    match calls::clone3(flags, None).doing(|| "clone").map_err(super::explain_clone)? {
+    match calls::clone3(flags, None).doing(|| "clone").map_err(super::confined::explain_clone)? {
         Cloned::Child => {
             explain::process("files");
             drop((ours, result));

@@ -26,6 +26,7 @@ pub mod id;
 mod layout;
 pub mod lock;
 pub mod measure;
+mod memory;
 pub mod node;
 pub mod pack;
 pub mod tree;
@@ -57,12 +58,30 @@ impl Store {
     }
 
     fn opened_by(root: Option<&Path>, open: fn(&Store) -> Result<()>) -> Result<Store> {
+        let is_named = root.is_some() || std::env::var_os("EBB_ROOT").is_some_and(|value| !value.is_empty());
         let root = match root {
             Some(path) => std::path::absolute(path).doing(|| "resolve the store's path")?,
             None => default_root()?,
         };
-        let store = Store { root };
-        match std::fs::metadata(&store.root) {
+        let mut store = Store { root };
+        let mut found = std::fs::metadata(&store.root);
+        let is_missing = |found: &std::io::Result<std::fs::Metadata>| matches!(found, Err(error) if error.kind() == std::io::ErrorKind::NotFound);
+        if is_missing(&found)
+            && !is_named
+            && let Some(place) = memory::instead_of(&store.root)
+        {
+            found = std::fs::metadata(&place);
+            if is_missing(&found) {
+                let (usual, place) = (store.root.display(), place.display());
+                eprintln!(
+                    "ebb: {usual} would lie on an overlay, as all does that is a container's own, and no container could \
+                     run from there: the store is in memory, at {place}, and GOES with the container or the machine\n  \
+                     a volume or a tmpfs at {usual} is used without a word, and so is what EBB_ROOT names"
+                );
+            }
+            store.root = place;
+        }
+        match found {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             found => {
                 let found = found.doing(|| format!("open the store {}", store.root.display()))?;
@@ -90,6 +109,11 @@ impl Store {
 
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Whether what is in it is gone with the machine, or with the container around us.
+    pub fn is_on_memory(&self) -> bool {
+        memory::is_on(&self.root)
     }
 
     pub fn images(&self) -> PathBuf {

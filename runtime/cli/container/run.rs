@@ -129,7 +129,8 @@ fn take_along(store: &Store, container: &Container) {
 /// Said to a person, once a store: with one id a container's walls are fewer, and nothing that it prints shows it.
 fn say_what_one_id_means(store: &Store) -> Result<()> {
     if std::io::stderr().is_terminal() && one_id::is_to_be_told(store)? {
-        eprintln!("ebb: you have no subordinate ids, so {}\n  {}", one_id::MEANING, one_id::CURE);
+        let (why, cure) = one_id::reason();
+        eprintln!("ebb: {why}, so {}\n  {cure}", one_id::MEANING);
     }
     Ok(())
 }

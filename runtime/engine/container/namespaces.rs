@@ -158,8 +158,10 @@ pub fn check_store(store: &Store, host: &HostConfig) -> Result<()> {
     if !is_wanted || !nix::unistd::geteuid().is_root() || idmap::can_idmap(store, store.root()) {
         return Ok(());
     }
+    // That is the reason only where a user namespace can be made, and where an overlay could lie there without one.
+    oci::user_namespace_for_a_try()?;
+    oci::no_upper(store.root()).map_or(Ok(()), Err)?;
     match oci::map_ids_for_a_try(store.root(), false) {
-        // Not the file system, then.
         Err(error) if error.kind == Kind::Lacking => Err(error),
         _ => Err(refusal(&format!("the file system of {} cannot translate ids", store.root().display()))),
     }

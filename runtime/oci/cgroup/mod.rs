@@ -115,6 +115,14 @@ pub fn open_to_join(cgroup: &str, below: &[Below]) -> Result<Prepared> {
     }
 }
 
+/// The cgroup that a line of /proc/PID/cgroup names, as all here name it: from where its tree is mounted.
+pub fn as_mounted(path: &str) -> &str {
+    match host() {
+        Host::V1(trees) => v1::as_mounted(trees, path),
+        _ => path,
+    }
+}
+
 #[derive(Debug, Default, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Usage {
     /// Without the page cache that could be dropped at once (inactive_file), as Docker counts.

@@ -23,6 +23,8 @@ pub(super) use limit::limit;
 
 pub(super) struct Tree {
     pub mount: PathBuf,
+    /// Which part of the tree is mounted: in a container that has kept the host's cgroup namespace not its top.
+    pub root: String,
     pub controllers: Vec<String>,
 }
 
@@ -57,11 +59,20 @@ fn find_trees() -> std::result::Result<Found, String> {
     for line in mounts.lines() {
         let Some((place, kind)) = line.split_once(" - ") else { continue };
         let mut kind = kind.split(' ');
-        let mount = PathBuf::from(place.split(' ').nth(4).unwrap_or(super::ROOT));
-        match kind.next() {
+        let mut place = place.split(' ').skip(3);
+        let root = place.next().unwrap_or("/").to_owned();
+        let mount = PathBuf::from(place.next().unwrap_or(super::ROOT));
+        let name = kind.next();
+        let mut found = trees.iter_mut().chain(&mut unified);
+        // What is mounted over it, a part of the same tree, is what is found there.
+        if let (Some("cgroup" | "cgroup2"), Some(tree)) = (name, found.find(|tree| tree.mount == mount)) {
+            tree.root = root;
+            continue;
+        }
+        match name {
             Some("cgroup") => {}
             Some("cgroup2") if unified.is_none() && access(&mount, AccessFlags::W_OK).is_ok() => {
-                unified = Some(Tree { mount, controllers: Vec::new() });
+                unified = Some(Tree { mount, root, controllers: Vec::new() });
                 continue;
             }
             _ => continue,
@@ -71,7 +82,7 @@ fn find_trees() -> std::result::Result<Found, String> {
             options.split(',').filter(|word| OURS.contains(word)).map(str::to_owned).collect();
         let known = trees.iter().any(|tree| tree.controllers == controllers);
         if !controllers.is_empty() && !known {
-            trees.push(Tree { mount, controllers });
+            trees.push(Tree { mount, root, controllers });
         }
     }
     let first = trees.first().ok_or_else(|| format!("no cgroup file system is mounted at {}", super::ROOT))?;
@@ -83,6 +94,12 @@ fn find_trees() -> std::result::Result<Found, String> {
         });
     }
     Ok(Found { trees, unified })
+}
+
+/// A path of /proc/PID/cgroup, which begins at the top of the tree, from where the tree is mounted.
+pub(super) fn as_mounted<'a>(trees: &[Tree], path: &'a str) -> &'a str {
+    let below = |tree: &Tree| path.strip_prefix(tree.root.as_str()).filter(|below| below.starts_with('/'));
+    trees.iter().filter(|tree| tree.root != "/").find_map(below).unwrap_or(path)
 }
 
 pub(super) fn tree_of<'a>(trees: &'a [Tree], controller: &str) -> Option<&'a Tree> {
