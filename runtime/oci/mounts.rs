@@ -12,7 +12,7 @@ use crate::store::beneath;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag};
 use nix::sys::stat::{Mode, SFlag, fstat};
-use nix::sys::statfs::{FsType, PROC_SUPER_MAGIC, SYSFS_MAGIC, fstatfs};
+use nix::sys::statfs::{PROC_SUPER_MAGIC, SYSFS_MAGIC, fstatfs};
 use oci_spec::runtime::{Mount, Spec};
 use std::collections::VecDeque;
 use std::ffi::{CStr, CString};
@@ -384,8 +384,7 @@ fn kind_of(fd: impl AsFd) -> Result<SFlag> {
 /// Only procfs may lie on /proc and only sysfs on /sys, and nothing inside them but what masks: a process that is made
 /// to write to "/proc/self/attr/…" must write to the kernel (CVE-2019-16884, CVE-2025-52881).
 fn guard_kernel_file_systems(destination: &Path, made: &OwnedFd, place: &OwnedFd) -> Result<()> {
-    let kind =
-        |fd: &OwnedFd| -> Result<FsType> { Ok(fstatfs(fd).doing(|| "look at a file system")?.filesystem_type()) };
+    let kind = |fd: &OwnedFd| fstatfs(fd).map(|found| found.filesystem_type()).doing(|| "look at a file system");
     let below = kind(place)?;
     for (path, magic) in [("/proc", PROC_SUPER_MAGIC), ("/sys", SYSFS_MAGIC)] {
         let itself = destination == Path::new(path);
