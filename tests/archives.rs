@@ -116,7 +116,8 @@ fn what_packs_an_archive_is_told_by_its_first_bytes_everywhere() {
         let (one, two) = bytes.split_at(bytes.len() / 2);
         [through(program, one), through(program, two)].concat()
     };
-    let ways: [(&str, &dyn Fn(&[u8]) -> Vec<u8>); 7] = [
+    type Pack<'a> = &'a dyn Fn(&[u8]) -> Vec<u8>;
+    let ways: [(&str, Pack); 7] = [
         ("gzip", &|bytes| twice("gzip -c", bytes)),
         ("xz", &|bytes| twice("xz -0 -c", bytes)),
         ("xz, with a filter", &|bytes| through("xz -c --check=sha256 --x86 --lzma2=preset=1", bytes)),
