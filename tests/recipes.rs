@@ -200,7 +200,7 @@ fn the_bar_moves_on_a_terminal_and_is_wiped() {
     for (no_color, green) in [("", true), ("1", false)] {
         let terminal = nix::pty::openpty(None, None).expect("a terminal");
         let mut command = apt.command(&ebb);
-        command.args(["pull", "-q", "nginx"]).env("TERM", "xterm").env("NO_COLOR", no_color);
+        command.args(["pull", "nginx"]).env("TERM", "xterm").env("NO_COLOR", no_color);
         let mut child = command.stdout(Stdio::null()).stderr(terminal.slave).spawn().expect("ebb starts");
         // The terminal's other side is ours alone once the command has ended; then reading it ends too, with EIO.
         drop(command);

@@ -8,6 +8,7 @@ use crate::programs;
 use crate::store::Store;
 use crate::store::atomic::{self, Durability};
 use serde::{Deserialize, Serialize};
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -77,8 +78,13 @@ fn powerless(program: &str) -> Option<String> {
     }
     let found = std::fs::metadata(&path).ok()?;
     let is_setuid = found.mode() & 0o4000 != 0 && found.uid() == 0;
+    // Of a script it cannot be told what it will execute.
+    let is_script = || {
+        let mut first = [0; 2];
+        std::fs::File::open(&path).and_then(|mut file| file.read_exact(&mut first)).is_ok() && first == *b"#!"
+    };
     let has_capabilities = || matches!(xattr::get(&path, "security.capability"), Ok(Some(_)));
-    (!is_setuid && !has_capabilities())
+    (!is_setuid && !has_capabilities() && !is_script())
         .then(|| format!("{shown} is neither root's with the setuid bit nor has capabilities"))
 }
 
