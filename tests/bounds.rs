@@ -3,7 +3,7 @@
 mod common;
 
 use common::hostile::Tar;
-use common::{Answer, Ebb, answer};
+use common::{Answer, Ebb, answer, archives};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -89,26 +89,9 @@ fn a_long_name_or_a_pax_header_that_would_fill_the_memory_is_refused_by_every_re
     assert_eq!(ebb.leftovers(), Vec::<String>::new());
 }
 
-fn digest(bytes: &[u8]) -> String {
-    use sha2::Digest;
-    sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// A tar of these members.
-fn archive(members: &[(String, Vec<u8>)]) -> Vec<u8> {
-    let mut builder = tar::Builder::new(Vec::new());
-    for (name, bytes) in members {
-        let mut header = tar::Header::new_gnu();
-        header.set_size(bytes.len() as u64);
-        header.set_mode(0o644);
-        builder.append_data(&mut header, name, &bytes[..]).expect("written");
-    }
-    builder.into_inner().expect("a tar")
-}
-
 /// An image's configuration: `extra` is more of it, and `layers` are its tars.
 fn config(extra: &str, layers: &[&[u8]]) -> Vec<u8> {
-    let diff_ids: Vec<String> = layers.iter().map(|layer| format!("\"sha256:{}\"", digest(layer))).collect();
+    let diff_ids: Vec<String> = layers.iter().map(|layer| format!("\"sha256:{}\"", archives::digest(layer))).collect();
     let text =
         format!(r#"{{"os": "linux", {extra} "rootfs": {{"type": "layers", "diff_ids": [{}]}}}}"#, diff_ids.join(","));
     text.into_bytes()
@@ -118,7 +101,7 @@ fn config(extra: &str, layers: &[&[u8]]) -> Vec<u8> {
 fn load_with(ebb: &Ebb, name: &str, extra: &str, layer: &[u8]) -> Answer {
     let manifest = format!(r#"[{{"Config": "config", "RepoTags": ["{name}"], "Layers": ["layer"]}}]"#);
     let members = [("layer", layer.to_vec()), ("config", config(extra, &[layer])), ("manifest.json", manifest.into())];
-    let bytes = archive(&members.map(|(name, bytes)| (name.to_owned(), bytes)));
+    let bytes = archives::tar(&members.map(|(name, bytes)| (name.to_owned(), bytes)));
     std::fs::write(ebb.dir.join("archive.tar"), bytes).expect("written");
     bounded(ebb, &["load", "-i", "archive.tar"])
 }
@@ -129,7 +112,7 @@ fn an_index_of_indexes_of_indexes_ends() {
     let layer = Tar::default().file("f", "f").end();
     let mut members = Vec::new();
     let mut blob = |bytes: Vec<u8>| -> String {
-        let hex = digest(&bytes);
+        let hex = archives::digest(&bytes);
         members.push((format!("blobs/sha256/{hex}"), bytes));
         format!(r#"{{"digest": "sha256:{hex}"}}"#)
     };
@@ -140,7 +123,7 @@ fn an_index_of_indexes_of_indexes_ends() {
         below = blob(format!(r#"{{"manifests": [{}]}}"#, vec![below; 1000].join(",")).into_bytes());
     }
     members.push(("index.json".into(), format!(r#"{{"manifests": [{below}]}}"#).into_bytes()));
-    let bytes = archive(&members);
+    let bytes = archives::tar(&members);
     assert!(bytes.len() < 400_000);
     std::fs::write(ebb.dir.join("archive.tar"), bytes).expect("written");
     let said = bounded(&ebb, &["load", "-i", "archive.tar"]);
@@ -155,7 +138,7 @@ fn one_index_that_two_names_lead_to_gives_its_image_both() {
     let layer = Tar::default().file("f", "f").end();
     let mut members = Vec::new();
     let mut blob = |bytes: Vec<u8>| -> String {
-        let hex = digest(&bytes);
+        let hex = archives::digest(&bytes);
         members.push((format!("blobs/sha256/{hex}"), bytes));
         format!(r#""digest": "sha256:{hex}""#)
     };
@@ -166,7 +149,7 @@ fn one_index_that_two_names_lead_to_gives_its_image_both() {
     let named = |name: &str| format!(r#"{{{index}, "annotations": {{"io.containerd.image.name": "{name}"}}}}"#);
     let top = format!(r#"{{"manifests": [{}, {}]}}"#, named("docker.io/library/a:1"), named("docker.io/library/b:1"));
     members.push(("index.json".into(), top.into_bytes()));
-    std::fs::write(ebb.dir.join("archive.tar"), archive(&members)).expect("written");
+    std::fs::write(ebb.dir.join("archive.tar"), archives::tar(&members)).expect("written");
     assert_eq!(ebb.ok(["load", "-i", "archive.tar"]), "Loaded image: a:1\nLoaded image: b:1");
     assert_eq!(ebb.ok(["images", "--format", "{{.Repository}}"]), "a\nb");
 }
@@ -180,7 +163,7 @@ fn a_configuration_that_many_images_name_is_read_once() {
     let manifest = format!("[{}]", (0..200).map(entry).collect::<Vec<_>>().join(","));
     let members =
         [("layer", layer.clone()), ("config", config(&extra, &[&layer])), ("manifest.json", manifest.into_bytes())];
-    let bytes = archive(&members.map(|(name, bytes)| (name.to_owned(), bytes)));
+    let bytes = archives::tar(&members.map(|(name, bytes)| (name.to_owned(), bytes)));
     std::fs::write(ebb.dir.join("archive.tar"), bytes).expect("written");
     let said = bounded(&ebb, &["load", "-i", "archive.tar"]);
     assert!(said.code == 0 && said.stdout.lines().count() == 200, "{}", said.shown());
@@ -222,7 +205,7 @@ fn the_holes_of_a_layers_files_stay_holes_and_count() {
     assert!(layer.len() < 8192);
     let said = load_with(&ebb, "holes", "", &layer);
     assert_eq!(said.code, 0, "{}", said.shown());
-    let tree = ebb.store().join("images/layers/sha256").join(digest(&layer)).join("fs");
+    let tree = ebb.store().join("images/layers/sha256").join(archives::digest(&layer)).join("fs");
     for (name, at) in [("old", 4096), ("new", 0)] {
         let file = std::fs::File::open(tree.join(name)).expect(name);
         let meta = file.metadata().expect("it");
@@ -310,7 +293,7 @@ fn what_an_archive_may_hold_is_bounded() {
     let layer = Tar::default().file("f", "f").end();
     let load = |mut members: Vec<(String, Vec<u8>)>, manifest: &[String], wanted: &str| {
         members.push(("manifest.json".into(), format!("[{}]", manifest.join(",")).into_bytes()));
-        std::fs::write(ebb.dir.join("archive.tar"), archive(&members)).expect("written");
+        std::fs::write(ebb.dir.join("archive.tar"), archives::tar(&members)).expect("written");
         let said = bounded(&ebb, &["load", "-i", "archive.tar"]);
         assert!(said.code == 1 && said.stderr.contains(wanted), "{wanted}: {}", said.shown());
     };
@@ -332,12 +315,12 @@ fn what_an_archive_may_hold_is_bounded() {
     let mut deep = Vec::new();
     let mut below = r#"{"manifests": []}"#.to_owned();
     for _ in 0..6 {
-        let hex = digest(below.as_bytes());
+        let hex = archives::digest(below.as_bytes());
         deep.push((format!("blobs/sha256/{hex}"), below.into_bytes()));
         below = format!(r#"{{"manifests": [{{"digest": "sha256:{hex}"}}]}}"#);
     }
     deep.push(("index.json".into(), below.into_bytes()));
-    std::fs::write(ebb.dir.join("archive.tar"), archive(&deep)).expect("written");
+    std::fs::write(ebb.dir.join("archive.tar"), archives::tar(&deep)).expect("written");
     let said = bounded(&ebb, &["load", "-i", "archive.tar"]);
     assert!(said.code == 1 && said.stderr.contains("indexes are nested too deep"), "{}", said.shown());
     let members = (0..100_001).map(|number| (number.to_string(), Vec::new())).collect();

@@ -127,6 +127,21 @@ fn the_rate_of_a_device_is_limited_by_its_numbers() {
 }
 
 #[test]
+fn a_weight_of_block_io_is_set_or_refused_where_the_kernel_weighs_nothing() {
+    let ebb = Ebb::new();
+    if !can_limit(&ebb, &["--blkio-weight", "100"]) {
+        return;
+    }
+    let started = ebb.run(["run", "-d", "--name", "box", "--blkio-weight", "100", "busybox", "sleep", "1000"]);
+    if started.code != 0 {
+        let said = &started.stderr;
+        return assert!(started.code == 125 && said.contains("blkio.bfq.weight"), "{}", started.shown());
+    }
+    let weight = ["blkio.weight", "blkio.bfq.weight"].iter().find_map(|file| setting(&ebb, "box", "blkio", file));
+    assert_eq!(weight.as_deref(), Some("100"));
+}
+
+#[test]
 fn a_rule_opens_devices_to_a_container_of_the_hosts_root_and_is_refused_where_it_would_open_none() {
     let ebb = Ebb::new();
     let said = ebb.fails(125, ["create", "--device-cgroup-rule", "c 1:1 r", "busybox", "true"]);

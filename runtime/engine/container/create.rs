@@ -320,28 +320,22 @@ fn resolv_conf(host: &HostConfig) -> String {
     if host.dns.is_empty() && host.dns_search.is_empty() && host.dns_options.is_empty() {
         return from_host;
     }
-    let own = |word: &str| -> String {
-        from_host
-            .lines()
-            .filter(|line| line.split_whitespace().next() == Some(word))
-            .map(|line| format!("{line}\n"))
-            .collect()
+    let kept = |word: &str| -> String {
+        let lines = from_host.lines().filter(|line| line.split_whitespace().next() == Some(word));
+        lines.map(|line| format!("{line}\n")).collect()
     };
-    let mut text = match host.dns.is_empty() {
-        true => own("nameserver"),
-        false => host.dns.iter().map(|server| format!("nameserver {server}\n")).collect(),
+    let asked = |word: &str, values: &[String]| match values {
+        [] => kept(word),
+        values => format!("{word} {}\n", values.join(" ")),
     };
-    match host.dns_search.iter().any(|domain| domain == ".") {
-        // A dot means that no domain is searched.
-        true => {}
-        false if host.dns_search.is_empty() => text.push_str(&own("search")),
-        false => text.push_str(&format!("search {}\n", host.dns_search.join(" "))),
-    }
-    match host.dns_options.is_empty() {
-        true => text.push_str(&own("options")),
-        false => text.push_str(&format!("options {}\n", host.dns_options.join(" "))),
-    }
-    text
+    let servers = match host.dns.as_slice() {
+        [] => kept("nameserver"),
+        servers => servers.iter().map(|server| format!("nameserver {server}\n")).collect(),
+    };
+    // A dot means that no domain is searched.
+    let has_none = host.dns_search.iter().any(|domain| domain == ".");
+    let search = if has_none { String::new() } else { asked("search", &host.dns_search) };
+    servers + &search + &asked("options", &host.dns_options)
 }
 
 /// The name that was asked for, or one that nobody has.
